@@ -1,0 +1,1 @@
+"""Myriad: the control plane of a very large AI cluster, and its twin on one machine."""

@@ -1,0 +1,1 @@
+"""The conversation. Inputs go into the core, facts and orders come out; facts alone are journalled."""

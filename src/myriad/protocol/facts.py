@@ -1,0 +1,372 @@
+"""What is now true. Facts alone change state and are journalled; the ledger is a fold of them.
+
+`SCHEMA` is stamped on each journal entry. When a fact changes shape, raise it and add an upgrade to
+`protocol.wire.UPGRADES`, so that old journals still fold.
+"""
+
+import msgspec
+
+from myriad.fleet.columns import NodeState
+from myriad.fleet.site import Site
+from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
+from myriad.kernel.units import Instant, Span
+from myriad.protocol.values import (
+    Forecast,
+    IdleReason,
+    Member,
+    Outcome,
+    Profile,
+    Reason,
+    Role,
+    Signal,
+    StopCause,
+)
+from myriad.workload.jobs import TrainingJob
+from myriad.workload.prices import PriceBook
+from myriad.workload.services import InferenceService
+from myriad.workload.tenants import Tenant
+
+SCHEMA = 1
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Base of everything that can be true. `at` is when it became so."""
+
+    at: Instant
+
+
+# ---- site, tenants, keys ---------------------------------------------------------------------
+
+
+class SiteOpened(Fact, frozen=True, kw_only=True):
+    """The site may run work. Nodes not known before appear as JOINING, missing ones are RETIRED."""
+
+    site: Site
+    prices: PriceBook = PriceBook()
+
+
+class SiteClosed(Fact, frozen=True, kw_only=True):
+    """Nothing new is started; what runs is asked to checkpoint and leave."""
+
+    until: Instant
+
+
+class TenantSet(Fact, frozen=True, kw_only=True):
+    """A tenant is as given."""
+
+    tenant: Tenant
+
+
+class KeySet(Fact, frozen=True, kw_only=True):
+    """A key with this hash is good for this role."""
+
+    key: KeyId
+    key_hash: str
+    role: Role
+    tenant: TenantId = TenantId("")
+
+
+class KeyRevoked(Fact, frozen=True, kw_only=True):
+    """The key is no longer good."""
+
+    key: KeyId
+
+
+# ---- nodes -----------------------------------------------------------------------------------
+
+
+class NodeMoved(Fact, frozen=True, kw_only=True):
+    """The node is in a new state. `until`: when control wants to look again (0: no need)."""
+
+    node: NodeId
+    state: NodeState
+    why: str = ""
+    until: Instant = 0
+    #: The incarnation this is about, when one is known.
+    instance: str = ""
+
+
+class NodeSpared(Fact, frozen=True, kw_only=True):
+    """The node is (or no longer is) a hot spare."""
+
+    node: NodeId
+    spare: bool
+
+
+class NodeEvidence(Fact, frozen=True, kw_only=True):
+    """A signal about the node changed."""
+
+    node: NodeId
+    source: Signal
+    healthy: bool
+    detail: str = ""
+
+
+class NodeLost(Fact, frozen=True, kw_only=True):
+    """The evidence is enough: the node is gone, its chips do nothing for anyone. Counted for lemons."""
+
+    node: NodeId
+    evidence: tuple[Signal, ...]
+    detail: str = ""
+
+
+class NodeMeasured(Fact, frozen=True, kw_only=True):
+    """What burn-in measured."""
+
+    node: NodeId
+    gemm_flops: float
+
+
+# ---- jobs ------------------------------------------------------------------------------------
+
+
+class JobAdmitted(Fact, frozen=True, kw_only=True):
+    """The job is in the queue and will run when its turn and place come."""
+
+    job: JobId
+    spec: TrainingJob
+    profile: Profile = Profile()
+
+
+class JobRefused(Fact, frozen=True, kw_only=True):
+    """The job can never run as asked; nothing of it is kept but this."""
+
+    job: JobId
+    tenant: TenantId
+    reason: Reason
+
+
+class JobForecast(Fact, frozen=True, kw_only=True):
+    """The promise made at submission."""
+
+    job: JobId
+    forecast: Forecast
+
+
+class JobHeld(Fact, frozen=True, kw_only=True):
+    """The job will not be placed before `until`: crash-loop back-off."""
+
+    job: JobId
+    until: Instant
+    reason: Reason
+
+
+class CancelRequested(Fact, frozen=True, kw_only=True):
+    """Someone asked to cancel the job; its gang is being stopped."""
+
+    job: JobId
+    by: str = ""
+
+
+class JobEnded(Fact, frozen=True, kw_only=True):
+    """The job is over."""
+
+    job: JobId
+    outcome: Outcome
+    text: str = ""
+
+
+# ---- gangs: one attempt of a job, or one replica of a service --------------------------------
+
+
+class GangPlaced(Fact, frozen=True, kw_only=True):
+    """Chips are held for the attempt, all or none, in rank order. The engine is told to start it."""
+
+    attempt: AttemptId
+    #: Exactly one of the two.
+    job: JobId = JobId("")
+    service: ServiceId = ServiceId("")
+    members: tuple[Member, ...]
+    #: By when every member must have started.
+    until: Instant
+    #: Nodes that replace failed ones in this attempt (empty for a fresh placement).
+    replaced: tuple[NodeId, ...] = ()
+
+
+class GangStarted(Fact, frozen=True, kw_only=True):
+    """Every member's processes exist."""
+
+    attempt: AttemptId
+
+
+class GangRunning(Fact, frozen=True, kw_only=True):
+    """Training goes on after `step`, or the replica is ready at `url`: chips are now useful."""
+
+    attempt: AttemptId
+    step: int = 0
+    url: str = ""
+
+
+class ReplicaStalled(Fact, frozen=True, kw_only=True):
+    """A ready replica stopped answering: no request goes there."""
+
+    attempt: AttemptId
+    detail: str = ""
+
+
+class StepsDone(Fact, frozen=True, kw_only=True):
+    """Training progress since the last such fact of the attempt."""
+
+    attempt: AttemptId
+    step: int
+    steps: int  # how many
+    tokens: int = 0
+    flops: float = 0.0
+    loss: float = 0.0
+    step_ns: Span = 0
+
+
+class CheckpointAsked(Fact, frozen=True, kw_only=True):
+    """The gang should checkpoint now, because it is about to be moved; at `until` it is moved anyway."""
+
+    attempt: AttemptId
+    request: str
+    until: Instant
+
+
+class CheckpointRecorded(Fact, frozen=True, kw_only=True):
+    """A complete checkpoint exists: work up to `step` can no longer be lost."""
+
+    job: JobId
+    attempt: AttemptId
+    step: int
+    path: str
+    checkpoint_bytes: int = 0
+    stall_ns: Span = 0
+    write_ns: Span = 0
+    request: str = ""
+
+
+class WorkerNoted(Fact, frozen=True, kw_only=True):
+    """A worker's own words, kept with the attempt's story."""
+
+    attempt: AttemptId
+    node: NodeId
+    text: str
+    fatal: bool = False
+
+
+class MemberDone(Fact, frozen=True, kw_only=True):
+    """The attempt's processes on the node ended with this code."""
+
+    attempt: AttemptId
+    node: NodeId
+    code: int
+    detail: str = ""
+
+
+class GangStopping(Fact, frozen=True, kw_only=True):
+    """The attempt is over; what is left of it is being stopped. At `until` its nodes are fenced."""
+
+    attempt: AttemptId
+    cause: StopCause
+    why: str = ""
+    until: Instant = 0
+
+
+class MemberFenced(Fact, frozen=True, kw_only=True):
+    """Nothing of the attempt runs on the node any more; its chips are free (or down)."""
+
+    attempt: AttemptId
+    node: NodeId
+
+
+class GangStopped(Fact, frozen=True, kw_only=True):
+    """Nothing of the attempt runs anywhere. Whatever was done after `kept_step` must be redone."""
+
+    attempt: AttemptId
+    cause: StopCause
+    kept_step: int = 0
+    why: str = ""
+
+
+# ---- services --------------------------------------------------------------------------------
+
+
+class ServiceSet(Fact, frozen=True, kw_only=True):
+    """The service exists as given."""
+
+    service: ServiceId
+    spec: InferenceService
+    model_path: str
+
+
+class ServiceScaled(Fact, frozen=True, kw_only=True):
+    """How many replicas are wanted now, and why. `until`: when to look again (0: no need)."""
+
+    service: ServiceId
+    replicas: int
+    why: str
+    until: Instant = 0
+
+
+class ServiceHeld(Fact, frozen=True, kw_only=True):
+    """No replica is started before `until`: crash-loop back-off."""
+
+    service: ServiceId
+    until: Instant
+    reason: Reason
+
+
+class ServiceRemoved(Fact, frozen=True, kw_only=True):
+    """The service is gone; its replicas are being stopped."""
+
+    service: ServiceId
+
+
+class TokensServed(Fact, frozen=True, kw_only=True):
+    """Tokens of one request, cumulative: the last fact of a request is the one that counts."""
+
+    request: RequestId
+    tenant: TenantId
+    service: ServiceId
+    prompt_tokens: int
+    completion_tokens: int
+    final: bool
+
+
+# ---- the site as a whole ---------------------------------------------------------------------
+
+
+class IdleExplained(Fact, frozen=True, kw_only=True):
+    """Why free chips are idle from now on."""
+
+    reason: IdleReason
+
+
+AnyFact = (
+    SiteOpened
+    | SiteClosed
+    | TenantSet
+    | KeySet
+    | KeyRevoked
+    | NodeMoved
+    | NodeSpared
+    | NodeEvidence
+    | NodeLost
+    | NodeMeasured
+    | JobAdmitted
+    | JobRefused
+    | JobForecast
+    | JobHeld
+    | CancelRequested
+    | JobEnded
+    | GangPlaced
+    | GangStarted
+    | GangRunning
+    | ReplicaStalled
+    | StepsDone
+    | CheckpointAsked
+    | CheckpointRecorded
+    | WorkerNoted
+    | MemberDone
+    | GangStopping
+    | MemberFenced
+    | GangStopped
+    | ServiceSet
+    | ServiceScaled
+    | ServiceHeld
+    | ServiceRemoved
+    | TokensServed
+    | IdleExplained
+)

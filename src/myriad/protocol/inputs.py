@@ -1,0 +1,247 @@
+"""What goes into the core: intents (a person asked) and observations (a body reported).
+
+Every input carries `at`, nanoseconds since the epoch of its world, stamped by the edge that made it:
+the core has no other clock.
+"""
+
+import msgspec
+
+from myriad.fleet.site import Site
+from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
+from myriad.kernel.units import Instant, Span
+from myriad.protocol.values import Profile, Role, Signal
+from myriad.workload.jobs import TrainingJob
+from myriad.workload.prices import PriceBook
+from myriad.workload.services import InferenceService
+from myriad.workload.tenants import Tenant
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Base of everything the core can be told."""
+
+    at: Instant
+
+
+# ---- intents ---------------------------------------------------------------------------------
+
+
+class OpenSite(Input, frozen=True, kw_only=True):
+    """The control plane starts with this site: new nodes join, missing ones retire."""
+
+    site: Site
+    prices: PriceBook = PriceBook()
+
+
+class CloseSite(Input, frozen=True, kw_only=True):
+    """Stop everything after a checkpoint, start nothing; work resumes at the next OpenSite."""
+
+    grace_ns: Span
+
+
+class ApplyTenant(Input, frozen=True, kw_only=True):
+    """Create or change a tenant."""
+
+    tenant: Tenant
+
+
+class IssueKey(Input, frozen=True, kw_only=True):
+    """A key was minted at the edge; only its hash ever gets here."""
+
+    key: KeyId
+    key_hash: str
+    role: Role
+    tenant: TenantId = TenantId("")  # for role tenant
+
+
+class RevokeKey(Input, frozen=True, kw_only=True):
+    """The key is no longer good."""
+
+    key: KeyId
+
+
+class SubmitJob(Input, frozen=True, kw_only=True):
+    """A tenant asks for a training job. The edge minted the id; the same id again is the same intent."""
+
+    job: JobId
+    spec: TrainingJob
+    profile: Profile = Profile()
+
+
+class CancelJob(Input, frozen=True, kw_only=True):
+    """Stop the job, in whatever state it is."""
+
+    job: JobId
+    by: str = ""
+
+
+class ApplyService(Input, frozen=True, kw_only=True):
+    """Create or change a service. `model_path` was resolved at the edge."""
+
+    service: ServiceId
+    spec: InferenceService
+    model_path: str
+
+
+class RemoveService(Input, frozen=True, kw_only=True):
+    """Stop the service's replicas and forget it."""
+
+    service: ServiceId
+
+
+class DrainNode(Input, frozen=True, kw_only=True):
+    """An operator wants the node empty: what runs there checkpoints first, then moves."""
+
+    node: NodeId
+    by: str = ""
+    reason: str = ""
+
+
+class UndrainNode(Input, frozen=True, kw_only=True):
+    """An operator gives the node back. Also the way out for a node kept out as a lemon."""
+
+    node: NodeId
+
+
+# ---- observations: nodes ---------------------------------------------------------------------
+
+
+class NodeJoined(Input, frozen=True, kw_only=True):
+    """The node's agent is up. `instance` names this incarnation: a new one means it was restarted."""
+
+    node: NodeId
+    instance: str
+    chips: int
+
+
+class NodeQualified(Input, frozen=True, kw_only=True):
+    """Burn-in is over."""
+
+    node: NodeId
+    instance: str
+    ok: bool
+    gemm_flops: float = 0.0  # FLOP/s of one chip, measured
+    detail: str = ""
+
+
+class NodeSignalled(Input, frozen=True, kw_only=True):
+    """One source of evidence says the node is, or is not, well."""
+
+    node: NodeId
+    instance: str
+    source: Signal
+    healthy: bool
+    detail: str = ""
+
+
+class NodeFenced(Input, frozen=True, kw_only=True):
+    """Nothing runs on the node any more, and nothing can: its incarnation is dead."""
+
+    node: NodeId
+    instance: str = ""  # empty: whichever was known
+
+
+# ---- observations: gangs ---------------------------------------------------------------------
+
+
+class MemberStarted(Input, frozen=True, kw_only=True):
+    """The attempt's processes exist on the node."""
+
+    attempt: AttemptId
+    node: NodeId
+
+
+class MemberExited(Input, frozen=True, kw_only=True):
+    """All of the attempt's processes on the node ended by themselves; code is the worst of them."""
+
+    attempt: AttemptId
+    node: NodeId
+    code: int  # negative: killed by that signal
+    detail: str = ""
+
+
+class MemberGone(Input, frozen=True, kw_only=True):
+    """Answer to StopGang: nothing of the attempt runs on the node, nor ever will."""
+
+    attempt: AttemptId
+    node: NodeId
+
+
+class TrainingResumed(Input, frozen=True, kw_only=True):
+    """The gang has loaded its state and goes on after `step` (0: from scratch)."""
+
+    attempt: AttemptId
+    step: int
+
+
+class StepsReported(Input, frozen=True, kw_only=True):
+    """Steps done since the last report of this attempt."""
+
+    attempt: AttemptId
+    step: int  # the last one done
+    tokens: int  # over the whole gang, since the last report
+    flops: float = 0.0  # model FLOPs, since the last report
+    loss: float = 0.0
+    step_ns: Span = 0  # the last step's time
+
+
+class CheckpointReported(Input, frozen=True, kw_only=True):
+    """A checkpoint is complete and durable."""
+
+    attempt: AttemptId
+    step: int
+    path: str
+    checkpoint_bytes: int = 0
+    stall_ns: Span = 0  # how long training stood still for it
+    write_ns: Span = 0
+    request: str = ""  # the request it answers, if any
+
+
+class WorkerSpoke(Input, frozen=True, kw_only=True):
+    """A line a worker wants on record; `fatal` names why it is about to fail."""
+
+    attempt: AttemptId
+    node: NodeId
+    text: str
+    fatal: bool = False
+
+
+# ---- observations: services ------------------------------------------------------------------
+
+
+class ReplicaReady(Input, frozen=True, kw_only=True):
+    """The replica answers its health check."""
+
+    attempt: AttemptId
+    url: str
+
+
+class ReplicaUnready(Input, frozen=True, kw_only=True):
+    """The replica stopped answering."""
+
+    attempt: AttemptId
+    detail: str = ""
+
+
+class LoadObserved(Input, frozen=True, kw_only=True):
+    """The gateway's view of a service's load, averaged over its reporting period."""
+
+    service: ServiceId
+    in_flight: float
+    queued: int
+
+
+class TokensMetered(Input, frozen=True, kw_only=True):
+    """Cumulative tokens of one request: later reports of the same request replace earlier ones."""
+
+    request: RequestId
+    tenant: TenantId
+    service: ServiceId
+    prompt_tokens: int
+    completion_tokens: int
+    final: bool
+
+
+class Woke(Input, frozen=True, kw_only=True):
+    """An order WakeAt came due."""
+
+    about: str

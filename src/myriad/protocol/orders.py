@@ -1,0 +1,80 @@
+"""What a body must do. Orders follow from facts, carry ids and are idempotent: they can be issued again."""
+
+from typing import Any
+
+import msgspec
+
+from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId
+from myriad.kernel.units import Instant
+from myriad.protocol.values import Member
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Base of everything an engine (or, for WakeAt, the driver) can be told to do."""
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How one attempt's processes are started; the same on every node of the gang."""
+
+    #: `recipe` is run by the worker package with `config`; else `command` is executed.
+    recipe: str = ""
+    config: dict[str, Any] = {}
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    workdir: str = ""
+    #: One process for each chip, or one for each node.
+    per_node: bool = False
+    #: Seconds between checkpoints that the brain advises (0: the recipe's own cadence).
+    checkpoint_every_s: float = 0.0
+
+
+class StartGang(Order, frozen=True, kw_only=True):
+    """Start the attempt on these nodes, in this rank order, unless it was started or stopped before."""
+
+    attempt: AttemptId
+    #: Exactly one of the two.
+    job: JobId = JobId("")
+    service: ServiceId = ServiceId("")
+    members: tuple[Member, ...]
+    launch: Launch
+
+
+class StopGang(Order, frozen=True, kw_only=True):
+    """End the attempt everywhere and never start it again; confirm each member with MemberGone."""
+
+    attempt: AttemptId
+    members: tuple[Member, ...]
+    #: Seconds between SIGTERM and SIGKILL (0: kill at once).
+    grace_s: float = 0.0
+
+
+class AskCheckpoint(Order, frozen=True, kw_only=True):
+    """Ask the attempt to checkpoint now."""
+
+    attempt: AttemptId
+    members: tuple[Member, ...]
+    request: str
+
+
+class QualifyNode(Order, frozen=True, kw_only=True):
+    """Run burn-in on the node; answer with NodeQualified."""
+
+    node: NodeId
+
+
+class RepairNode(Order, frozen=True, kw_only=True):
+    """Fence the node (answer NodeFenced), then bring it back if you can (answer NodeJoined)."""
+
+    node: NodeId
+    #: The incarnation to fence; a newer one must be left alone. Empty: any.
+    instance: str = ""
+
+
+class WakeAt(Order, frozen=True, kw_only=True):
+    """Give Woke(about) at that instant; a later WakeAt for the same subject replaces this one."""
+
+    about: str
+    wake_at: Instant
+
+
+AnyOrder = StartGang | StopGang | AskCheckpoint | QualifyNode | RepairNode | WakeAt

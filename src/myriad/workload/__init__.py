@@ -1,0 +1,1 @@
+"""What people ask for: training jobs, inference services, tenants with quota, prices."""
