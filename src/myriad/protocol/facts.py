@@ -86,6 +86,15 @@ class NodeMoved(Fact, frozen=True, kw_only=True):
     instance: str = ""
 
 
+class NodeCordoned(Fact, frozen=True, kw_only=True):
+    """Whether someone (an operator, or Myriad about a lemon) wants the node kept out of service."""
+
+    node: NodeId
+    cordoned: bool
+    by: str = ""
+    reason: str = ""
+
+
 class NodeSpared(Fact, frozen=True, kw_only=True):
     """The node is (or no longer is) a hot spare."""
 
@@ -128,11 +137,11 @@ class JobAdmitted(Fact, frozen=True, kw_only=True):
     profile: Profile = Profile()
 
 
-class JobRefused(Fact, frozen=True, kw_only=True):
-    """The job can never run as asked; nothing of it is kept but this."""
+class Refused(Fact, frozen=True, kw_only=True):
+    """An intent that cannot be granted; nothing of it is kept but this, for the audit."""
 
-    job: JobId
-    tenant: TenantId
+    intent: str  # the input's type
+    subject: str  # the job, service, node or tenant it was about
     reason: Reason
 
 
@@ -183,6 +192,13 @@ class GangPlaced(Fact, frozen=True, kw_only=True):
     replaced: tuple[NodeId, ...] = ()
 
 
+class MemberStarted(Fact, frozen=True, kw_only=True):
+    """The attempt's processes exist on the node."""
+
+    attempt: AttemptId
+    node: NodeId
+
+
 class GangStarted(Fact, frozen=True, kw_only=True):
     """Every member's processes exist."""
 
@@ -198,9 +214,10 @@ class GangRunning(Fact, frozen=True, kw_only=True):
 
 
 class ReplicaStalled(Fact, frozen=True, kw_only=True):
-    """A ready replica stopped answering: no request goes there."""
+    """A ready replica stopped answering: no request goes there. At `until` it is restarted."""
 
     attempt: AttemptId
+    until: Instant
     detail: str = ""
 
 
@@ -216,11 +233,16 @@ class StepsDone(Fact, frozen=True, kw_only=True):
     step_ns: Span = 0
 
 
-class CheckpointAsked(Fact, frozen=True, kw_only=True):
-    """The gang should checkpoint now, because it is about to be moved; at `until` it is moved anyway."""
+class LeaveAsked(Fact, frozen=True, kw_only=True):
+    """The gang should leave its nodes: training checkpoints first, a replica waits for its substitute.
+
+    At `until` it is stopped anyway.
+    """
 
     attempt: AttemptId
+    #: Names this request in the checkpoint that answers it.
     request: str
+    why: str
     until: Instant
 
 
@@ -265,14 +287,17 @@ class GangStopping(Fact, frozen=True, kw_only=True):
 
 
 class MemberFenced(Fact, frozen=True, kw_only=True):
-    """Nothing of the attempt runs on the node any more; its chips are free (or down)."""
+    """Nothing of the attempt runs on the node any more. Chips stay held until GangStopped."""
 
     attempt: AttemptId
     node: NodeId
 
 
 class GangStopped(Fact, frozen=True, kw_only=True):
-    """Nothing of the attempt runs anywhere. Whatever was done after `kept_step` must be redone."""
+    """Nothing of the attempt runs anywhere and its chips are free, all at once.
+
+    Whatever was done after `kept_step` must be redone.
+    """
 
     attempt: AttemptId
     cause: StopCause
@@ -296,6 +321,10 @@ class ServiceScaled(Fact, frozen=True, kw_only=True):
 
     service: ServiceId
     replicas: int
+    #: The load that decided it, and since when it has needed fewer (0: it does not).
+    in_flight: float = 0.0
+    queued: int = 0
+    below_since: Instant = 0
     why: str
     until: Instant = 0
 
@@ -341,22 +370,24 @@ AnyFact = (
     | KeySet
     | KeyRevoked
     | NodeMoved
+    | NodeCordoned
     | NodeSpared
     | NodeEvidence
     | NodeLost
     | NodeMeasured
     | JobAdmitted
-    | JobRefused
+    | Refused
     | JobForecast
     | JobHeld
     | CancelRequested
     | JobEnded
     | GangPlaced
+    | MemberStarted
     | GangStarted
     | GangRunning
     | ReplicaStalled
     | StepsDone
-    | CheckpointAsked
+    | LeaveAsked
     | CheckpointRecorded
     | WorkerNoted
     | MemberDone

@@ -8,7 +8,9 @@ from myriad.kernel.ids import NodeId
 from myriad.kernel.units import Instant, Span
 
 #: Independent ways to learn that a node is in trouble. Two that agree are proof; one alone must last.
-Signal = Literal["channel", "process", "heartbeat", "peer", "operator"]
+#: channel: connection to its agent · process: the agent's process · heartbeat: its answers ·
+#: peer: other members of a gang · order: it did not carry out an order in time.
+Signal = Literal["channel", "process", "heartbeat", "peer", "order"]
 Outcome = Literal["succeeded", "failed", "cancelled"]
 Role = Literal["operator", "tenant", "viewer"]
 #: Why a gang ended, in one word the ledger and the retry policy both understand.
@@ -61,11 +63,24 @@ class Forecast(Value, frozen=True, kw_only=True):
     basis: str  # where the step time came from, for people
 
 
+Code = Literal[
+    "quota",
+    "capacity",
+    "fragmentation",
+    "priority",
+    "backoff",
+    "site_closed",
+    "unknown",
+    "too_large",
+    "does_not_fit",
+    "not_allowed",
+    "ended",
+]
+
+
 class Reason(Value, frozen=True, kw_only=True):
     """Why something waits or was refused, and what would change that."""
 
-    #: quota, capacity, fragmentation, priority, backoff, unknown_tenant, too_large, does_not_fit,
-    #: duplicate, draining, closed
-    code: str
+    code: Code
     text: str
     remedy: str = ""

@@ -1,0 +1,110 @@
+"""One door into the state: `Core.step(input) -> Step(facts, orders)`.
+
+A world (the server's loop, the twin) feeds inputs, makes the facts durable, then gives the orders to a
+body. Nothing here knows a clock, a file or a socket; the same inputs give the same facts, always.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from myriad.control import invariants, on_gangs, on_intents, on_nodes, on_services, orders, scheduling
+from myriad.control.apply import apply
+from myriad.control.moment import Moment
+from myriad.control.policy import Policy
+from myriad.control.state import GangPhase, State
+from myriad.kernel.ids import AttemptId, NodeId, ServiceId
+from myriad.protocol import inputs
+from myriad.protocol.facts import Fact
+from myriad.protocol.inputs import Input
+from myriad.protocol.orders import Order
+
+
+class Step(NamedTuple):
+    """What one input led to."""
+
+    facts: tuple[Fact, ...]  # in order; applied to the state already
+    orders: tuple[Order, ...]  # to be given to the body once the facts are durable
+
+
+Handler = Callable[[Moment, Any], Iterator[Fact]]
+
+_HANDLERS: dict[type[Input], Handler] = {
+    inputs.OpenSite: on_intents.on_open_site,
+    inputs.CloseSite: on_intents.on_close_site,
+    inputs.ApplyTenant: on_intents.on_apply_tenant,
+    inputs.IssueKey: on_intents.on_issue_key,
+    inputs.RevokeKey: on_intents.on_revoke_key,
+    inputs.SubmitJob: on_intents.on_submit_job,
+    inputs.CancelJob: on_intents.on_cancel_job,
+    inputs.ApplyService: on_intents.on_apply_service,
+    inputs.RemoveService: on_intents.on_remove_service,
+    inputs.DrainNode: on_nodes.on_drain,
+    inputs.UndrainNode: on_nodes.on_undrain,
+    inputs.NodeJoined: on_nodes.on_joined,
+    inputs.NodeQualified: on_nodes.on_qualified,
+    inputs.NodeSignalled: on_nodes.on_signalled,
+    inputs.NodeFenced: on_nodes.on_fenced,
+    inputs.MemberStarted: on_gangs.on_member_started,
+    inputs.MemberExited: on_gangs.on_member_exited,
+    inputs.MemberGone: on_gangs.on_member_gone,
+    inputs.TrainingResumed: on_gangs.on_training_resumed,
+    inputs.StepsReported: on_gangs.on_steps,
+    inputs.CheckpointReported: on_gangs.on_checkpoint,
+    inputs.WorkerSpoke: on_gangs.on_worker_spoke,
+    inputs.ReplicaReady: on_gangs.on_replica_ready,
+    inputs.ReplicaUnready: on_gangs.on_replica_unready,
+    inputs.LoadObserved: on_services.on_load,
+    inputs.TokensMetered: on_services.on_tokens,
+}
+
+
+class Core:
+    """The brain of one site. Not thread-safe: one world drives it."""
+
+    def __init__(self, policy: Policy | None = None, state: State | None = None, check: bool = False) -> None:
+        """`check` verifies every invariant after each step: on in tests and the twin; it costs O(site)."""
+        self.policy = policy or Policy()
+        self.state = state or State()
+        self._check = check
+
+    def step(self, given: Input) -> Step:
+        """Take one input; return what became true and what must be done. Time never runs backwards."""
+        moment = Moment(self.state, self.policy, max(given.at, self.state.now))
+        happened: list[Fact] = []
+        for fact in self._decide(moment, given, happened):
+            apply(self.state, fact)
+            happened.append(fact)
+        if self._check:
+            invariants.check(self.state)
+        return Step(tuple(happened), orders.due(self.state, self.policy, happened))
+
+    def outstanding(self) -> tuple[Order, ...]:
+        """Every order the present state implies: given to the body after a restart."""
+        return orders.outstanding(self.state, self.policy)
+
+    def _decide(self, m: Moment, given: Input, happened: list[Fact]) -> Iterator[Fact]:
+        """Facts one by one; each is applied by `step` before the next is asked for."""
+        if isinstance(given, inputs.Woke):
+            yield from _woke(m, given)
+        else:
+            yield from _HANDLERS[type(given)](m, given)
+        if isinstance(given, inputs.Woke) or any(isinstance(fact, scheduling.TRIGGERS) for fact in happened):
+            yield from scheduling.cycle(m)
+
+
+def _woke(m: Moment, given: inputs.Woke) -> Iterator[Fact]:
+    """A deadline came due. A stale one finds its subject moved on and does nothing."""
+    kind, _, name = given.about.partition(":")
+    if kind == "gang" and (gang := m.state.gangs.get(AttemptId(name))):
+        if not gang.until or gang.until > m.now:
+            return
+        if gang.phase is GangPhase.STOPPING:
+            for node in gang.left:
+                yield from on_nodes.lose_silent(m, node, f"did not stop {gang.attempt} in time")
+        else:
+            yield from on_gangs.on_deadline(m, gang)
+    elif kind == "node" and (record := m.state.nodes.get(NodeId(name))):
+        if record.until and record.until <= m.now:
+            yield from on_nodes.on_deadline(m, NodeId(name))
+    elif kind == "service" and ServiceId(name) in m.state.services:
+        yield from on_services.on_deadline(m, m.state.services[ServiceId(name)])

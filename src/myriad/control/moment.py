@@ -1,0 +1,19 @@
+"""What a handler gets beside its input: the state, the policies, and what time it is."""
+
+from typing import NamedTuple
+
+from myriad.control.policy import Policy
+from myriad.control.state import State
+from myriad.kernel.units import Instant
+
+
+class Moment(NamedTuple):
+    """One step's surroundings."""
+
+    state: State
+    policy: Policy
+    now: Instant
+
+    def after(self, span: str) -> Instant:
+        """The instant when a span of the recovery policy has passed: `m.after("stop_timeout")`."""
+        return self.now + self.policy.recover.ns(span)

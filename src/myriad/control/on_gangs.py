@@ -1,0 +1,235 @@
+"""What follows from what gangs do: start, run, checkpoint, fail, stop. Jobs and replicas alike."""
+
+from collections.abc import Iterator
+
+from myriad.control.moment import Moment
+from myriad.control.state import Gang, GangPhase, Job
+from myriad.fleet.columns import NodeState
+from myriad.kernel.ids import NodeId
+from myriad.protocol import facts, inputs
+from myriad.protocol.facts import Fact
+from myriad.protocol.values import Reason, StopCause
+from myriad.recover import blame
+
+#: A cause that outweighs another when both apply to one stopping gang.
+_WEIGHT: dict[StopCause, int] = {"done": 0, "job": 1, "scaled": 2, "moved": 2, "node": 3, "cancelled": 4}
+
+
+# ---- starting and running ----------------------------------------------------------------------
+
+
+def on_member_started(m: Moment, given: inputs.MemberStarted) -> Iterator[Fact]:
+    """One node's processes exist; the last of them makes the gang started."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is None or given.node not in gang.nodes or given.node in gang.started:
+        return
+    yield facts.MemberStarted(at=m.now, attempt=gang.attempt, node=given.node)
+    if gang.phase is GangPhase.PLACED and len(gang.started) == len(gang.members):
+        yield facts.GangStarted(at=m.now, attempt=gang.attempt)
+        if gang.job and m.state.jobs[gang.job].spec.command:
+            # a plain command need not speak to us: it is useful from the moment it runs
+            step = m.state.jobs[gang.job].kept_step
+            yield facts.GangRunning(at=m.now, attempt=gang.attempt, step=step)
+
+
+def on_training_resumed(m: Moment, given: inputs.TrainingResumed) -> Iterator[Fact]:
+    """State is loaded: from here on steps count."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is None or not gang.job or gang.phase is GangPhase.STOPPING:
+        return
+    fresh = gang.phase is not GangPhase.RUNNING or gang.step == gang.resumed_step != given.step
+    if fresh and given.step >= 0:
+        yield facts.GangRunning(at=m.now, attempt=gang.attempt, step=given.step)
+
+
+def on_steps(m: Moment, given: inputs.StepsReported) -> Iterator[Fact]:
+    """Progress. A repeated or late report changes nothing."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is None or not gang.job or gang.phase is not GangPhase.RUNNING or given.step <= gang.step:
+        return
+    yield facts.StepsDone(
+        at=m.now,
+        attempt=gang.attempt,
+        step=given.step,
+        steps=given.step - gang.step,
+        tokens=max(0, given.tokens),
+        flops=given.flops,
+        loss=given.loss,
+        step_ns=max(0, given.step_ns),
+    )
+
+
+def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]:
+    """Work is safe up to a step; if a leaving gang was waited for, it can go now."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is None or not gang.job:
+        return
+    if given.step > m.state.jobs[gang.job].kept_step:
+        yield facts.CheckpointRecorded(
+            at=m.now,
+            job=gang.job,
+            attempt=gang.attempt,
+            step=given.step,
+            path=given.path,
+            checkpoint_bytes=given.checkpoint_bytes,
+            stall_ns=max(0, given.stall_ns),
+            write_ns=max(0, given.write_ns),
+            request=given.request,
+        )
+    if given.request and given.request == gang.leave_request and gang.phase is not GangPhase.STOPPING:
+        yield from stop(m, gang, "moved", gang.leave_why)
+
+
+def on_worker_spoke(m: Moment, given: inputs.WorkerSpoke) -> Iterator[Fact]:
+    """A worker's words go on record."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is not None and given.node in gang.nodes:
+        yield facts.WorkerNoted(
+            at=m.now, attempt=gang.attempt, node=given.node, text=given.text, fatal=given.fatal
+        )
+
+
+def on_replica_ready(m: Moment, given: inputs.ReplicaReady) -> Iterator[Fact]:
+    """A replica serves; one that was waiting to leave for it may go."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is None or not gang.service or gang.phase in (GangPhase.RUNNING, GangPhase.STOPPING):
+        return
+    yield facts.GangRunning(at=m.now, attempt=gang.attempt, url=given.url)
+    service = m.state.services[gang.service]
+    siblings = [m.state.gangs[attempt] for attempt in service.gangs]
+    staying = [one for one in siblings if one.phase is GangPhase.RUNNING and not one.leave_request]
+    if len(staying) >= service.wanted:
+        for one in siblings:
+            if one.leave_request and one.phase is not GangPhase.STOPPING:
+                yield from stop(m, one, "moved", one.leave_why)
+
+
+def on_replica_unready(m: Moment, given: inputs.ReplicaUnready) -> Iterator[Fact]:
+    """A replica went silent: no more requests, and a restart if it stays so."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is not None and gang.service and gang.phase is GangPhase.RUNNING:
+        until = m.after("stall_timeout")
+        yield facts.ReplicaStalled(at=m.now, attempt=gang.attempt, until=until, detail=given.detail)
+
+
+# ---- ending ------------------------------------------------------------------------------------
+
+
+def on_member_exited(m: Moment, given: inputs.MemberExited) -> Iterator[Fact]:
+    """Processes ended by themselves. All with 0: done. Any other: the whole gang stops, coordinated."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is None or given.node not in gang.nodes or given.node in gang.done or given.node in gang.fenced:
+        return
+    yield facts.MemberDone(
+        at=m.now, attempt=gang.attempt, node=given.node, code=given.code, detail=given.detail
+    )
+    if gang.phase is GangPhase.STOPPING:
+        yield from settle(m, gang)
+    elif given.code != 0 or gang.service:
+        yield from stop(m, gang, "job", given.detail or f"exit code {given.code} on {given.node}")
+    elif not gang.left:
+        yield from _finish(m, gang, "done", "")
+
+
+def on_member_gone(m: Moment, given: inputs.MemberGone) -> Iterator[Fact]:
+    """Nothing of the attempt is left on the node. Unasked for, that is a loss."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is None or given.node not in gang.nodes or given.node in gang.fenced:
+        return
+    yield from member_fenced(m, gang, given.node)
+
+
+def member_fenced(m: Moment, gang: Gang, node: NodeId) -> Iterator[Fact]:
+    """Record it, stop the gang if it was not stopping, and settle it if this was the last."""
+    yield facts.MemberFenced(at=m.now, attempt=gang.attempt, node=node)
+    if gang.phase is GangPhase.STOPPING:
+        yield from settle(m, gang)
+    elif node not in gang.done:
+        yield from stop(m, gang, "node", f"its processes on {node} vanished")
+
+
+def stop(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]:
+    """Begin to stop a gang; asked again, the weightier cause counts."""
+    if gang.phase is GangPhase.STOPPING:
+        if _WEIGHT[cause] > _WEIGHT[gang.cause]:
+            yield facts.GangStopping(at=m.now, attempt=gang.attempt, cause=cause, why=why, until=gang.until)
+        return
+    until = m.after("stop_timeout")
+    yield facts.GangStopping(at=m.now, attempt=gang.attempt, cause=cause, why=why, until=until)
+    yield from settle(m, gang)
+
+
+def settle(m: Moment, gang: Gang) -> Iterator[Fact]:
+    """When nothing of a stopping gang is left: say whose fault it was, and what follows."""
+    if gang.left:
+        return
+    cause, why = gang.cause, gang.why
+    guilty: NodeId | None = None
+    if cause == "job" and gang.lost:
+        cause, why = "node", f"{', '.join(gang.lost)} lost"
+    elif cause == "job" and gang.job:
+        verdict = blame.judge(gang.done, len(gang.members), m.state.jobs[gang.job].roots)
+        cause, guilty = verdict.culprit, verdict.node
+        why = gang.last_words or (f"{verdict.why}: {gang.why}" if gang.why else verdict.why)
+    yield from _finish(m, gang, cause, why)
+    if guilty is not None and m.state.node_state(guilty) is NodeState.READY:
+        until = m.after("repair_timeout")
+        yield facts.NodeMoved(at=m.now, node=guilty, state=NodeState.BURN_IN, why=why, until=until)
+
+
+def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]:
+    kept = 0
+    if gang.job:
+        kept = gang.step if cause == "done" else min(gang.step, m.state.jobs[gang.job].kept_step)
+    yield facts.GangStopped(at=m.now, attempt=gang.attempt, cause=cause, kept_step=kept, why=why)
+    for node in gang.nodes:
+        if m.state.node_state(node) is NodeState.DRAINING and m.state.columns.is_empty(node):
+            yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=m.state.nodes[node].why)
+    if gang.job:
+        yield from _after_attempt(m, m.state.jobs[gang.job], cause, why)
+    elif cause == "job" and (service := m.state.services.get(gang.service)):
+        until = m.now + blame.pause_ns(service.faults, m.policy.recover)
+        reason = Reason(code="backoff", text=f"replica failed {service.faults} times in a row: {why}")
+        yield facts.ServiceHeld(at=m.now, service=gang.service, until=until, reason=reason)
+
+
+def _after_attempt(m: Moment, job: Job, cause: StopCause, why: str) -> Iterator[Fact]:
+    if cause == "done":
+        yield facts.JobEnded(at=m.now, job=job.job, outcome="succeeded")
+    elif cause == "cancelled" or job.cancel_by is not None:
+        text = f"cancelled by {job.cancel_by}" if job.cancel_by else "cancelled"
+        yield facts.JobEnded(at=m.now, job=job.job, outcome="cancelled", text=text)
+    elif cause == "job" and job.faults > job.spec.retries:
+        text = f"failed {job.faults} times in a row without getting past step {job.kept_step}: {why}"
+        yield facts.JobEnded(at=m.now, job=job.job, outcome="failed", text=text)
+    elif cause == "job":
+        until = m.now + blame.pause_ns(job.faults, m.policy.recover)
+        text = f"own fault {job.faults} of {job.spec.retries + 1}: {why}"
+        reason = Reason(code="backoff", text=text, remedy="starts again after the pause")
+        yield facts.JobHeld(at=m.now, job=job.job, until=until, reason=reason)
+
+
+# ---- being asked to leave, and deadlines ---------------------------------------------------------
+
+
+def ask_to_leave(m: Moment, gang: Gang, why: str, until: int = 0) -> Iterator[Fact]:
+    """Empty its nodes gently: training checkpoints first, a replica waits for its substitute."""
+    if gang.phase is GangPhase.STOPPING or gang.leave_request:
+        return
+    if gang.phase is not GangPhase.RUNNING:
+        yield from stop(m, gang, "moved", why)
+        return
+    deadline = min(until, m.after("leave_grace")) if until else m.after("leave_grace")
+    request = f"{gang.attempt}-leaves"
+    yield facts.LeaveAsked(at=m.now, attempt=gang.attempt, request=request, why=why, until=deadline)
+
+
+def on_deadline(m: Moment, gang: Gang) -> Iterator[Fact]:
+    """A deadline of the gang came due: whatever it was waiting for did not happen."""
+    if gang.phase is GangPhase.PLACED:
+        late = [node for node in gang.nodes if node not in gang.started]
+        yield from stop(m, gang, "node", f"did not start in time on {', '.join(late)}")
+    elif gang.phase is GangPhase.STALLED:
+        yield from stop(m, gang, "job", "the replica stopped answering")
+    elif gang.leave_request:
+        yield from stop(m, gang, "moved", f"{gang.leave_why}; it did not checkpoint in time")

@@ -1,0 +1,207 @@
+"""What follows from what nodes do: join, qualify, fall silent, get lost, be fenced, be drained."""
+
+from collections.abc import Iterator
+
+from myriad.control import on_gangs
+from myriad.control.moment import Moment
+from myriad.fleet.columns import NodeState
+from myriad.kernel.errors import near
+from myriad.kernel.ids import NodeId
+from myriad.protocol import facts, inputs
+from myriad.protocol.facts import Fact
+from myriad.protocol.values import Reason, Signal
+from myriad.recover import health
+
+_AWAY = (NodeState.JOINING, NodeState.REPAIRING, NodeState.RETIRED)
+
+
+# ---- observations ------------------------------------------------------------------------------
+
+
+def on_joined(m: Moment, given: inputs.NodeJoined) -> Iterator[Fact]:
+    """An agent is up. A new incarnation proves that the old one, and all that ran in it, is dead."""
+    node = m.state.nodes.get(given.node)
+    if node is None or given.instance in node.past:
+        return
+    state = m.state.node_state(given.node)
+    if state is NodeState.RETIRED or (given.instance == node.instance and state is not NodeState.JOINING):
+        return
+    if given.instance != node.instance:
+        if state not in _AWAY:
+            yield from _lose(m, given.node, ("process",), "it came back as a new incarnation")
+        yield from _fence_members(m, given.node)
+    yield from _burn_in(m, given.node, "joined", given.instance)
+
+
+def on_qualified(m: Moment, given: inputs.NodeQualified) -> Iterator[Fact]:
+    """Burn-in is over: into service, or to repair."""
+    node = m.state.nodes.get(given.node)
+    if node is None or m.state.node_state(given.node) is not NodeState.BURN_IN:
+        return
+    if given.instance != node.instance:
+        return
+    if not given.ok:
+        yield from _lose(m, given.node, (), f"burn-in failed: {given.detail}")
+        return
+    if given.gemm_flops > 0:
+        yield facts.NodeMeasured(at=m.now, node=given.node, gemm_flops=given.gemm_flops)
+    yield from _rest(m, given.node, "qualified")
+
+
+def on_signalled(m: Moment, given: inputs.NodeSignalled) -> Iterator[Fact]:
+    """One source of evidence changed its mind."""
+    node = m.state.nodes.get(given.node)
+    if node is None or given.instance != node.instance or m.state.node_state(given.node) in _AWAY:
+        return
+    if given.healthy == (given.source not in node.unhealthy):
+        return
+    yield facts.NodeEvidence(
+        at=m.now, node=given.node, source=given.source, healthy=given.healthy, detail=given.detail
+    )
+    yield from _judge(m, given.node)
+
+
+def on_fenced(m: Moment, given: inputs.NodeFenced) -> Iterator[Fact]:
+    """The incarnation is dead for certain: gangs that waited for that can go on."""
+    node = m.state.nodes.get(given.node)
+    if node is None or (given.instance and given.instance != node.instance):
+        return
+    if m.state.node_state(given.node) not in _AWAY:
+        yield from _lose(m, given.node, ("process",), "its incarnation ended")
+    yield from _fence_members(m, given.node)
+
+
+def on_deadline(m: Moment, node: NodeId) -> Iterator[Fact]:
+    """A deadline of the node came due."""
+    state = m.state.node_state(node)
+    if state is NodeState.SUSPECT:
+        yield from _judge(m, node)
+    elif state is NodeState.BURN_IN:
+        yield from _lose(m, node, ("order",), "burn-in did not answer in time")
+    elif state in (NodeState.JOINING, NodeState.REPAIRING):
+        why = m.state.nodes[node].why or "did not join in time"
+        yield from _move(m, node, NodeState.REPAIRING, why, m.after("repair_timeout"))
+
+
+def lose_silent(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
+    """It did not carry out an order in time: it is fenced, whatever else it says."""
+    if m.state.node_state(node) not in _AWAY:
+        yield from _lose(m, node, ("order",), why)
+
+
+# ---- intents -----------------------------------------------------------------------------------
+
+
+def on_drain(m: Moment, given: inputs.DrainNode) -> Iterator[Fact]:
+    """Take the node out of service; what runs there checkpoints first, then moves."""
+    node = m.state.nodes.get(given.node)
+    if node is None:
+        yield _unknown(m, "DrainNode", given.node)
+        return
+    if node.cordoned:
+        return
+    why = given.reason or f"drained by {given.by or 'an operator'}"
+    yield facts.NodeCordoned(at=m.now, node=given.node, cordoned=True, by=given.by, reason=why)
+    if m.state.node_state(given.node) is NodeState.READY:
+        yield from _rest(m, given.node, why)
+
+
+def on_undrain(m: Moment, given: inputs.UndrainNode) -> Iterator[Fact]:
+    """Give the node back. One that was drained is qualified again before it gets work."""
+    node = m.state.nodes.get(given.node)
+    if node is None:
+        yield _unknown(m, "UndrainNode", given.node)
+        return
+    if not node.cordoned:
+        return
+    yield facts.NodeCordoned(at=m.now, node=given.node, cordoned=False)
+    state = m.state.node_state(given.node)
+    if state is NodeState.DRAINED:
+        yield from _burn_in(m, given.node, "undrained", node.instance)
+    elif state is NodeState.DRAINING:
+        yield from _rest(m, given.node, "undrained")
+
+
+def retire(m: Moment, node: NodeId) -> Iterator[Fact]:
+    """The node left the site file."""
+    for attempt in list(m.state.nodes[node].gangs):
+        yield from on_gangs.stop(m, m.state.gangs[attempt], "node", f"{node} left the site")
+    yield from _fence_members(m, node)
+    yield from _move(m, node, NodeState.RETIRED, "left the site", 0)
+
+
+def await_join(m: Moment, node: NodeId) -> Iterator[Fact]:
+    """The site opens: the node is expected to report."""
+    yield from _move(m, node, NodeState.JOINING, "", m.after("repair_timeout"))
+
+
+# ---- moves -------------------------------------------------------------------------------------
+
+
+def _judge(m: Moment, node: NodeId) -> Iterator[Fact]:
+    verdict = health.judge(m.state.nodes[node].unhealthy, m.now, m.policy.recover)
+    state = m.state.node_state(node)
+    if verdict.health == "lost":
+        yield from _lose(m, node, verdict.evidence, "")
+    elif verdict.health == "suspect" and state is not NodeState.BURN_IN:
+        why = f"no sign of life by {' and '.join(verdict.evidence)}"
+        yield from _move(m, node, NodeState.SUSPECT, why, verdict.look_again_at)
+    elif verdict.health == "well" and state is NodeState.SUSPECT:
+        well_at = m.state.nodes[node].until if m.state.nodes[node].why == "recovering" else 0
+        if well_at and m.now >= well_at:
+            yield from _rest(m, node, "well again")
+        elif not well_at:
+            yield from _move(m, node, NodeState.SUSPECT, "recovering", m.after("settle"))
+
+
+def _lose(m: Moment, node: NodeId, evidence: tuple[Signal, ...], detail: str) -> Iterator[Fact]:
+    """The node is gone: fence it, stop what ran there, and keep it out if it is a lemon."""
+    yield facts.NodeLost(at=m.now, node=node, evidence=evidence, detail=detail)
+    record = m.state.nodes[node]
+    if not record.cordoned and health.is_lemon(record.losses, m.now, m.policy.recover):
+        reason = f"lemon: lost {len(record.losses)} times lately; check it, then undrain it"
+        yield facts.NodeCordoned(at=m.now, node=node, cordoned=True, by="myriad", reason=reason)
+    why = detail or f"lost by {' and '.join(evidence)}"
+    yield from _move(m, node, NodeState.REPAIRING, why, m.after("repair_timeout"))
+    for attempt in list(record.gangs):
+        yield from on_gangs.stop(m, m.state.gangs[attempt], "node", f"{node} {why}")
+
+
+def _fence_members(m: Moment, node: NodeId) -> Iterator[Fact]:
+    for attempt in list(m.state.nodes[node].gangs):
+        gang = m.state.gangs[attempt]
+        if node not in gang.fenced:
+            yield from on_gangs.member_fenced(m, gang, node)
+
+
+def _burn_in(m: Moment, node: NodeId, why: str, instance: str) -> Iterator[Fact]:
+    until = m.after("repair_timeout")
+    yield from _move(m, node, NodeState.BURN_IN, why, until, instance=instance)
+
+
+def _rest(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
+    """Where a healthy node belongs: in service, or out of it if someone wants it so."""
+    record = m.state.nodes[node]
+    if not record.cordoned:
+        yield from _move(m, node, NodeState.READY, why, 0)
+    elif m.state.columns.is_empty(node):
+        yield from _move(m, node, NodeState.DRAINED, why, 0)
+    else:
+        yield from _move(m, node, NodeState.DRAINING, why, 0)
+        for attempt in list(record.gangs):
+            yield from on_gangs.ask_to_leave(m, m.state.gangs[attempt], f"{node} is drained: {why}")
+
+
+def _move(
+    m: Moment, node: NodeId, state: NodeState, why: str, until: int, *, instance: str = ""
+) -> Iterator[Fact]:
+    yield facts.NodeMoved(at=m.now, node=node, state=state, why=why, until=until, instance=instance)
+    if state is not NodeState.READY and m.state.columns.spare[m.state.columns.index[node]]:
+        yield facts.NodeSpared(at=m.now, node=node, spare=False)
+
+
+def _unknown(m: Moment, intent: str, node: NodeId) -> Fact:
+    reason = Reason(
+        code="unknown", text=f"there is no node {node}", remedy=near(node, list(m.state.nodes)[:2000])
+    )
+    return facts.Refused(at=m.now, intent=intent, subject=node, reason=reason)

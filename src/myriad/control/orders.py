@@ -1,0 +1,98 @@
+"""Orders follow from state. After a step: for what its facts touched. After a restart: for everything.
+
+One mechanism for both, so an order that was lost in a crash is the order that is issued again.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from myriad.control import launch
+from myriad.control.policy import Policy
+from myriad.control.state import Gang, GangPhase, State
+from myriad.fleet.columns import NodeState
+from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId
+from myriad.kernel.units import seconds
+from myriad.protocol import facts
+from myriad.protocol.facts import Fact
+from myriad.protocol.orders import (
+    AskCheckpoint,
+    Order,
+    QualifyNode,
+    RepairNode,
+    StartGang,
+    StopGang,
+    WakeAt,
+)
+
+
+def due(state: State, policy: Policy, happened: Iterable[Fact]) -> tuple[Order, ...]:
+    """What bodies must do because of these facts, which are applied already."""
+    subjects: dict[str, None] = {}
+    for fact in happened:
+        match fact:
+            case facts.GangPlaced() | facts.GangStopping() | facts.LeaveAsked() | facts.ReplicaStalled():
+                subjects[f"gang:{fact.attempt}"] = None
+            case facts.NodeMoved():
+                subjects[f"node:{fact.node}"] = None
+            case facts.JobHeld():
+                subjects[f"job:{fact.job}"] = None
+            case facts.ServiceHeld() | facts.ServiceScaled():
+                subjects[f"service:{fact.service}"] = None
+            case _:
+                pass
+    return tuple(order for subject in subjects for order in about(state, policy, subject))
+
+
+def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:
+    """Everything that should be under way: issued after a restart; engines ignore what they did already."""
+    subjects = [f"node:{node}" for node in state.nodes]
+    subjects += [f"gang:{attempt}" for attempt in state.gangs]
+    subjects += [f"job:{job}" for job in state.waiting]
+    subjects += [f"service:{service}" for service in state.services]
+    return tuple(order for subject in subjects for order in about(state, policy, subject))
+
+
+def about(state: State, policy: Policy, subject: str) -> Iterator[Order]:
+    """The orders that one subject's present state implies. `subject` is also what Woke brings back."""
+    kind, _, name = subject.partition(":")
+    if kind == "gang" and (gang := state.gangs.get(AttemptId(name))):
+        yield from _of_gang(state, policy, gang)
+        if gang.until:
+            yield WakeAt(about=subject, wake_at=gang.until)
+    elif kind == "node":
+        yield from _of_node(state, NodeId(name))
+        if until := state.nodes[NodeId(name)].until:
+            yield WakeAt(about=subject, wake_at=until)
+    elif kind == "job" and (until := state.jobs[JobId(name)].held_until) > state.now:
+        yield WakeAt(about=subject, wake_at=until)
+    elif kind == "service" and (service := state.services.get(ServiceId(name))):
+        if service.until:
+            yield WakeAt(about=subject, wake_at=service.until)
+        if service.held_until > state.now:
+            yield WakeAt(about=f"pause:{name}", wake_at=service.held_until)
+
+
+def _of_gang(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:
+    if gang.phase is GangPhase.PLACED:
+        if gang.job:
+            started_as = launch.of_job(state, policy, state.jobs[gang.job])
+        else:
+            started_as = launch.of_replica(state.services[gang.service])
+        yield StartGang(
+            attempt=gang.attempt, job=gang.job, service=gang.service, members=gang.members, launch=started_as
+        )
+    elif gang.phase is GangPhase.STOPPING:
+        members = tuple(m for m in gang.members if m.node not in gang.fenced and m.node not in gang.lost)
+        in_peace = gang.cause not in ("node", "job")
+        grace_s = seconds(policy.recover.ns("stop_grace")) if in_peace else 0.0
+        if members:
+            yield StopGang(attempt=gang.attempt, members=members, grace_s=grace_s)
+    elif gang.leave_request and gang.job:
+        yield AskCheckpoint(attempt=gang.attempt, members=gang.members, request=gang.leave_request)
+
+
+def _of_node(state: State, node: NodeId) -> Iterator[Order]:
+    kind = state.node_state(node)
+    if kind is NodeState.BURN_IN:
+        yield QualifyNode(node=node)
+    elif kind is NodeState.REPAIRING:
+        yield RepairNode(node=node, instance=state.nodes[node].instance)

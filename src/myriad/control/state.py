@@ -1,0 +1,259 @@
+"""What is true now. Built by folding facts (`apply`), read by handlers, policies and views.
+
+Mutable records with plain values only; dicts keep the order of the facts, so nothing depends on hashes.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+
+import msgspec
+
+from myriad.fleet.columns import Columns, NodeState
+from myriad.fleet.site import Site
+from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
+from myriad.kernel.units import Instant, Span
+from myriad.protocol.values import Forecast, IdleReason, Member, Outcome, Profile, Role, Signal, StopCause
+from myriad.schedule.asks import Running
+from myriad.workload.jobs import TrainingJob
+from myriad.workload.prices import PriceBook
+from myriad.workload.services import InferenceService
+from myriad.workload.tenants import Quota, Tenant
+
+
+class GangPhase(IntEnum):
+    """Life of one attempt."""
+
+    PLACED = 0  # chips held, the engine was told to start it
+    STARTED = 1  # every member's processes exist
+    RUNNING = 2  # training goes on, or the replica is ready
+    STALLED = 3  # a replica that stopped answering
+    STOPPING = 4  # over; what is left of it is being stopped
+
+
+class Node(msgspec.Struct, kw_only=True):
+    """What is known of a node beside its columns."""
+
+    instance: str = ""
+    #: Incarnations before this one: a late word of theirs is ignored.
+    past: tuple[str, ...] = ()
+    #: Signals that are unhealthy now, and since when.
+    unhealthy: dict[Signal, Instant] = {}
+    #: Someone wants it out of service.
+    cordoned: bool = False
+    cordoned_by: str = ""
+    why: str = ""
+    until: Instant = 0
+    #: When it was lost, newest last (lemons).
+    losses: tuple[Instant, ...] = ()
+    gemm_flops: float = 0.0
+    #: Attempts that hold chips here, in the order they came.
+    gangs: dict[AttemptId, None] = {}
+
+
+class Gang(msgspec.Struct, kw_only=True):
+    """A live attempt of a job, or a live replica of a service."""
+
+    attempt: AttemptId
+    job: JobId
+    service: ServiceId
+    tenant: TenantId
+    members: tuple[Member, ...]
+    placed_at: Instant
+    until: Instant
+    phase: GangPhase = GangPhase.PLACED
+    #: Nodes whose processes exist; ended by themselves (exit code); and are known to be gone.
+    started: dict[NodeId, None] = {}
+    done: dict[NodeId, int] = {}
+    fenced: dict[NodeId, None] = {}
+    lost: dict[NodeId, None] = {}
+    running_at: Instant = 0
+    resumed_step: int = 0
+    step: int = 0
+    step_ns: Span = 0
+    url: str = ""
+    leave_request: str = ""
+    leave_why: str = ""
+    cause: StopCause = "done"
+    why: str = ""
+    #: The first fatal words of a worker.
+    last_words: str = ""
+
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        """Its nodes in rank order."""
+        return tuple(member.node for member in self.members)
+
+    @property
+    def chips(self) -> int:
+        """Chips of the whole gang."""
+        return sum(member.chip_count for member in self.members)
+
+    @property
+    def left(self) -> list[NodeId]:
+        """Nodes where something of it may still run."""
+        return [node for node in self.nodes if node not in self.done and node not in self.fenced]
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished attempt, for the job's story."""
+
+    attempt: AttemptId
+    nodes: tuple[NodeId, ...]
+    placed_at: Instant
+    stopped_at: Instant
+    cause: StopCause
+    why: str
+    resumed_step: int
+    last_step: int
+    kept_step: int
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """A training job, from admission on; ended ones stay for reports."""
+
+    job: JobId
+    spec: TrainingJob
+    profile: Profile
+    submitted_at: Instant
+    queued_at: Instant
+    forecast: Forecast | None = None
+    attempts: int = 0
+    attempt: AttemptId | None = None
+    history: tuple[Ended, ...] = ()
+    first_placed_at: Instant = 0
+    #: Best step seen, and the step up to which work is safe, with the checkpoint that makes it so.
+    step: int = 0
+    kept_step: int = 0
+    kept_path: str = ""
+    checkpoint_cost_ns: Span = 0
+    step_ns: Span = 0
+    loss: float = 0.0
+    tokens: int = 0
+    #: Own faults in a row, the root node of each, and the safe step at the last.
+    faults: int = 0
+    roots: tuple[NodeId, ...] = ()
+    fault_step: int = 0
+    held_until: Instant = 0
+    keep: tuple[NodeId, ...] = ()
+    cancel_by: str | None = None
+    ended_at: Instant = 0
+    outcome: Outcome | None = None
+    text: str = ""
+
+
+class Service(msgspec.Struct, kw_only=True):
+    """An inference service and its wanted size."""
+
+    service: ServiceId
+    spec: InferenceService
+    model_path: str
+    applied_at: Instant
+    wanted: int
+    #: The load that the last decision was made on, and since when it has needed fewer replicas.
+    in_flight: float = 0.0
+    queued: int = 0
+    below_since: Instant = 0
+    attempts: int = 0
+    gangs: dict[AttemptId, None] = {}
+    faults: int = 0
+    held_until: Instant = 0
+    until: Instant = 0
+    why: str = ""
+    removed: bool = False
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that is good."""
+
+    key: KeyId
+    key_hash: str
+    role: Role
+    tenant: TenantId
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of a request still open, cumulative."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class State:
+    """The whole truth of one control plane."""
+
+    def __init__(self) -> None:
+        self.now: Instant = 0
+        self.site: Site | None = None
+        self.open = False
+        self.opened_at: Instant = 0
+        self.closes_at: Instant = 0
+        self.prices = PriceBook()
+        self.columns = Columns()
+        self.nodes: dict[NodeId, Node] = {}
+        self.tenants: dict[TenantId, Tenant] = {}
+        self.keys: dict[KeyId, Key] = {}
+        self.jobs: dict[JobId, Job] = {}
+        #: Jobs without a gang that are not over: the queue, before ordering.
+        self.waiting: dict[JobId, None] = {}
+        self.gangs: dict[AttemptId, Gang] = {}
+        self.services: dict[ServiceId, Service] = {}
+        self.usage: dict[TenantId, int] = {}
+        #: Requests whose last word has not been heard.
+        self.metering: dict[RequestId, Usage] = {}
+        #: Work signature -> observed step time, for forecasts.
+        self.observed_ns: dict[str, Span] = {}
+        self.losses = 0
+        self.idle: IdleReason = "no_demand"
+
+    # ---- the scheduler's view ------------------------------------------------------------------
+
+    def quota(self, tenant: TenantId) -> Quota:
+        """What the tenant may hold."""
+        return self.tenants[tenant].quota
+
+    def running(self) -> Iterable[Running]:
+        """Gangs that hold nodes, with their predicted ends."""
+        for gang in self.gangs.values():
+            yield Running(gang.attempt, self.ends_at(gang), len(gang.members))
+
+    def ends_at(self, gang: Gang) -> Instant:
+        """Predicted end of a gang; 0: unknown or endless."""
+        if gang.service:
+            return 0
+        job = self.jobs[gang.job]
+        if job.profile.steps and job.step_ns:
+            return self.now + max(0, job.profile.steps - gang.step) * job.step_ns
+        if job.forecast and job.forecast.chip_ns:
+            return gang.placed_at + job.forecast.chip_ns // job.spec.chips
+        return 0
+
+    # ---- small questions -----------------------------------------------------------------------
+
+    def node_state(self, node: NodeId) -> NodeState:
+        """State of a node that exists."""
+        return self.columns.state_of(node)
+
+    def digest(self) -> str:
+        """One digest of everything: equal states, and only those, give equal digests."""
+        plain = {name: value for name, value in vars(self).items() if name != "columns"}
+        text = msgspec.json.encode(plain)
+        columns = self.columns
+        digest = hashlib.blake2b(text, digest_size=16)
+        for array in (columns.state, columns.free, columns.free_count, columns.spare, columns.losses):
+            digest.update(array.tobytes())
+        digest.update(msgspec.json.encode((columns.ids, columns.racks, columns.pods)))
+        return digest.hexdigest()
+
+
+def signature(spec: TrainingJob, profile: Profile) -> str:
+    """Names work whose step time should be the same: same parameters, tokens and gang."""
+    if not profile.steps:
+        return ""
+    return f"{spec.recipe}/{profile.parameters}/{profile.tokens_per_step}/{spec.nodes}x{spec.chips_per_node}"
+
+
+def median_gemm(nodes: Mapping[NodeId, Node]) -> float:
+    """Typical measured FLOP/s of a chip; 0 when nothing was measured."""
+    measured = sorted(node.gemm_flops for node in nodes.values() if node.gemm_flops)
+    return measured[len(measured) // 2] if measured else 0.0

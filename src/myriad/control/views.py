@@ -1,0 +1,368 @@
+"""What others may read of the state: plain structs for the API, the console and the command line."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from myriad.control import asks
+from myriad.control.moment import Moment
+from myriad.control.policy import Policy
+from myriad.control.state import Ended, Gang, GangPhase, Job, Service, State
+from myriad.fleet.columns import NodeState
+from myriad.kernel.errors import UserError, near
+from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId, TenantId
+from myriad.kernel.units import Instant, Span
+from myriad.protocol.values import Forecast, Reason
+from myriad.schedule import plan
+from myriad.schedule.asks import Ask, Placed
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the read views. Instants are ns since the epoch, 0: not yet."""
+
+
+class NodeView(View, frozen=True, kw_only=True):
+    """One node."""
+
+    node: NodeId
+    pod: str
+    rack: str
+    #: Life of a node; `allocated` when ready and holding work; `spare` is a ready hot spare.
+    state: str
+    chips: int
+    chips_free: int
+    spare: bool
+    cordoned: bool
+    attempts: tuple[AttemptId, ...]
+    why: str
+    losses: int
+    gemm_flops: float
+
+
+class JobView(View, frozen=True, kw_only=True):
+    """One training job."""
+
+    job: JobId
+    name: str
+    tenant: TenantId
+    #: admitted, placed, starting, running, checkpointing, interrupted, succeeded, failed, cancelled
+    state: str
+    priority: str
+    nodes: int
+    chips: int
+    submitted_at: Instant
+    first_placed_at: Instant
+    ended_at: Instant
+    attempt: AttemptId | None
+    placed_on: tuple[NodeId, ...]
+    attempts: int
+    step: int
+    steps: int
+    kept_step: int
+    loss: float
+    tokens: int
+    step_ns: Span
+    #: Predicted end from observed progress; 0: unknown.
+    ends_at: Instant
+    forecast: Forecast | None
+    history: tuple[Ended, ...]
+    text: str
+
+
+class ReplicaView(View, frozen=True, kw_only=True):
+    """One live replica."""
+
+    attempt: AttemptId
+    node: NodeId
+    state: str  # starting, ready, stalled, leaving, stopping
+    url: str
+
+
+class ServiceView(View, frozen=True, kw_only=True):
+    """One inference service."""
+
+    service: ServiceId
+    name: str
+    tenant: TenantId
+    engine: str
+    model_path: str
+    shared: bool
+    concurrency: int
+    wanted: int
+    ready: int
+    min: int
+    max: int
+    replicas: tuple[ReplicaView, ...]
+    why: str
+
+
+class TenantView(View, frozen=True, kw_only=True):
+    """One tenant and what it holds now."""
+
+    tenant: TenantId
+    chips_quota: int
+    chips_borrow: int
+    chips_used: int
+    jobs_waiting: int
+
+
+class SiteView(View, frozen=True, kw_only=True):
+    """The site in one look."""
+
+    name: str
+    chip: str
+    open: bool
+    nodes: int
+    chips: int
+    nodes_by_state: dict[str, int]
+    chips_free: int
+    jobs_waiting: int
+    jobs_running: int
+    idle_reason: str
+    gangs_live: int
+
+
+class Explanation(View, frozen=True, kw_only=True):
+    """Why a job is where it is, what would change that, and when it should start or end."""
+
+    job: JobId
+    state: str
+    text: str
+    reasons: tuple[Reason, ...]
+    queue_position: int  # 1 is next; 0: not waiting
+    queue_length: int
+    #: Predicted start (0: unknown) and the 10-90 % interval of the finish.
+    starts_at: Instant
+    finish_early_at: Instant
+    finish_late_at: Instant
+
+
+# ---- nodes -------------------------------------------------------------------------------------
+
+
+def nodes(state: State) -> list[NodeView]:
+    """Every node of the site, in site order."""
+    return [_node(state, node) for node in state.nodes if state.node_state(node) is not NodeState.RETIRED]
+
+
+def _node(state: State, node: NodeId) -> NodeView:
+    columns, record = state.columns, state.nodes[node]
+    row = columns.index[node]
+    spare = bool(columns.spare[row])
+    kind = columns.state_of(node).name.lower()
+    if kind == "ready":
+        kind = "spare" if spare else "allocated" if record.gangs else "ready"
+    return NodeView(
+        node=node,
+        pod=columns.pods[columns.pod[row]],
+        rack=columns.racks[columns.rack[row]],
+        state=kind,
+        chips=int(columns.chips[row]),
+        chips_free=int(columns.free_count[row]),
+        spare=spare,
+        cordoned=record.cordoned,
+        attempts=tuple(record.gangs),
+        why=record.why,
+        losses=len(record.losses),
+        gemm_flops=record.gemm_flops,
+    )
+
+
+# ---- jobs --------------------------------------------------------------------------------------
+
+
+def find_job(state: State, name: str, tenant: TenantId | None = None) -> Job:
+    """A job by id, or the newest of that name. Raises UserError (404) with near misses."""
+    mine = [job for job in state.jobs.values() if tenant in (None, job.spec.tenant)]
+    for job in reversed(mine):
+        if name in (job.job, job.spec.name):
+            return job
+    raise UserError(
+        "there is no such job", field="job", value=name, remedy=near(name, [j.job for j in mine]), status=404
+    )
+
+
+def jobs(state: State, tenant: TenantId | None = None) -> list[JobView]:
+    """Jobs in the order they were submitted; only a tenant's own if one is given."""
+    return [job_view(state, job) for job in state.jobs.values() if tenant in (None, job.spec.tenant)]
+
+
+def job_view(state: State, job: Job) -> JobView:
+    """The view of one job."""
+    gang = state.gangs[job.attempt] if job.attempt else None
+    return JobView(
+        job=job.job,
+        name=job.spec.name,
+        tenant=job.spec.tenant,
+        state=job_state(job, gang),
+        priority=job.spec.priority,
+        nodes=job.spec.nodes,
+        chips=job.spec.chips,
+        submitted_at=job.submitted_at,
+        first_placed_at=job.first_placed_at,
+        ended_at=job.ended_at,
+        attempt=job.attempt,
+        placed_on=gang.nodes if gang else (),
+        attempts=job.attempts,
+        step=job.step,
+        steps=job.profile.steps,
+        kept_step=job.kept_step,
+        loss=job.loss,
+        tokens=job.tokens,
+        step_ns=job.step_ns,
+        ends_at=state.ends_at(gang) if gang else 0,
+        forecast=job.forecast,
+        history=job.history,
+        text=job.text,
+    )
+
+
+def job_state(job: Job, gang: Gang | None) -> str:
+    """The word for where a job is in its life."""
+    if job.outcome:
+        return job.outcome
+    if gang is None:
+        return "interrupted" if job.history else "admitted"
+    if gang.phase is GangPhase.RUNNING:
+        return "checkpointing" if gang.leave_request else "running"
+    return {GangPhase.PLACED: "placed", GangPhase.STARTED: "starting"}.get(gang.phase, "interrupted")
+
+
+def explain(state: State, policy: Policy, job: Job, now: Instant) -> Explanation:
+    """Why the job waits (or what it is doing), asked of the scheduler itself on the present state."""
+    view = job_view(state, job)
+    reasons, starts_at, position, length = _waiting(state, policy, job, now)
+    estimate = asks.run_estimate(state, job) if state.site and job.outcome is None else None
+    begins = view.first_placed_at if job.attempt else starts_at
+    early = late = 0
+    if estimate and estimate.run_ns and begins:
+        base = max(begins, now)
+        early, late = base + estimate.run_low_ns, base + estimate.run_high_ns
+    return Explanation(
+        job=job.job,
+        state=view.state,
+        text=_words(view, reasons),
+        reasons=reasons,
+        queue_position=position,
+        queue_length=length,
+        starts_at=begins,
+        finish_early_at=early,
+        finish_late_at=late,
+    )
+
+
+def _waiting(
+    state: State, policy: Policy, job: Job, now: Instant
+) -> tuple[tuple[Reason, ...], Instant, int, int]:
+    """Reasons, predicted start, place in the queue, its length. Walks the queue as the next cycle would."""
+    if job.job not in state.waiting:
+        return (), 0, 0, 0
+    if not state.open:
+        reason = Reason(code="site_closed", text="the site is closed", remedy="starts after myriad up")
+        return (reason,), 0, 0, len(state.waiting)
+    if job.held_until > now:
+        text = f"pauses after a fault of its own ({job.faults} in a row): {_last_why(job)}"
+        reason = Reason(
+            code="backoff", text=text, remedy="starts again after the pause; or cancel and mend it"
+        )
+        return (reason,), job.held_until, 0, len(state.waiting)
+    queue: list[Ask] = list(asks.of_site(Moment(state, policy, now)))
+    for position, decision in enumerate(plan.plan(state, queue, now), start=1):
+        if decision.ask.owner == job.job:
+            if isinstance(decision, Placed):
+                return (), now, position, len(queue)
+            return (decision.reason,), decision.starts_at, position, len(queue)
+    raise AssertionError(f"{job.job} waits but is not in the queue")
+
+
+def _last_why(job: Job) -> str:
+    return job.history[-1].why if job.history else ""
+
+
+def _words(view: JobView, reasons: tuple[Reason, ...]) -> str:
+    if view.state in ("succeeded", "failed", "cancelled"):
+        return f"{view.state}" + (f": {view.text}" if view.text else "")
+    if reasons:
+        return "; ".join(reason.text for reason in reasons)
+    if view.placed_on:
+        where = ", ".join(view.placed_on[:8]) + ("…" if len(view.placed_on) > 8 else "")
+        return f"{view.state} on {where}"
+    return "starts in the next cycle"
+
+
+# ---- services, tenants, the site -----------------------------------------------------------------
+
+
+def services(state: State, tenant: TenantId | None = None) -> list[ServiceView]:
+    """Services by name; a tenant sees its own and the shared ones."""
+    return [
+        service_view(state, service)
+        for service in state.services.values()
+        if tenant is None or service.spec.tenant == tenant or service.spec.shared
+    ]
+
+
+def service_view(state: State, service: Service) -> ServiceView:
+    """The view of one service."""
+    replicas = tuple(_replicas(state, service))
+    return ServiceView(
+        service=service.service,
+        name=service.spec.name,
+        tenant=service.spec.tenant,
+        engine=service.spec.engine,
+        model_path=service.model_path,
+        shared=service.spec.shared,
+        concurrency=service.spec.concurrency,
+        wanted=service.wanted,
+        ready=sum(replica.state in ("ready", "leaving") for replica in replicas),
+        min=service.spec.replicas.min,
+        max=service.spec.replicas.max,
+        replicas=replicas,
+        why=service.why,
+    )
+
+
+def _replicas(state: State, service: Service) -> Iterator[ReplicaView]:
+    words = {GangPhase.RUNNING: "ready", GangPhase.STALLED: "stalled", GangPhase.STOPPING: "stopping"}
+    for attempt in service.gangs:
+        gang = state.gangs[attempt]
+        word = words.get(gang.phase, "starting")
+        if word == "ready" and gang.leave_request:
+            word = "leaving"
+        yield ReplicaView(attempt=attempt, node=gang.nodes[0], state=word, url=gang.url)
+
+
+def tenants(state: State) -> list[TenantView]:
+    """Every tenant and what it holds."""
+    waiting = [state.jobs[name].spec.tenant for name in state.waiting]
+    return [
+        TenantView(
+            tenant=name,
+            chips_quota=tenant.quota.chips,
+            chips_borrow=tenant.quota.borrow,
+            chips_used=state.usage.get(name, 0),
+            jobs_waiting=waiting.count(name),
+        )
+        for name, tenant in state.tenants.items()
+    ]
+
+
+def site(state: State) -> SiteView:
+    """The site in one look."""
+    by_state: dict[str, int] = {}
+    for view in nodes(state):
+        by_state[view.state] = by_state.get(view.state, 0) + 1
+    declared = state.site
+    return SiteView(
+        name=declared.name if declared else "",
+        chip=declared.chip if declared else "",
+        open=state.open,
+        nodes=sum(by_state.values()),
+        chips=declared.chip_count if declared else 0,
+        nodes_by_state=by_state,
+        chips_free=int(state.columns.free_count[state.columns.state == NodeState.READY].sum()),
+        jobs_waiting=len(state.waiting),
+        jobs_running=sum(1 for gang in state.gangs.values() if gang.job),
+        idle_reason=state.idle,
+        gangs_live=len(state.gangs),
+    )

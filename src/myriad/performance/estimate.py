@@ -1,0 +1,61 @@
+"""The first estimate of a training run: FLOPs over speed, corrected by runs that were observed.
+
+Used by control for forecasts and by schedule for backfill. Sources: time = model FLOPs / (chips x
+FLOP/s x MFU) is the definition of MFU (Chowdhery et al., PaLM, 2022, appendix B).
+"""
+
+from typing import Final, NamedTuple
+
+from myriad.kernel.units import SECOND, Span
+from myriad.protocol.values import Profile
+
+#: Start of a gang until its first step: processes, rendezvous, model, data. Status: measured on the
+#: local engine with the small demo model (3 to 8 s); a forecast says so.
+START_NS: Final[Span] = 6 * SECOND
+#: Half-width of the interval around an observed step time, and around one from FLOPs. Estimated.
+OBSERVED_SPREAD: Final = 0.25
+MODEL_SPREAD: Final = 0.60
+
+
+class Estimate(NamedTuple):
+    """Predicted time of a whole run, start of the gang included. All zero when nothing is known."""
+
+    step_ns: Span
+    run_ns: Span
+    run_low_ns: Span  # 10 %
+    run_high_ns: Span  # 90 %
+    basis: str  # for people: where the number comes from
+
+
+UNKNOWN: Final = Estimate(0, 0, 0, 0, "unknown: the job says neither steps nor expected time")
+
+
+def training_run(
+    profile: Profile,
+    *,
+    chips: int,
+    flops: float,
+    efficiency: float,
+    observed_step_ns: Span,
+    steps_done: int = 0,
+) -> Estimate:
+    """Predict a run of `profile` on `chips` chips of `flops` FLOP/s each, `steps_done` already behind it.
+
+    An observed step time of the same work wins over FLOPs, and FLOPs over the user's word.
+    """
+    steps = max(0, profile.steps - steps_done)
+    if profile.steps and observed_step_ns:
+        basis = "step time observed on an earlier run of the same work"
+        return _spread(observed_step_ns, steps * observed_step_ns, OBSERVED_SPREAD, basis)
+    if profile.steps and profile.flops_per_step and flops and efficiency:
+        step_ns = int(profile.flops_per_step / (chips * flops * efficiency) * SECOND)
+        basis = f"{profile.flops_per_step:.3g} FLOP a step at {efficiency:.0%} of {flops:.3g} FLOP/s a chip (estimated)"
+        return _spread(step_ns, steps * step_ns, MODEL_SPREAD, basis)
+    if profile.expected_ns:
+        return _spread(0, profile.expected_ns, MODEL_SPREAD, "the time the user expects")
+    return UNKNOWN
+
+
+def _spread(step_ns: Span, work_ns: Span, spread: float, basis: str) -> Estimate:
+    low, high = int(work_ns * (1 - spread)), int(work_ns * (1 + spread))
+    return Estimate(step_ns, START_NS + work_ns, low, 2 * START_NS + high, basis)
