@@ -15,7 +15,7 @@ GAPS = st.lists(st.integers(0, 5 * SECOND), min_size=1, max_size=200)
 
 @given(GAPS, st.integers(1, 600), st.sampled_from([0, SECOND, 10 * SECOND]))
 def test_no_window_lets_in_more_than_burst_and_rate(gaps: list[int], rpm: int, patience: int) -> None:
-    limiter, rate = Limiter(Policy(rate_wait_ns=HOUR)), Rate(requests_per_minute=rpm)
+    limiter, rate = Limiter(Policy(rate_wait="1h")), Rate(requests_per_minute=rpm)
     now, entered = 7 * HOUR, []
     for gap in gaps:
         now += gap
@@ -70,7 +70,7 @@ def test_tenants_do_not_share_a_bucket() -> None:
 
 
 def test_a_short_wait_is_queued_in_turn() -> None:
-    limiter, rate = Limiter(Policy(burst_ns=0)), Rate(requests_per_minute=120)
+    limiter, rate = Limiter(Policy(burst="0s")), Rate(requests_per_minute=120)
     waits = [limiter.decide(HOUR, ACME, rate, SECOND).wait_ns for _ in range(3)]
     assert waits == [0, SECOND // 2, SECOND]
     assert limiter.decide(HOUR, ACME, rate, SECOND).verdict == "refuse"

@@ -45,7 +45,7 @@ def test_the_law(spec: InferenceService, in_flight: float, queued: int, current:
     if queued or in_flight:
         assert wanted.replicas > 0
     if wanted.replicas < current <= high:
-        assert idle >= POLICY.scale_down_after_ns
+        assert idle >= POLICY.ns("scale_down_after")
     assert wanted.why
 
 

@@ -49,7 +49,7 @@ class Limiter:
     """The buckets of all tenants of one gateway."""
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self._burst_ns, self._rate_wait_ns = policy.ns("burst"), policy.ns("rate_wait")
         self._requests: dict[TenantId, _Bucket] = {}
         self._tokens: dict[TenantId, _Bucket] = {}
 
@@ -57,12 +57,11 @@ class Limiter:
         """Admit, queue for at most `patience_ns` (and the policy's limit), or refuse."""
         requests = self._requests.setdefault(tenant, _Bucket())
         tokens = self._tokens.setdefault(tenant, _Bucket())
-        burst_ns = self._policy.burst_ns
-        for_request = requests.wait_ns(now, rate.requests_per_minute, burst_ns)
-        for_tokens = tokens.wait_ns(now, rate.tokens_per_minute, burst_ns)
+        for_request = requests.wait_ns(now, rate.requests_per_minute, self._burst_ns)
+        for_tokens = tokens.wait_ns(now, rate.tokens_per_minute, self._burst_ns)
         wait_ns = max(for_request, for_tokens)
         limit: Literal["requests", "tokens"] = "requests" if for_request >= for_tokens else "tokens"
-        if wait_ns > min(patience_ns, self._policy.rate_wait_ns):
+        if wait_ns > min(patience_ns, self._rate_wait_ns):
             return Decision(verdict="refuse", wait_ns=wait_ns, limit=limit)
         requests.take(now, rate.requests_per_minute, 1)
         if wait_ns == 0:

@@ -55,7 +55,7 @@ def _up(spec: InferenceService, in_flight: float, queued: int, count: int) -> st
 
 def _down(in_flight: float, queued: int, current: int, idle_ns: Span, policy: Policy) -> Wanted:
     # the last replica is given up only by a service that may have none and has no request at all
-    patience_ns = policy.idle_to_zero_ns if current == 1 else policy.scale_down_after_ns
+    patience_ns = policy.ns("idle_to_zero" if current == 1 else "scale_down_after")
     fewer = "no request" if current == 1 else f"{in_flight:.1f} in flight and {queued} queued need fewer"
     if idle_ns >= patience_ns:
         return Wanted(replicas=current - 1, why=f"{fewer} for {show_span(patience_ns)}")
