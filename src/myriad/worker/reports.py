@@ -45,7 +45,7 @@ def checkpoint_saved(
     *,
     step: int,
     path: str | Path,
-    bytes: int = 0,  # noqa: A002 - the word of the wire
+    bytes: int = 0,
     stall_s: float = 0.0,
     write_s: float = 0.0,
     request: str = "",

@@ -1,0 +1,240 @@
+"""The pre-training loop of one rank: join, load, step, save, export.
+
+Everything a step computes is a function of (configuration, step, state), and the state is saved whole:
+a run that was interrupted takes up exactly the steps and data it would have seen.
+"""
+
+import math
+import os
+import signal
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.nn import functional
+
+from myriad import worker
+from myriad.worker import checkpoints, environment
+from myriad.worker.recipes.pretrain import config as recipe
+from myriad.worker.recipes.pretrain import corpus, export, order
+from myriad.worker.recipes.pretrain.state import Saver, State
+
+#: The learning rate ends at this part of its peak.
+_FINAL_RATE = 0.1
+#: Rank 0 may be building the corpus while the others wait.
+_TIMEOUT = timedelta(minutes=30)
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+def main(config: recipe.Config) -> None:
+    """Train to the end, from wherever the job's checkpoints say it stands."""
+    exit_on_sigterm()
+    place = environment.placement()
+    recipe.check_world(config, place.world_size)
+    began = time.monotonic()
+    device = _join(place)
+    try:
+        root = worker.checkpoint_dir() or Path("checkpoints")
+        state = _restored(config, root, device)
+        run = _Run(config, root, state, device)
+        _say(place, f"ready at step {state.step} after {time.monotonic() - began:.2f} s")
+        run.to_the_end()
+        export.write(config, state, root, worker.output_dir() or Path("output"), run.loss)
+        # A rank that leaves early would break the others' last collectives.
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
+
+
+def learning_rate(config: recipe.Config, step: int) -> float:
+    """Linear warm-up, then a cosine to a tenth; `step` counts from 1."""
+    if step <= config.warmup_steps:
+        return config.learning_rate * step / config.warmup_steps
+    span = max(1, config.steps - config.warmup_steps)
+    way = (step - config.warmup_steps) / span
+    cosine = 0.5 * (1 + math.cos(math.pi * min(way, 1.0)))
+    return config.learning_rate * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
+
+
+def exit_on_sigterm() -> None:
+    """End at once on SIGTERM, even while the main thread waits inside a collective.
+
+    A Python signal handler would run only after the collective returns, which may be never; a thread
+    that waits for the signal needs nobody's cooperation. 143 is what a shell reports for SIGTERM.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGTERM})
+        os._exit(143)
+
+    threading.Thread(target=wait, name="sigterm", daemon=True).start()
+
+
+class _Run:
+    """The steps of one attempt on one rank."""
+
+    def __init__(self, config: recipe.Config, root: Path, state: State, device: Any) -> None:
+        self.config, self.state, self.device = config, state, device
+        self.place = environment.placement()
+        self.saver = Saver(root, config.keep_checkpoints)
+        self.tokens = corpus.tokens(root, config)
+        self.loss = math.nan
+        self._tried = ""
+        self._saved_at = time.monotonic()
+        self._every_s = environment.checkpoint_every_s()
+
+    def to_the_end(self) -> None:
+        """Every remaining step; the last one is saved."""
+        flops = recipe.step_flops(self.config)
+        while self.state.step < self.config.steps:
+            began = time.monotonic()
+            request = self._request()
+            asked = self._step(asked=bool(request) or self._is_due())
+            if self.place.rank == 0:
+                self._tell(time.monotonic() - began, flops)
+            self._save(asked, request)
+        self.saver.wait()
+
+    def _step(self, *, asked: bool) -> bool:
+        """One step of training; the same answer on every rank to `asked` of rank 0."""
+        step = self.state.step + 1
+        loss = self._gradients(step)
+        gradients = [w.grad.to_local() for w in self.state.model.parameters()]
+        norm = torch.nn.utils.get_total_norm(gradients).double()
+        # One collective for all that the ranks must agree on.
+        told = torch.stack((loss.double(), norm * norm, torch.tensor(float(asked)).to(norm)))
+        distributed.all_reduce(told)
+        loss_sum, norm_squared, wanted = told.tolist()
+        self.loss = loss_sum
+        if not math.isfinite(loss_sum):
+            raise Diverged(
+                f"the loss at step {step} is {loss_sum}: lower config: learning_rate "
+                f"({self.config.learning_rate}) or raise warmup_steps"
+            )
+        scale = self.config.grad_clip / (math.sqrt(norm_squared) + 1e-6)
+        if scale < 1.0:
+            torch._foreach_mul_(gradients, scale)
+        rate = learning_rate(self.config, step)
+        self.state.optimizer.step(step, rate)
+        self.state.step = step
+        return bool(wanted)
+
+    def _gradients(self, step: int) -> Any:
+        """Accumulate this rank's gradients; its part of the global mean loss."""
+        batch = self._batch(step)
+        pieces = batch.split(self.config.micro_batch_sequences)
+        model, total = self.state.model, torch.zeros((), device=self.device)
+        for number, piece in enumerate(pieces, 1):
+            model.set_requires_gradient_sync(number == len(pieces))
+            logits = model(piece[:, :-1])
+            loss = functional.cross_entropy(
+                logits.flatten(0, 1).float(), piece[:, 1:].flatten(), reduction="sum"
+            )
+            loss = loss / self.config.tokens_per_step
+            # Sharding averages over ranks what here must be a sum.
+            (loss * self.place.world_size).backward()
+            total += loss.detach()
+        return total
+
+    def _batch(self, step: int) -> Any:
+        config, context = self.config, self.config.model.context
+        count = corpus.windows(self.tokens, context)
+        size = config.global_batch_sequences
+        rows = [
+            order.window_of(seed=config.seed, step=step, index=index, batch=size, windows=count)
+            for index in order.share(rank=self.place.rank, world_size=self.place.world_size, batch=size)
+        ]
+        taken = [self.tokens[row * context : (row + 1) * context + 1] for row in rows]
+        return torch.from_numpy(np.stack(taken).astype(np.int64)).to(self.device)
+
+    def _request(self) -> str:
+        """A request for a checkpoint that rank 0 has not seen before; each is tried once."""
+        request = worker.should_checkpoint() if self.place.rank == 0 else None
+        if request is None or request == self._tried:
+            return ""
+        self._tried = request
+        return request
+
+    def _is_due(self) -> bool:
+        """Rank 0 looks at its clock when the cadence is advised in seconds."""
+        if self.place.rank or self._every_s is None:
+            return False
+        return time.monotonic() - self._saved_at >= self._every_s
+
+    def _save(self, asked: bool, request: str) -> None:
+        step = self.state.step
+        by_step = self._every_s is None and step % self.config.checkpoint_every_steps == 0
+        if not (asked or by_step or step == self.config.steps):
+            return
+        self._saved_at = time.monotonic()
+        self.saver.save(self.state, request)
+        if asked:
+            # Somebody may be waiting to stop us: what is done meanwhile would be lost.
+            self.saver.wait()
+
+    def _tell(self, step_s: float, flops: float) -> None:
+        step, tokens = self.state.step, self.config.tokens_per_step
+        worker.report(step=step, tokens=tokens, loss=self.loss, step_s=step_s, flops=flops)
+        if step % self.config.log_every == 0 or step == self.config.steps:
+            _say(self.place, f"step {step} loss {self.loss:.4f} {tokens / step_s:.0f} tokens/s")
+
+
+def _join(place: environment.Placement) -> Any:
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29500")
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(place.local_rank)
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo",
+        rank=place.rank,
+        world_size=place.world_size,
+        timeout=_TIMEOUT,
+    )
+    return torch.device("cuda", place.local_rank) if cuda else torch.device("cpu")
+
+
+def _restored(config: recipe.Config, root: Path, device: Any) -> State:
+    """The newest whole checkpoint's state, else `start_from`'s, else fresh weights."""
+    step, path = _agreed(config, root, device)
+    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
+    state = State(config, mesh, blank=path is not None)
+    if path is not None:
+        state.load(path, step)
+    if distributed.get_rank() == 0:
+        worker.resumed(step)
+    return state
+
+
+def _agreed(config: recipe.Config, root: Path, device: Any) -> tuple[int, Path | None]:
+    """Where to begin. Rank 0 looks, every rank hears it; what rank 0 prepared is ready then."""
+    told = torch.zeros(2, dtype=torch.int64)
+    if distributed.get_rank() == 0:
+        corpus.prepare(root, config)
+        found = checkpoints.newest_complete(root, worker.warn)
+        checkpoints.set_aside_after(root, found.step if found else -1)
+        if found is None and config.start_from:
+            told[:] = torch.tensor([checkpoints.at(Path(config.start_from)).step, 2])
+        elif found is not None:
+            told[:] = torch.tensor([found.step, 1])
+    told = told.to(device)
+    distributed.broadcast(told, src=0)
+    step, source = told.tolist()
+    path = {0: None, 1: checkpoints.folder(root, step), 2: Path(config.start_from)}[source]
+    return step, path
+
+
+def _say(place: environment.Placement, text: str) -> None:
+    if place.rank == 0:
+        print(text, flush=True)

@@ -1,0 +1,115 @@
+"""A parent that preloads torch once and forks gangs on demand, as the local engine does.
+
+Reads one JSON scenario per line from stdin, runs that gang to its end, answers with one JSON line:
+{codes, reports, seconds, modules}. A scenario: {folder, config, world, env, at: {STEP: ACTION}} where an
+action, taken when rank 0 reports that step, is ["kill", RANK], ["term"] or ["request", ID].
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from myriad.worker import run
+
+
+def main() -> None:
+    run.preload()
+    threads = len(os.listdir("/proc/self/task"))
+    print(json.dumps({"threads": threads}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(gang(json.loads(line))), flush=True)
+
+
+def gang(scenario: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(scenario["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(scenario["config"]))
+    (folder / "request").unlink(missing_ok=True)
+    agent = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    (folder / "agent.sock").unlink(missing_ok=True)
+    agent.bind(str(folder / "agent.sock"))
+    agent.settimeout(0.05)
+    began = time.monotonic()
+    pids = start(folder, scenario)
+    reports, codes = watch(agent, pids, folder, scenario.get("at", {}), began)
+    agent.close()
+    return {"codes": codes, "reports": reports, "seconds": time.monotonic() - began}
+
+
+def start(folder: Path, scenario: dict[str, Any]) -> list[int]:
+    port = free_port()
+    pids = []
+    for rank in range(scenario["world"]):
+        pid = os.fork()
+        if pid == 0:
+            os.environ.update(environment(folder, rank, scenario["world"], port))
+            os.environ.update(scenario.get("env", {}))
+            log = os.open(folder / f"rank-{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            run.exit_with(["pretrain", "--config", str(folder / "config.json")])
+        pids.append(pid)
+    return pids
+
+
+def environment(folder: Path, rank: int, world: int, port: int) -> dict[str, str]:
+    return {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "MYRIAD_ATTEMPT": "attempt-1",
+        "MYRIAD_CHECKPOINT_DIR": str(folder / "checkpoints"),
+        "MYRIAD_OUTPUT_DIR": str(folder / "output"),
+        "MYRIAD_REPORT": str(folder / "agent.sock"),
+        "MYRIAD_REQUESTS": str(folder / "request"),
+    }
+
+
+def watch(
+    agent: socket.socket, pids: list[int], folder: Path, at: dict[str, Any], began: float
+) -> tuple[list[dict[str, Any]], list[int]]:
+    reports: list[dict[str, Any]] = []
+    codes: dict[int, int] = {}
+    while True:
+        try:
+            report = json.loads(agent.recv(65536))
+        except TimeoutError:
+            if len(codes) == len(pids):
+                return reports, [codes[pid] for pid in pids]
+        else:
+            report["after_s"] = time.monotonic() - began
+            reports.append(report)
+            if report["kind"] == "progress" and (action := at.get(str(report["step"]))):
+                act(action, pids, folder)
+        for pid in pids:
+            if pid not in codes and (found := os.waitpid(pid, os.WNOHANG))[0]:
+                codes[pid] = os.waitstatus_to_exitcode(found[1])
+
+
+def act(action: list[Any], pids: list[int], folder: Path) -> None:
+    if action[0] == "kill":
+        os.kill(pids[action[1]], signal.SIGKILL)
+    elif action[0] == "term":
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+    elif action[0] == "request":
+        half = folder / "request.tmp"
+        half.write_text(action[1])
+        half.replace(folder / "request")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
