@@ -27,15 +27,20 @@ TINY = {
 @pytest.fixture(scope="session")
 def gang() -> Iterator[Gang]:
     """Runs one gang of pre-training processes to its end: codes, reports, seconds."""
-    zygote = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("zygote.py"))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    ) as zygote:
+        yield _runner(zygote)
+
+
+def _runner(zygote: "subprocess.Popen[str]") -> Gang:
     assert zygote.stdin and zygote.stdout
-    hello = json.loads(zygote.stdout.readline())
+    asked, answers = zygote.stdin, zygote.stdout
+    hello = json.loads(answers.readline())
 
     def run(folder: Path, *, world: int = 2, env: Any = None, at: Any = None, **config: Any) -> Any:
         scenario = {
@@ -45,11 +50,8 @@ def gang() -> Iterator[Gang]:
             "at": at or {},
             "config": {**TINY, **config},
         }
-        assert zygote.stdin and zygote.stdout
-        zygote.stdin.write(json.dumps(scenario) + "\n")
-        zygote.stdin.flush()
-        return hello | json.loads(zygote.stdout.readline())
+        asked.write(json.dumps(scenario) + "\n")
+        asked.flush()
+        return hello | json.loads(answers.readline())
 
-    yield run
-    zygote.stdin.close()
-    zygote.wait(timeout=10)
+    return run

@@ -38,6 +38,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     step: int
     files: tuple[File, ...]
+    #: Of the manifest itself, as it is encoded with a zero here.
+    crc32: int = 0
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,20 +62,14 @@ def folder(root: Path, step: int) -> Path:
 def complete(path: Path, step: int) -> Checkpoint:
     """Make the files under `path` a checkpoint: flush them, then write the manifest that lists them."""
     files = tuple(_measured(path, name, durable=True) for name in _names(path))
-    manifest = Manifest(step=step, files=files)
-    _write_durably(path / MANIFEST, msgspec.json.encode(manifest))
+    _write_durably(path / MANIFEST, _encoded(Manifest(step=step, files=files)))
     _sync_folder(path.parent)
     return Checkpoint(step=step, path=path, bytes=sum(file.bytes for file in files))
 
 
 def verify(path: Path) -> Checkpoint:
     """The checkpoint in a folder, every byte of it read. Raises Unusable with the reason."""
-    try:
-        manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
-    except FileNotFoundError:
-        raise Unusable("half-written: it has no manifest") from None
-    except (OSError, msgspec.MsgspecError) as error:
-        raise Unusable(f"its manifest cannot be read: {error}") from None
+    manifest = _manifest(path)
     for file in manifest.files:
         _verify_file(path, file)
     total = sum(file.bytes for file in manifest.files)
@@ -138,6 +134,25 @@ def prune(root: Path, keep: int) -> None:
             # Without its manifest first: a crash in the middle leaves no half a checkpoint.
             (path / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _manifest(path: Path) -> Manifest:
+    try:
+        data = (path / MANIFEST).read_bytes()
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except FileNotFoundError:
+        raise Unusable("half-written: it has no manifest") from None
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise Unusable(f"its manifest cannot be read: {error}") from None
+    if _encoded(manifest) != data:
+        raise Unusable("its manifest has a wrong checksum")
+    return manifest
+
+
+def _encoded(manifest: Manifest) -> bytes:
+    plain = msgspec.structs.replace(manifest, crc32=0)
+    crc = zlib.crc32(msgspec.json.encode(plain))
+    return msgspec.json.encode(msgspec.structs.replace(manifest, crc32=crc))
 
 
 def _newest_first(root: Path) -> list[Path]:

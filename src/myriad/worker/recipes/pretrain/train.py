@@ -20,6 +20,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.nn import functional
 
 from myriad import worker
+from myriad.kernel.errors import UserError
 from myriad.worker import checkpoints, environment
 from myriad.worker.recipes.pretrain import config as recipe
 from myriad.worker.recipes.pretrain import corpus, export, order
@@ -29,10 +30,6 @@ from myriad.worker.recipes.pretrain.state import Saver, State
 _FINAL_RATE = 0.1
 #: Rank 0 may be building the corpus while the others wait.
 _TIMEOUT = timedelta(minutes=30)
-
-
-class Diverged(Exception):
-    """The loss is no longer a number."""
 
 
 def main(config: recipe.Config) -> None:
@@ -117,9 +114,11 @@ class _Run:
         loss_sum, norm_squared, wanted = told.tolist()
         self.loss = loss_sum
         if not math.isfinite(loss_sum):
-            raise Diverged(
-                f"the loss at step {step} is {loss_sum}: lower config: learning_rate "
-                f"({self.config.learning_rate}) or raise warmup_steps"
+            raise UserError(
+                f"is too high: the loss at step {step} is {loss_sum}",
+                field="config: learning_rate",
+                value=self.config.learning_rate,
+                remedy="Lower it or raise warmup_steps",
             )
         scale = self.config.grad_clip / (math.sqrt(norm_squared) + 1e-6)
         if scale < 1.0:
