@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Gang
 
 from myriad.worker import checkpoints
+from tests.worker.conftest import Gang
 
 
 def losses(result: dict[str, Any]) -> dict[int, float]:

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from myriad import worker
 from myriad.kernel import documents
 from myriad.kernel.errors import UserError
@@ -93,7 +95,10 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    return next(documents.documents(documents.read(path), str(path)))
+    try:
+        return msgspec.json.decode(documents.read(path), type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise UserError(f"is not a JSON object: {error}", field="--config", value=str(path)) from None
 
 
 def _run(recipe: str, tree: dict[str, Any]) -> None:
