@@ -1,0 +1,1 @@
+"""The real worlds: engines that carry out orders on machines. None knows another."""

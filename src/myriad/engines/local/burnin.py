@@ -1,0 +1,76 @@
+"""Burn-in of a node of this machine: a child of the agent answers whether it computes right, and how fast.
+
+The worker package's recipe does it on the device that torch finds. Without a preloaded torch a small
+NumPy check takes its place, so that nodes are up in a moment where no recipe will run.
+"""
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from myriad.engines.local import launch
+
+_RECIPE = "myriad.worker.recipes.qualify"
+_SIZE, _ROUNDS = 256, 8
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What burn-in found; a recipe may print more."""
+
+    ok: bool
+    gemm_flops: float = 0.0
+    detail: str = ""
+
+
+def start(output: Path, release: Callable[[], None], *, use_recipe: bool) -> int:
+    """Fork the child that runs burn-in; its pid. Its answer is the last line of `output`. Raises OSError."""
+    output.unlink(missing_ok=True)
+
+    def become() -> NoReturn:
+        if use_recipe and importlib.util.find_spec(_RECIPE):
+            launch.run_recipe(["qualify"], {**launch.DEFAULTS, **os.environ})
+        sys.stdout.write(json.dumps(measure()) + "\n")
+        sys.stdout.flush()
+        os._exit(0)
+
+    return launch.fork(output, release, become)
+
+
+def result(output: Path, code: int) -> Result:
+    """The answer of a child that ended with `code`."""
+    try:
+        lines = output.read_text(errors="replace").split("\n")
+    except OSError as error:
+        return Result(ok=False, detail=f"burn-in left no answer: {error}")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    if code:
+        return Result(ok=False, detail=f"burn-in ended with code {code}: {last}")
+    try:
+        return msgspec.json.decode(last, type=Result)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return Result(ok=False, detail=f"burn-in gave no answer that can be read: {last[:200]}")
+
+
+def measure() -> dict[str, Any]:
+    """A product with a known sum, and the rate of a matrix multiplication."""
+    import numpy
+
+    ramp = numpy.arange(_SIZE * _SIZE, dtype=numpy.int64).reshape(_SIZE, _SIZE)
+    left, right = (ramp * 7919) % 61 - 30, (ramp * 104729) % 53 - 26
+    product = left.astype(numpy.float32) @ right.astype(numpy.float32)
+    # column sums of the left times row sums of the right: the same number by another way
+    ok = int(product.astype(numpy.int64).sum()) == int(left.sum(0) @ right.sum(1))
+    best = float("inf")
+    for _ in range(_ROUNDS):
+        began = time.perf_counter()
+        product @ product
+        best = min(best, time.perf_counter() - began)
+    detail = "" if ok else "a known product came out wrong"
+    return {"ok": ok, "gemm_flops": 2.0 * _SIZE**3 / best, "detail": detail}
