@@ -228,7 +228,7 @@ def _steps_done(state: State, fact: facts.StepsDone) -> None:
     gang = state.gangs[fact.attempt]
     job = state.jobs[gang.job]
     gang.step, gang.step_ns = fact.step, fact.step_ns or gang.step_ns
-    job.step, job.loss = fact.step, fact.loss
+    job.step, job.loss = fact.step, fact.loss or job.loss
     job.tokens += fact.tokens
     if fact.step_ns:
         # exponential mean over about eight reports: follows a change, ignores a hiccup

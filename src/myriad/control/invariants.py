@@ -60,8 +60,8 @@ def check_nodes(state: State) -> None:
         row = columns.index[node]
         for attempt in record.gangs:
             assert node in state.gangs[attempt].nodes, f"{node}: {attempt} is not there"
-        if kind in (NodeState.DRAINED, NodeState.RETIRED):
-            assert columns.is_empty(node), f"{node} is {kind.name} and not empty"
+        if kind is NodeState.DRAINED:
+            assert columns.is_empty(node), f"{node} is drained and not empty"
         if kind is NodeState.DRAINING:
             assert not columns.is_empty(node), f"{node} is draining and empty"
         if columns.spare[row]:
@@ -70,7 +70,7 @@ def check_nodes(state: State) -> None:
             assert not record.cordoned, f"{node} is in service and cordoned"
         if kind in (NodeState.SUSPECT, NodeState.BURN_IN, NodeState.REPAIRING):
             assert record.until, f"{node} would stay {kind.name} for ever"
-        if kind is NodeState.REPAIRING:
+        if kind in (NodeState.REPAIRING, NodeState.RETIRED):
             for attempt in record.gangs:
                 assert state.gangs[attempt].phase is GangPhase.STOPPING, f"{attempt} runs on a lost node"
 

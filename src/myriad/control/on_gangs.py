@@ -62,8 +62,12 @@ def on_steps(m: Moment, given: inputs.StepsReported) -> Iterator[Fact]:
 def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]:
     """Work is safe up to a step; if a leaving gang was waited for, it can go now."""
     gang = m.state.gangs.get(given.attempt)
-    if gang is None or not gang.job:
+    if gang is None or not gang.job or not gang.running_at:
         return
+    if given.step > gang.step:
+        # its steps are still under way to us, and the checkpoint proves that they were done
+        steps = given.step - gang.step
+        yield facts.StepsDone(at=m.now, attempt=gang.attempt, step=given.step, steps=steps)
     if given.step > m.state.jobs[gang.job].kept_step:
         yield facts.CheckpointRecorded(
             at=m.now,

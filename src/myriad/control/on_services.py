@@ -14,7 +14,7 @@ def on_load(m: Moment, given: inputs.LoadObserved) -> Iterator[Fact]:
     service = m.state.services.get(given.service)
     if service is None or service.removed:
         return
-    in_flight, queued = max(0.0, given.in_flight), max(0, given.queued)
+    in_flight, queued = max(0.0, float(given.in_flight)), max(0, given.queued)
     needs = scale.needed(service.spec, in_flight, queued)
     if needs != scale.needed(service.spec, service.in_flight, service.queued):
         yield from rescale(m, service, in_flight, queued)

@@ -1,0 +1,45 @@
+# Everything a person or CI types. Each target sets up what it needs.
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test test-all smoke check format bench clean
+
+install: $(STAMP)
+
+# torch first and pinned: left to itself it would bring gigabytes of accelerator libraries.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(PY) || python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,dev]'
+	touch $@
+
+demo: install
+	$(PY) examples/demo.py
+
+test: check
+	$(PY) -m pytest -m "not slow"
+
+test-all: check
+	$(PY) -m pytest
+
+# Seeded storms in the simulated world, each twice.
+smoke: install
+	$(PY) -m pytest tests/twin
+
+check: install
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+	$(PY) tests/tidy.py
+
+format: install
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+bench: install
+	$(PY) -m bench
+
+clean:
+	rm -rf $(VENV) build out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

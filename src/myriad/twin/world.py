@@ -1,0 +1,343 @@
+"""The truth of a simulated site: nodes that boot, run gangs, die and come back, in virtual time.
+
+A heap of (instant, sequence, event); nothing happens between events. It has its own truth: the core only
+learns what an engine could observe. `engine.MemoryEngine` is its face towards a control plane, `drive`
+turns the wheel for a whole simulation.
+"""
+
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from myriad.fleet.site import Site
+from myriad.kernel.ids import AttemptId, NodeId
+from myriad.kernel.rng import Stream
+from myriad.kernel.units import MILLISECOND, SECOND, Instant
+from myriad.protocol import inputs, orders
+from myriad.protocol.inputs import Input
+from myriad.protocol.orders import Order
+
+Event = Callable[[], None]
+
+
+class Physics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long things take in this world, in seconds. Estimated, from what the local engine shows."""
+
+    boot_s: float = 1.0
+    qualify_s: float = 0.5
+    start_s: float = 0.1
+    load_s: float = 1.0
+    stop_s: float = 0.05
+    step_s: float = 0.3
+    repair_s: float = 5.0
+    #: Until each kind of evidence shows after a node died.
+    channel_s: float = 0.005
+    process_s: float = 0.010
+    heartbeat_s: float = 3.0
+    #: Every delay is multiplied by a draw from [1 - jitter, 1 + jitter].
+    jitter: float = 0.2
+
+
+class _Node:
+    def __init__(self) -> None:
+        self.incarnation = 0
+        self.alive = False
+        self.paused = False
+        self.running: dict[AttemptId, orders.StartGang] = {}
+
+
+class _Run:
+    """One started attempt: what its processes share."""
+
+    def __init__(self, order: orders.StartGang) -> None:
+        self.order = order
+        self.started: dict[NodeId, None] = {}
+        self.step = 0
+        self.broken = False
+        self.request = ""
+
+
+class World:
+    """All that really happens. Deterministic: the same seed and the same calls give the same events."""
+
+    def __init__(self, site: Site, seed: int = 0, physics: Physics | None = None) -> None:
+        self.site = site
+        self.physics = physics or Physics()
+        self.now: Instant = 0
+        self._chance = Stream(seed, "world")
+        self._heap: list[tuple[Instant, int, Event]] = []
+        self._sequence = 0
+        self._said: list[Input] = []
+        self._nodes = {place.node: _Node() for place in site.places()}
+        self._chips = {place.node: place.chips for place in site.places()}
+        self._runs: dict[AttemptId, _Run] = {}
+        #: Attempts that must never start (again) on a node.
+        self._fenced: dict[tuple[AttemptId, NodeId], None] = {}
+        #: Shared storage: owner -> step of its newest complete checkpoint.
+        self.stored: dict[str, int] = {}
+        #: How often the processes of (attempt, node) were started: more than once is a broken law.
+        self.starts: dict[tuple[AttemptId, NodeId], int] = {}
+        self._wakes: dict[str, Instant] = {}
+
+    # ---- time ------------------------------------------------------------------------------------
+
+    def later(self, delay_s: float, event: Event) -> None:
+        """Let the event happen after a delay with this world's jitter."""
+        spread = self.physics.jitter
+        delay_ns = int(delay_s * SECOND * self._chance.uniform(1 - spread, 1 + spread))
+        self.at(self.now + delay_ns, event)
+
+    def at(self, instant: Instant, event: Event) -> None:
+        """Let the event happen at an instant; ties happen in the order they were asked for."""
+        self._sequence += 1
+        heapq.heappush(self._heap, (max(instant, self.now), self._sequence, event))
+
+    def pending(self) -> bool:
+        """Whether anything will still happen."""
+        return bool(self._heap)
+
+    def advance(self) -> Sequence[Input]:
+        """Let the next event happen; return what an engine would have seen of it."""
+        instant, _, event = heapq.heappop(self._heap)
+        self.now = instant
+        event()
+        return self.hear()
+
+    def hear(self) -> Sequence[Input]:
+        """What was observed since the last call."""
+        said, self._said = self._said, []
+        return said
+
+    def wake(self, about: str, instant: Instant) -> None:
+        """WakeAt: a later one for the same subject replaces the earlier."""
+        self._wakes[about] = instant
+
+        def ring() -> None:
+            if self._wakes.get(about) == instant:
+                del self._wakes[about]
+                self._say(inputs.Woke(at=self.now, about=about))
+
+        self.at(instant, ring)
+
+    def _say(self, said: Input) -> None:
+        self._said.append(said)
+
+    # ---- orders ----------------------------------------------------------------------------------
+
+    def obey(self, order: Order) -> None:
+        """Begin to carry out an order."""
+        match order:
+            case orders.StartGang():
+                self._start(order)
+            case orders.StopGang():
+                for member in order.members:
+                    self.later(self.physics.stop_s, self._stopper(order.attempt, member.node))
+            case orders.AskCheckpoint():
+                self.later(self.physics.start_s, lambda: self._ask(order))
+            case orders.QualifyNode():
+                self.later(self.physics.qualify_s, lambda: self._qualified(order.node))
+            case orders.RepairNode():
+                self.later(self.physics.stop_s, lambda: self._repair(order.node, order.instance))
+            case orders.WakeAt():
+                self.wake(order.about, order.wake_at)
+            case _:
+                raise AssertionError(f"unknown order {order}")
+
+    def census(self) -> None:
+        """Say everything that is so now: what a newly opened engine reports."""
+        for name, node in self._nodes.items():
+            if not node.alive:
+                self.later(self.physics.boot_s, self._booter(name))
+                continue
+            self._say(self._joined(name))
+            for attempt in node.running:
+                self._say(inputs.MemberStarted(at=self.now, attempt=attempt, node=name))
+
+    # ---- nodes -----------------------------------------------------------------------------------
+
+    def kill_node(self, node: NodeId) -> None:
+        """The whole node dies at once, with all that runs on it."""
+        record = self._nodes[node]
+        if not record.alive:
+            return
+        record.alive = False
+        instance = self._instance(node)
+        self._break_runs(node)
+        record.running.clear()
+        for source, delay_s in (("channel", self.physics.channel_s), ("process", self.physics.process_s)):
+            self.later(delay_s, self._signaller(node, instance, source, healthy=False))
+
+    def pause_node(self, node: NodeId) -> None:
+        """The node freezes: only its heartbeat tells."""
+        self._nodes[node].paused = True
+        signal = self._signaller(node, self._instance(node), "heartbeat", healthy=False)
+        self.later(self.physics.heartbeat_s, lambda: signal() if self._nodes[node].paused else None)
+
+    def resume_node(self, node: NodeId) -> None:
+        """The node thaws."""
+        if self._nodes[node].paused and self._nodes[node].alive:
+            self._nodes[node].paused = False
+            self._say(self._signal(node, self._instance(node), "heartbeat", healthy=True))
+
+    def _instance(self, node: NodeId) -> str:
+        return f"{node}/{self._nodes[node].incarnation}"
+
+    def _joined(self, node: NodeId) -> Input:
+        return inputs.NodeJoined(
+            at=self.now, node=node, instance=self._instance(node), chips=self._chips[node]
+        )
+
+    def _signal(self, node: NodeId, instance: str, source: Any, *, healthy: bool) -> Input:
+        return inputs.NodeSignalled(at=self.now, node=node, instance=instance, source=source, healthy=healthy)
+
+    def _signaller(self, node: NodeId, instance: str, source: str, *, healthy: bool) -> Event:
+        return lambda: self._say(self._signal(node, instance, source, healthy=healthy))
+
+    def _booter(self, node: NodeId) -> Event:
+        def boot() -> None:
+            record = self._nodes[node]
+            if not record.alive:
+                record.alive, record.paused = True, False
+                record.incarnation += 1
+                self._say(self._joined(node))
+
+        return boot
+
+    def _qualified(self, node: NodeId) -> None:
+        if self._nodes[node].alive and not self._nodes[node].paused:
+            self._say(
+                inputs.NodeQualified(
+                    at=self.now, node=node, instance=self._instance(node), ok=True, gemm_flops=1e12
+                )
+            )
+
+    def _repair(self, node: NodeId, instance: str) -> None:
+        """Fence the incarnation, then bring up another one."""
+        record = self._nodes[node]
+        if instance and record.alive and instance != self._instance(node):
+            self._say(self._joined(node))  # a newer one lives already: it is left alone
+            return
+        record.alive = False
+        self._break_runs(node)
+        record.running.clear()
+        self._say(inputs.NodeFenced(at=self.now, node=node, instance=instance))
+        self.later(self.physics.repair_s, self._booter(node))
+
+    # ---- gangs -----------------------------------------------------------------------------------
+
+    def _start(self, order: orders.StartGang) -> None:
+        run = self._runs.setdefault(order.attempt, _Run(order))
+        for member in order.members:
+            self.later(self.physics.start_s, self._starter(run, member.node))
+
+    def _starter(self, run: _Run, node: NodeId) -> Event:
+        attempt = run.order.attempt
+
+        def start() -> None:
+            if (attempt, node) in self._fenced or not self._nodes[node].alive:
+                return
+            if node in run.started:  # the order was repeated: say again what is so
+                if attempt in self._nodes[node].running:
+                    self._say(inputs.MemberStarted(at=self.now, attempt=attempt, node=node))
+                return
+            run.started[node] = None
+            self.starts[attempt, node] = self.starts.get((attempt, node), 0) + 1
+            self._nodes[node].running[attempt] = run.order
+            self._say(inputs.MemberStarted(at=self.now, attempt=attempt, node=node))
+            if len(run.started) == len(run.order.members):
+                self.later(self.physics.load_s, lambda: self._loaded(run))
+
+        return start
+
+    def _loaded(self, run: _Run) -> None:
+        if run.broken:
+            return
+        attempt = run.order.attempt
+        if run.order.service:
+            self._say(inputs.ReplicaReady(at=self.now, attempt=attempt, url=f"memory://{attempt}"))
+            return
+        run.step = self.stored.get(run.order.job, 0)
+        self._say(inputs.TrainingResumed(at=self.now, attempt=attempt, step=run.step))
+        self._next_step(run)
+
+    def _next_step(self, run: _Run) -> None:
+        if run.order.launch.config.get("steps"):
+            step_s = float(run.order.launch.config.get("step_s", self.physics.step_s))
+            self.later(step_s, lambda: self._stepped(run))
+
+    def _stepped(self, run: _Run) -> None:
+        """One optimizer step of the whole gang; `config` says how many, when it saves and when it fails."""
+        if run.broken:
+            return
+        config = run.order.launch.config
+        run.step += 1
+        attempt = run.order.attempt
+        step_ns = int(float(config.get("step_s", self.physics.step_s)) * SECOND)
+        self._say(
+            inputs.StepsReported(at=self.now, attempt=attempt, step=run.step, tokens=1000, step_ns=step_ns)
+        )
+        every = int(config.get("checkpoint_every_steps", 0))
+        if run.request or (every and run.step % every == 0):
+            self._save(run)
+        if run.step == config.get("fail_at_step"):
+            self._exit(run, int(config.get("exit_code", 1)))
+        elif run.step >= int(config["steps"]):
+            self._exit(run, 0)
+        else:
+            self._next_step(run)
+
+    def _save(self, run: _Run) -> None:
+        self.stored[run.order.job] = run.step
+        request, run.request = run.request, ""
+        self._say(
+            inputs.CheckpointReported(
+                at=self.now,
+                attempt=run.order.attempt,
+                step=run.step,
+                path=f"memory://{run.order.job}/{run.step}",
+                stall_ns=20 * MILLISECOND,
+                request=request,
+            )
+        )
+
+    def _ask(self, order: orders.AskCheckpoint) -> None:
+        run = self._runs.get(order.attempt)
+        if run is not None and not run.broken:
+            run.request = order.request
+
+    def _exit(self, run: _Run, code: int) -> None:
+        """Every process ends by itself."""
+        run.broken = True
+        for member in run.order.members:
+            self._member_exits(run.order.attempt, member.node, code)
+
+    def _member_exits(self, attempt: AttemptId, node: NodeId, code: int) -> None:
+        if self._nodes[node].running.pop(attempt, None) is not None:
+            self._say(inputs.MemberExited(at=self.now, attempt=attempt, node=node, code=code))
+
+    def _break_runs(self, node: NodeId) -> None:
+        """The node's share of each gang is gone; its peers fail when their connections close."""
+        for attempt in list(self._nodes[node].running):
+            run = self._runs[attempt]
+            run.broken = True
+            for member in run.order.members:
+                if member.node != node:
+                    self.later(self.physics.stop_s, self._breaker(attempt, member.node))
+
+    def _breaker(self, attempt: AttemptId, node: NodeId) -> Event:
+        return lambda: self._member_exits(attempt, node, 1)
+
+    def _stopper(self, attempt: AttemptId, node: NodeId) -> Event:
+        def stop() -> None:
+            record = self._nodes[node]
+            if not record.alive or record.paused:
+                return
+            self._fenced[attempt, node] = None
+            record.running.pop(attempt, None)
+            if attempt in self._runs:
+                self._runs[attempt].broken = True
+            self._say(inputs.MemberGone(at=self.now, attempt=attempt, node=node))
+
+        return stop
