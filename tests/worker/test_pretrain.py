@@ -65,6 +65,20 @@ def test_killed_and_resumed_it_is_bitwise_the_same_run(
     assert (tmp_path / same).read_bytes() == (whole[0] / same).read_bytes()
 
 
+def test_killed_again_and_again_while_saving_it_is_still_the_same_run(
+    gang: Gang, whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    seen: dict[int, float] = {}
+    for step in ("6", "13", "20"):
+        result = gang(tmp_path, steps=30, checkpoint_every_steps=1, at={step: ["kill", 0]})
+        assert result["codes"][0] == -9
+        assert of_kind(result, "resumed")[0]["step"] <= int(step)
+        seen |= losses(result)
+    last = gang(tmp_path, steps=30, checkpoint_every_steps=1)
+    assert last["codes"] == [0, 0]
+    assert seen | losses(last) == losses(whole[1])
+
+
 def test_another_number_of_ranks_takes_it_up(
     gang: Gang, whole: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -59,7 +59,7 @@ def preload(*recipes: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a recipe; the exit code. Never raises, so that a forked child always has one."""
+    """Run a recipe and report its failure; the exit code."""
     options = _parsed(argv)
     try:
         _run(options.recipe, _read(options.config))
@@ -79,10 +79,14 @@ def main(argv: Sequence[str]) -> int:
 
 def exit_with(argv: Sequence[str]) -> NoReturn:
     """Run a recipe and end the process at once: no thread or exit handler may hold it back."""
-    code = main(argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    code = FAILED
+    try:
+        code = main(argv)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        # Whatever was raised must not unwind into the parent's code that a forked child still holds.
+        os._exit(code)
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:

@@ -39,17 +39,16 @@ def main(config: recipe.Config) -> None:
     recipe.check_world(config, place.world_size)
     began = time.monotonic()
     device = _join(place)
-    try:
-        root = worker.checkpoint_dir() or Path("checkpoints")
-        state = _restored(config, root, device)
-        run = _Run(config, root, state, device)
-        _say(place, f"ready at step {state.step} after {time.monotonic() - began:.2f} s")
-        run.to_the_end()
-        export.write(config, state, root, worker.output_dir() or Path("output"), run.loss)
-        # A rank that leaves early would break the others' last collectives.
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
+    root = worker.checkpoint_dir() or Path("checkpoints")
+    state = _restored(config, root, device)
+    run = _Run(config, root, state, device)
+    _say(place, f"ready at step {state.step} after {time.monotonic() - began:.2f} s")
+    run.to_the_end()
+    export.write(config, state, root, worker.output_dir() or Path("output"), run.loss)
+    # A rank that leaves early would break the others' last collectives. After an error nothing is
+    # taken down in order: the process ends, and that is how its peers learn of it.
+    distributed.barrier()
+    distributed.destroy_process_group()
 
 
 def learning_rate(config: recipe.Config, step: int) -> float:
