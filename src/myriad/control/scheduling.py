@@ -34,6 +34,7 @@ def cycle(m: Moment) -> Iterator[Fact]:
     if m.state.site is None:
         return
     waits: dict[str, Waits] = {}
+    unpromised = [job for name in m.state.waiting if not (job := m.state.jobs[name]).forecast]
     if m.state.open:
         yield from _trim_services(m)
         for decision in plan.plan(m.state, list(asks.of_site(m)), m.now):
@@ -43,9 +44,8 @@ def cycle(m: Moment) -> Iterator[Fact]:
                 waits[decision.ask.owner] = decision
         for node in spares.missing(m.state.columns, m.state.site.spares):
             yield facts.NodeSpared(at=m.now, node=node, spare=True)
-    for job in m.state.jobs.values():
-        if job.forecast is None and job.outcome is None:
-            yield forecast.promise(m, job, waits.get(job.job))
+    for job in unpromised:
+        yield forecast.promise(m, job, waits.get(job.job))
     reason = _idle_reason(m, waits)
     if reason != m.state.idle:
         yield facts.IdleExplained(at=m.now, reason=reason)
