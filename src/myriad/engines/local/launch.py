@@ -100,7 +100,7 @@ def prepare(place: Place, start: wire.Start) -> None:
     """Make the folders and the recipe's configuration file. Raises OSError."""
     owner = paths.owner_dir(place.home, start.job, start.service)
     logs = paths.logs_dir(owner, start.attempt)
-    folders = [logs, owner / "output", paths.requests_file(place.home, place.node, "").parent]
+    folders = [logs, owner / "output", paths.requests_file(place.home, place.node, start.attempt).parent]
     folders += [owner / "checkpoints"] if start.job else []
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
