@@ -1,0 +1,5 @@
+"""`python -m myriad.server`."""
+
+from myriad.server.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,42 @@
+"""The cause of a journal entry: which input, about what, asked by whom, under which idempotency key.
+
+`CancelJob tiny-llama-1 by key-3fa1` for intents, `MemberStarted tiny-llama-1.1` for observations. People
+read it in the journal; after a restart the server reads from it which retries it has answered before.
+"""
+
+from typing import NamedTuple
+
+from myriad.protocol.inputs import Input
+
+#: The field that says what an input is about, by preference.
+_SUBJECTS = ("job", "service", "attempt", "node", "request", "key", "about")
+_BY, _ONCE = " by ", " once "
+
+
+class Asked(NamedTuple):
+    """Who asked, for the audit."""
+
+    by: str = ""  # key id; empty for observations and timers
+    once: str = ""  # digest of the idempotency key and who sent it
+
+
+NOBODY = Asked()
+
+
+def subject(given: Input) -> str:
+    """The id of what the input is about; empty for the site as a whole."""
+    if (tenant := getattr(given, "tenant", None)) is not None and hasattr(tenant, "name"):
+        return str(tenant.name)
+    return next((str(found) for name in _SUBJECTS if (found := getattr(given, name, None))), "")
+
+
+def text(given: Input, asked: Asked) -> str:
+    """The cause as it is journalled."""
+    by = f"{_BY}{asked.by}" if asked.by else ""
+    once = f"{_ONCE}{asked.once}" if asked.once else ""
+    return f"{type(given).__name__} {subject(given)}".rstrip() + by + once
+
+
+def once_of(cause: str) -> str:
+    """The idempotency digest in a cause; empty when there is none."""
+    return cause.partition(_ONCE)[2]

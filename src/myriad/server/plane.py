@@ -1,0 +1,169 @@
+"""The control plane as one object: state, books, indexes, the wheel that turns them, and the body it drives.
+
+Start: fold the journal, open the site (durably), let clients in, connect the body, give it everything
+outstanding. A crash at any point leaves a journal from which the same is done again.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from myriad.control.apply import apply
+from myriad.control.core import Core, Step
+from myriad.control.state import State
+from myriad.kernel.ports import Engine, Journal
+from myriad.ledger.ledger import Ledger
+from myriad.protocol import facts, wire
+from myriad.protocol.facts import Fact
+from myriad.protocol.inputs import Input, IssueKey, OpenSite
+from myriad.protocol.orders import AnyOrder
+from myriad.server import identity, problems
+from myriad.server.causes import Asked
+from myriad.server.changes import Changes
+from myriad.server.events import Events
+from myriad.server.home import Context, Home
+from myriad.server.identity import Caller, Keys
+from myriad.server.names import Names
+from myriad.server.sitefile import Setup
+from myriad.server.wheel import Observer, Wheel
+
+T = TypeVar("T")
+
+
+class Body(Engine[AnyOrder, Input], Protocol):
+    """An engine that can also be ended for good."""
+
+    async def shutdown(self) -> None:
+        """Close, and end everything that runs."""
+        ...
+
+
+class Plane:
+    """Everything that routes and gateway stand on. Lives on one event loop."""
+
+    def __init__(self, home: Home, setup: Setup, journal: Journal) -> None:
+        """Folds the journal. Raises UserError at a damaged record."""
+        self.home, self.setup, self.journal = home, setup, journal
+        self.ledger = Ledger()
+        self.keys, self.names, self.events = Keys(), Names(), Events()
+        self.changes = Changes()
+        self.served = Changes(
+            facts.TenantSet,
+            facts.KeySet,
+            facts.KeyRevoked,
+            facts.GangPlaced,
+            facts.GangRunning,
+            facts.ReplicaStalled,
+            facts.LeaveAsked,
+            facts.GangStopping,
+            facts.GangStopped,
+            facts.ServiceSet,
+            facts.ServiceHeld,
+            facts.ServiceScaled,
+            facts.ServiceRemoved,
+        )
+        #: Set when the site is closed and the process should end, bodies and all.
+        self.closed = asyncio.Event()
+        self.api_url = self.gateway_url = ""
+        self.started_at = 0
+        self._body: Body | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
+        self.core, last_seq = self._folded(setup)
+        self.wheel = Wheel(self.core, journal, last_seq, self._observers())
+
+    @property
+    def state(self) -> State:
+        """What is true now. Reads are durable after `wheel.settled()`."""
+        return self.core.state
+
+    def _observers(self) -> Sequence[Observer]:
+        parts = (self.keys, self.names, self.changes, self.served, self.events)
+        return (self._book, *(part.observe for part in parts))
+
+    def _book(self, _seq: int, _cause: str, happened: Sequence[Fact]) -> None:
+        for fact in happened:
+            self.ledger.fold(fact)
+
+    def _folded(self, setup: Setup) -> tuple[Core, int]:
+        state, seq = State(), 0
+        observers = self._observers()
+        for record in self.journal.read():
+            entry = wire.decode(record.body)
+            seq = record.seq
+            for fact in entry.facts:
+                apply(state, fact)
+            for observer in observers:
+                observer(seq, entry.cause, entry.facts)
+        return Core(setup.policy, state), seq
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Turn the wheel and open the site. Raises UserError when the site does not fit the journal."""
+        self.wheel.start()
+        self.started_at = self.wheel.now()
+        opening = OpenSite(at=0, site=self.setup.site, prices=self.setup.prices)
+        problems.check(await self.wheel.ask(opening))
+
+    async def tell_where(self, api_url: str, gateway_url: str) -> None:
+        """Write context.json; the operator key in it is minted when it has none that is good."""
+        self.api_url, self.gateway_url = api_url, gateway_url
+        known = self.home.context()
+        caller = self.keys.find(known.key) if known else None
+        if known and caller and caller.role == "operator":
+            key = known.key
+        else:
+            minted = identity.mint("operator")
+            await self.wheel.ask(IssueKey(at=0, key=minted.id, key_hash=minted.hash, role="operator"))
+            key = minted.text
+        self.home.write_context(Context(api_url=api_url, gateway_url=gateway_url, key=key))
+
+    async def connect(self, body: Body) -> None:
+        """Open the body, give it what is outstanding, and listen to it from now on."""
+        self._body = body
+        await body.open()
+        self.wheel.release(body.obey)
+        self._pump = asyncio.create_task(self._listen(body))
+
+    async def _listen(self, body: Body) -> None:
+        # asking again tells the body that the last batch is on record
+        while batch := await body.observe():
+            await self.wheel.ask_all(batch)
+
+    async def ended(self) -> None:
+        """Wait until the plane cannot, or should not, go on. Raises what broke it."""
+        closed = asyncio.create_task(self.closed.wait())
+        parts: list[asyncio.Future[Any]] = [closed, self.wheel.failed]
+        if self._pump:
+            parts.append(self._pump)
+        try:
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in parts:
+                if part.done():
+                    part.result()
+        finally:
+            closed.cancel()
+
+    async def stop(self) -> None:
+        """Finish what is being made durable, then let go of the body, or end it if the site was closed."""
+        self.events.close()
+        if self._pump:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        await self.wheel.stop()
+        if self._body:
+            await (self._body.shutdown() if self.closed.is_set() else self._body.close())
+        self._reader.shutdown()
+        self.journal.close()
+
+    # ---- for routes ------------------------------------------------------------------------------
+
+    async def ask(self, given: Input, caller: Caller, once: str = "") -> Step:
+        """An intent, durable when this returns. Raises Refusal when the core says no."""
+        return problems.check(await self.wheel.ask(given, Asked(caller.key, once)))
+
+    async def reading(self, work: Callable[[], T]) -> T:
+        """Run something that walks the journal in the one thread for that."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)

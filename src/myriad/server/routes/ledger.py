@@ -1,0 +1,80 @@
+"""The books: chip-time by bucket, invoices, predictions against outcomes, the site's report."""
+
+import msgspec
+
+from myriad.control import views as control_views
+from myriad.kernel.errors import UserError, near
+from myriad.kernel.ids import TenantId
+from myriad.ledger import invoices, predictions, views
+from myriad.ledger.books import Books
+from myriad.server.routing import Ask, Route
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """Chip-nanoseconds by bucket. `site` is for who may see the whole; the rest is what the caller owns."""
+
+    site: views.SiteView | None
+    tenants: list[views.TenantView]
+    jobs: list[views.JobView]
+    services: list[views.ServiceView]
+
+
+class Predictions(msgspec.Struct, frozen=True, kw_only=True):
+    """Every promise beside what happened, and how good they are as a whole."""
+
+    scores: list[predictions.Score]
+    calibration: predictions.Calibration
+
+
+async def look(ask: Ask) -> Ledger:
+    """The books as of now."""
+    books = _books(ask)
+    tenant = ask.caller.scope or TenantId(ask.word("tenant")) or None
+    if tenant is not None:
+        _check_known(ask, tenant)
+    return Ledger(
+        site=views.site(books) if ask.caller.scope is None else None,
+        tenants=[views.tenant(books, tenant)] if tenant else views.tenants(books),
+        jobs=views.jobs(books, tenant),
+        services=views.services(books, tenant),
+    )
+
+
+async def invoice(ask: Ask) -> invoices.Invoice:
+    """What a tenant owes since the books began."""
+    tenant = TenantId(ask.part("tenant"))
+    _check_known(ask, tenant)
+    return invoices.invoice(invoices.usage(_books(ask), tenant))
+
+
+async def scorecard(ask: Ask) -> Predictions:
+    """Promises against outcomes."""
+    found = predictions.scores(_books(ask), ask.caller.scope)
+    return Predictions(scores=found, calibration=predictions.calibration(found))
+
+
+def _books(ask: Ask) -> Books:
+    ask.plane.ledger.advance(ask.plane.wheel.now())
+    return ask.plane.ledger
+
+
+def _check_known(ask: Ask, tenant: TenantId) -> None:
+    visible = [
+        view.tenant
+        for view in control_views.tenants(ask.plane.state)
+        if ask.caller.scope in (None, view.tenant)
+    ]
+    if tenant not in visible:
+        raise UserError(
+            "there is no such tenant", field="tenant", value=tenant, remedy=near(tenant, visible), status=404
+        )
+
+
+ROUTES = (
+    Route(
+        "GET", "/api/v1/ledger", look, "all", "Chip-time by what it was spent on", Ledger,
+        query={"tenant": "only this tenant's"},
+    ),
+    Route("GET", "/api/v1/invoices/{tenant}", invoice, "all", "A tenant's invoice", invoices.Invoice),
+    Route("GET", "/api/v1/predictions", scorecard, "all", "Promises against outcomes", Predictions),
+)  # fmt: skip

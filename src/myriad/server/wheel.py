@@ -1,0 +1,250 @@
+"""The wheel: inputs in, facts durable, then everyone is told. The only place where `Core.step` is called.
+
+One turn takes everything that is queued, steps the core for each input, and appends all their facts in
+one commit; inputs that arrive meanwhile are the next turn (group commit). Only after the commit are
+observers shown the facts, askers answered, and orders given: what a crash takes was never promised.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import msgspec
+
+from myriad.control.core import Core, Step
+from myriad.kernel.errors import UserError
+from myriad.kernel.ports import Journal
+from myriad.kernel.units import SECOND, Instant
+from myriad.protocol import orders, wire
+from myriad.protocol.facts import Fact
+from myriad.protocol.inputs import Input, Woke
+from myriad.protocol.orders import AnyOrder
+from myriad.server import causes
+from myriad.server.causes import NOBODY, Asked
+
+#: Inputs of one turn: bounds how long the first of them waits for the last.
+_BATCH = 512
+
+#: Called with an entry's number, cause and facts once they are durable, in order.
+Observer = Callable[[int, str, Sequence[Fact]], None]
+Obey = Callable[[AnyOrder], None]
+
+
+class Commits(msgspec.Struct, kw_only=True):
+    """What the journal cost."""
+
+    count: int = 0
+    entries: int = 0
+    spent_ns: int = 0
+    slowest_ns: int = 0
+
+
+class _Queued(NamedTuple):
+    given: Input
+    asked: Asked
+    answer: asyncio.Future[Step] | None
+
+
+class _Turned(NamedTuple):
+    queued: _Queued
+    step: Step
+
+
+class BrokenLaw(Exception):
+    """The core asserted: our mistake. The text holds the input and the story of its subject."""
+
+
+class Wheel:
+    """Turns on one event loop. `failed` is done when it must stop: the process cannot go on then."""
+
+    def __init__(self, core: Core, journal: Journal, last_seq: int, observers: Sequence[Observer]) -> None:
+        self.core = core
+        self.seq = last_seq
+        self.commits = Commits()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._journal, self._observers = journal, tuple(observers)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._inbox: asyncio.Queue[_Queued] = asyncio.Queue()
+        self._timers: dict[str, tuple[Instant, asyncio.TimerHandle]] = {}
+        self._now: Instant = core.state.now
+        self._obey: Obey | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    # ---- what others call ------------------------------------------------------------------------
+
+    def now(self) -> Instant:
+        """Wall-clock nanoseconds that never run backwards."""
+        self._now = max(self._now, time.time_ns())
+        return self._now
+
+    async def ask(self, given: Input, asked: Asked = NOBODY) -> Step:
+        """Take an input; return its step once its facts are durable. Raises UserError (503) when broken."""
+        answer: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
+        self._put(_Queued(given, asked, answer))
+        return await answer
+
+    async def ask_all(self, given: Sequence[Input]) -> None:
+        """Take observations in their order; returns once all are on record."""
+        loop = asyncio.get_running_loop()
+        answers: list[asyncio.Future[Step]] = [loop.create_future() for _ in given]
+        for one, answer in zip(given, answers, strict=True):
+            self._put(_Queued(one, NOBODY, answer))
+        await asyncio.gather(*answers)
+
+    def tell(self, given: Input) -> None:
+        """Take an input nobody waits for."""
+        if not self.failed.done():
+            self._inbox.put_nowait(_Queued(given, NOBODY, None))
+
+    async def settled(self) -> None:
+        """Wait until what the state says is durable. Until the caller next awaits, it stays so."""
+        while not self._settled.is_set():
+            await self._settled.wait()
+        if self.failed.done():
+            raise _unavailable(self.failed.exception())
+
+    def start(self) -> None:
+        """Begin to turn. Orders are held back until `release`: they are in the state and lose nothing."""
+        self._task = asyncio.create_task(self._run())
+
+    def release(self, obey: Obey) -> None:
+        """The body is there: give it everything that should be under way, and every order from now on."""
+        self._obey = obey
+        self._give(self.core.outstanding())
+
+    async def stop(self) -> None:
+        """Finish the turn in progress and stop; what is still queued is refused. Idempotent."""
+        for _, timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        task, self._task = self._task, None
+        if task:
+            while not self._settled.is_set():
+                # a commit in progress is never abandoned: its askers are to be answered
+                await self._settled.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._refuse_queued(UserError("stops", field="control plane", remedy="Try again", status=503))
+        self._writer.shutdown()
+
+    # ---- turning ---------------------------------------------------------------------------------
+
+    def _put(self, queued: _Queued) -> None:
+        if self.failed.done() or self._task is None:
+            raise _unavailable(self.failed.exception() if self.failed.done() else None)
+        self._inbox.put_nowait(queued)
+
+    async def _run(self) -> None:
+        while True:
+            batch = [await self._inbox.get()]
+            while len(batch) < _BATCH and not self._inbox.empty():
+                batch.append(self._inbox.get_nowait())
+            self._settled.clear()
+            try:
+                await self._turn(batch)
+            except (UserError, BrokenLaw) as error:
+                self._fail(batch, error)
+                return
+            finally:
+                self._settled.set()
+
+    async def _turn(self, batch: Sequence[_Queued]) -> None:
+        turned = [_Turned(queued, self._step(queued)) for queued in batch]
+        entries = [
+            (causes.text(each.queued.given, each.queued.asked), each.step.facts)
+            for each in turned
+            if each.step.facts
+        ]
+        if entries:
+            await self._commit([wire.encode(cause, facts) for cause, facts in entries])
+        first = self.seq - len(entries) + 1
+        for seq, (cause, facts) in enumerate(entries, first):
+            for observer in self._observers:
+                observer(seq, cause, facts)
+        for each in turned:
+            if each.queued.answer and not each.queued.answer.done():
+                each.queued.answer.set_result(each.step)
+            self._give(each.step.orders)
+
+    def _step(self, queued: _Queued) -> Step:
+        given = queued.given
+        # a timer never comes early, whatever the wall clock did meanwhile
+        at = max(self.now(), given.at) if isinstance(given, Woke) else self.now()
+        given = msgspec.structs.replace(given, at=at)
+        try:
+            return self.core.step(given)
+        except AssertionError as error:
+            raise BrokenLaw(self._story(given, error)) from error
+
+    async def _commit(self, bodies: Sequence[bytes]) -> None:
+        started = time.monotonic_ns()
+        loop = asyncio.get_running_loop()
+        self.seq = await loop.run_in_executor(self._writer, self._journal.append, bodies)
+        spent = time.monotonic_ns() - started
+        self.commits.count += 1
+        self.commits.entries += len(bodies)
+        self.commits.spent_ns += spent
+        self.commits.slowest_ns = max(spent, self.commits.slowest_ns)
+
+    # ---- orders and timers -----------------------------------------------------------------------
+
+    def _give(self, given: Sequence[orders.Order]) -> None:
+        if self._obey is None:
+            return
+        for order in given:
+            if isinstance(order, orders.WakeAt):
+                self._wake(order)
+            else:
+                assert isinstance(order, AnyOrder)
+                self._obey(order)
+
+    def _wake(self, order: orders.WakeAt) -> None:
+        if known := self._timers.pop(order.about, None):
+            known[1].cancel()
+        wait_s = max(0, order.wake_at - self.now()) / SECOND
+        timer = asyncio.get_running_loop().call_later(wait_s, self._ring, order)
+        self._timers[order.about] = (order.wake_at, timer)
+
+    def _ring(self, order: orders.WakeAt) -> None:
+        del self._timers[order.about]
+        self.tell(Woke(at=order.wake_at, about=order.about))
+
+    # ---- the end ---------------------------------------------------------------------------------
+
+    def _fail(self, batch: Sequence[_Queued], error: Exception) -> None:
+        """Nothing of this batch is durable: nobody is told that it is, and no order of it is given."""
+        self._obey = None
+        self.failed.set_exception(error)
+        refusal = _unavailable(error)
+        for queued in batch:
+            if queued.answer and not queued.answer.done():
+                queued.answer.set_exception(refusal)
+        self._refuse_queued(refusal)
+
+    def _refuse_queued(self, refusal: UserError) -> None:
+        while not self._inbox.empty():
+            answer = self._inbox.get_nowait().answer
+            if answer and not answer.done():
+                answer.set_exception(refusal)
+
+    def _story(self, given: Input, error: AssertionError) -> str:
+        subject = causes.subject(given)
+        lines = [f"a law of the core was broken: {error}", f"input: {given}", f"story of {subject or 'it'}:"]
+        needle = subject.partition(".")[0].encode()
+        for record in self._journal.read():
+            if needle and needle in record.body:
+                lines.append(f"  {record.seq} {record.body.decode()}")
+        return "\n".join(lines[:3] + lines[3:][-200:])
+
+
+def _unavailable(error: BaseException | None) -> UserError:
+    if isinstance(error, UserError):
+        return UserError(error.problem, field=error.field, value=error.value, remedy=error.remedy, status=503)
+    problem = "stops after a mistake of its own" if error else "is not running"
+    return UserError(
+        problem, field="control plane", remedy="Read server.log, then start it again", status=503
+    )
