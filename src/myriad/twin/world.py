@@ -40,6 +40,25 @@ class Physics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     jitter: float = 0.2
 
 
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
+    """What a simulated gang does, read from its launch's config; other keys are a real recipe's."""
+
+    #: Steps until it ends; 0: it runs until it is stopped or `World.finish` ends it.
+    steps: int = 0
+    step_s: float = 0.0
+    tokens: int = 1000
+    checkpoint_every_steps: int = 0
+    fail_at_step: int = 0
+    exit_code: int = 0
+    #: After the last step it waits to be finished, instead of ending.
+    lingers: bool = False
+
+    @staticmethod
+    def of(launch: orders.Launch) -> "Behaviour":
+        """The behaviour a launch asks for."""
+        return msgspec.convert(launch.config, Behaviour)
+
+
 class _Node:
     def __init__(self) -> None:
         self.incarnation = 0
@@ -49,13 +68,17 @@ class _Node:
 
 
 class _Run:
-    """One started attempt: what its processes share."""
+    """One started attempt: what its processes share. Its launch says how it behaves (`Behaviour`)."""
 
     def __init__(self, order: orders.StartGang) -> None:
         self.order = order
+        self.does = Behaviour.of(order.launch)
         self.started: dict[NodeId, None] = {}
+        self.exits: dict[NodeId, int] = {}
         self.step = 0
         self.broken = False
+        self.finished = False
+        self.waiting = False
         self.request = ""
 
 
@@ -133,6 +156,7 @@ class World:
                 self._start(order)
             case orders.StopGang():
                 for member in order.members:
+                    self._fenced[order.attempt, member.node] = None
                     self.later(self.physics.stop_s, self._stopper(order.attempt, member.node))
             case orders.AskCheckpoint():
                 self.later(self.physics.start_s, lambda: self._ask(order))
@@ -146,14 +170,17 @@ class World:
                 raise AssertionError(f"unknown order {order}")
 
     def census(self) -> None:
-        """Say everything that is so now: what a newly opened engine reports."""
+        """Say everything that is so now, before what was not heard yet: what an opened engine reports."""
+        unheard = self.hear()
         for name, node in self._nodes.items():
             if not node.alive:
                 self.later(self.physics.boot_s, self._booter(name))
                 continue
             self._say(self._joined(name))
-            for attempt in node.running:
-                self._say(inputs.MemberStarted(at=self.now, attempt=attempt, node=name))
+            for run in self._runs.values():
+                if name in run.started:
+                    self._say_member(run, name)
+        self._said += unheard
 
     # ---- nodes -----------------------------------------------------------------------------------
 
@@ -171,9 +198,10 @@ class World:
 
     def pause_node(self, node: NodeId) -> None:
         """The node freezes: only its heartbeat tells."""
-        self._nodes[node].paused = True
+        record = self._nodes[node]
+        record.paused = True
         signal = self._signaller(node, self._instance(node), "heartbeat", healthy=False)
-        self.later(self.physics.heartbeat_s, lambda: signal() if self._nodes[node].paused else None)
+        self.later(self.physics.heartbeat_s, lambda: signal() if record.paused else None)
 
     def resume_node(self, node: NodeId) -> None:
         """The node thaws."""
@@ -206,7 +234,8 @@ class World:
         return boot
 
     def _qualified(self, node: NodeId) -> None:
-        if self._nodes[node].alive and not self._nodes[node].paused:
+        record = self._nodes.get(node)
+        if record is not None and record.alive and not record.paused:
             self._say(
                 inputs.NodeQualified(
                     at=self.now, node=node, instance=self._instance(node), ok=True, gemm_flops=1e12
@@ -215,17 +244,28 @@ class World:
 
     def _repair(self, node: NodeId, instance: str) -> None:
         """Fence the incarnation, then bring up another one."""
-        record = self._nodes[node]
-        if instance and record.alive and instance != self._instance(node):
-            self._say(self._joined(node))  # a newer one lives already: it is left alone
-            return
-        record.alive = False
-        self._break_runs(node)
-        record.running.clear()
+        record = self._nodes.get(node)
+        stale = record is not None and instance and instance != self._instance(node)
+        if record is not None and not stale:
+            record.alive = False
+            self._break_runs(node)
+            record.running.clear()
+            self.later(self.physics.repair_s, self._booter(node))
+        # a newer incarnation is left alone: the one that was meant is dead all the same
         self._say(inputs.NodeFenced(at=self.now, node=node, instance=instance))
-        self.later(self.physics.repair_s, self._booter(node))
 
     # ---- gangs -----------------------------------------------------------------------------------
+
+    def finish(self, attempt: AttemptId) -> None:
+        """Let the attempt's processes end with the exit code of their behaviour."""
+        run = self._runs[attempt]
+        run.finished = True
+        for node in list(run.started):
+            self._member_exits(attempt, node, run.does.exit_code)
+
+    def runs(self, attempt: AttemptId, node: NodeId) -> bool:
+        """Whether the attempt has processes on the node."""
+        return attempt in self._nodes[node].running
 
     def _start(self, order: orders.StartGang) -> None:
         run = self._runs.setdefault(order.attempt, _Run(order))
@@ -236,20 +276,35 @@ class World:
         attempt = run.order.attempt
 
         def start() -> None:
-            if (attempt, node) in self._fenced or not self._nodes[node].alive:
-                return
-            if node in run.started:  # the order was repeated: say again what is so
-                if attempt in self._nodes[node].running:
-                    self._say(inputs.MemberStarted(at=self.now, attempt=attempt, node=node))
-                return
-            run.started[node] = None
-            self.starts[attempt, node] = self.starts.get((attempt, node), 0) + 1
-            self._nodes[node].running[attempt] = run.order
-            self._say(inputs.MemberStarted(at=self.now, attempt=attempt, node=node))
-            if len(run.started) == len(run.order.members):
-                self.later(self.physics.load_s, lambda: self._loaded(run))
+            record = self._nodes.get(node)
+            if record is None or (attempt, node) in self._fenced:
+                self._say(inputs.MemberGone(at=self.now, attempt=attempt, node=node))
+            elif node in run.started:
+                self._say_member(run, node)  # the order was repeated: say again what is so
+            elif record.alive:
+                self._begin(run, node)
 
         return start
+
+    def _begin(self, run: _Run, node: NodeId) -> None:
+        attempt = run.order.attempt
+        run.started[node] = None
+        self.starts[attempt, node] = self.starts.get((attempt, node), 0) + 1
+        self._nodes[node].running[attempt] = run.order
+        self._say_member(run, node)
+        if run.finished:
+            self._member_exits(attempt, node, run.does.exit_code)
+        elif len(run.started) == len(run.order.members):
+            self.later(self.physics.load_s, lambda: self._loaded(run))
+
+    def _say_member(self, run: _Run, node: NodeId) -> None:
+        """What is so about one member: it runs, or it ended."""
+        attempt = run.order.attempt
+        if attempt in self._nodes[node].running:
+            self._say(inputs.MemberStarted(at=self.now, attempt=attempt, node=node))
+        elif node in run.exits:
+            code = run.exits[node]
+            self._say(inputs.MemberExited(at=self.now, attempt=attempt, node=node, code=code))
 
     def _loaded(self, run: _Run) -> None:
         if run.broken:
@@ -257,36 +312,40 @@ class World:
         attempt = run.order.attempt
         if run.order.service:
             self._say(inputs.ReplicaReady(at=self.now, attempt=attempt, url=f"memory://{attempt}"))
-            return
-        run.step = self.stored.get(run.order.job, 0)
-        self._say(inputs.TrainingResumed(at=self.now, attempt=attempt, step=run.step))
-        self._next_step(run)
+        elif run.does.steps:
+            run.step = self.stored.get(run.order.job, 0)
+            self._say(inputs.TrainingResumed(at=self.now, attempt=attempt, step=run.step))
+            self.later(self._step_s(run), lambda: self._stepped(run))
 
-    def _next_step(self, run: _Run) -> None:
-        if run.order.launch.config.get("steps"):
-            step_s = float(run.order.launch.config.get("step_s", self.physics.step_s))
-            self.later(step_s, lambda: self._stepped(run))
+    def _step_s(self, run: _Run) -> float:
+        return run.does.step_s or self.physics.step_s
 
     def _stepped(self, run: _Run) -> None:
-        """One optimizer step of the whole gang; `config` says how many, when it saves and when it fails."""
+        """One optimizer step of the whole gang."""
         if run.broken:
             return
-        config = run.order.launch.config
+        does = run.does
         run.step += 1
-        attempt = run.order.attempt
-        step_ns = int(float(config.get("step_s", self.physics.step_s)) * SECOND)
         self._say(
-            inputs.StepsReported(at=self.now, attempt=attempt, step=run.step, tokens=1000, step_ns=step_ns)
+            inputs.StepsReported(
+                at=self.now,
+                attempt=run.order.attempt,
+                step=run.step,
+                tokens=does.tokens,
+                loss=8.0 / (1 + run.step) ** 0.1,
+                step_ns=int(self._step_s(run) * SECOND),
+            )
         )
-        every = int(config.get("checkpoint_every_steps", 0))
-        if run.request or (every and run.step % every == 0):
+        if run.request or (does.checkpoint_every_steps and run.step % does.checkpoint_every_steps == 0):
             self._save(run)
-        if run.step == config.get("fail_at_step"):
-            self._exit(run, int(config.get("exit_code", 1)))
-        elif run.step >= int(config["steps"]):
-            self._exit(run, 0)
+        if run.step == does.fail_at_step:
+            self._exit(run, does.exit_code or 1)
+        elif run.step < does.steps:
+            self.later(self._step_s(run), lambda: self._stepped(run))
+        elif does.lingers:
+            run.waiting = True
         else:
-            self._next_step(run)
+            self._exit(run, does.exit_code)
 
     def _save(self, run: _Run) -> None:
         self.stored[run.order.job] = run.step
@@ -297,6 +356,7 @@ class World:
                 attempt=run.order.attempt,
                 step=run.step,
                 path=f"memory://{run.order.job}/{run.step}",
+                checkpoint_bytes=1000,
                 stall_ns=20 * MILLISECOND,
                 request=request,
             )
@@ -306,6 +366,8 @@ class World:
         run = self._runs.get(order.attempt)
         if run is not None and not run.broken:
             run.request = order.request
+            if run.waiting:
+                self._save(run)
 
     def _exit(self, run: _Run, code: int) -> None:
         """Every process ends by itself."""
@@ -315,7 +377,8 @@ class World:
 
     def _member_exits(self, attempt: AttemptId, node: NodeId, code: int) -> None:
         if self._nodes[node].running.pop(attempt, None) is not None:
-            self._say(inputs.MemberExited(at=self.now, attempt=attempt, node=node, code=code))
+            self._runs[attempt].exits[node] = code
+            self._say_member(self._runs[attempt], node)
 
     def _break_runs(self, node: NodeId) -> None:
         """The node's share of each gang is gone; its peers fail when their connections close."""
@@ -331,11 +394,11 @@ class World:
 
     def _stopper(self, attempt: AttemptId, node: NodeId) -> Event:
         def stop() -> None:
-            record = self._nodes[node]
-            if not record.alive or record.paused:
-                return
-            self._fenced[attempt, node] = None
-            record.running.pop(attempt, None)
+            record = self._nodes.get(node)
+            if record is not None:
+                if not record.alive or record.paused:
+                    return
+                record.running.pop(attempt, None)
             if attempt in self._runs:
                 self._runs[attempt].broken = True
             self._say(inputs.MemberGone(at=self.now, attempt=attempt, node=node))
