@@ -8,9 +8,10 @@ import pytest
 
 from tests.contract import suite
 from tests.contract.local_driver import LocalDriver
+from tests.contract.memory_driver import MemoryDriver
 
 #: Each makes the driver of one engine's world from an empty folder.
-DRIVERS: dict[str, Callable[[Path], suite.Driver]] = {"local": LocalDriver}
+DRIVERS: dict[str, Callable[[Path], suite.Driver]] = {"local": LocalDriver, "memory": MemoryDriver}
 
 
 @pytest.fixture(params=DRIVERS)
