@@ -24,7 +24,6 @@ from myriad.worker.recipes.pretrain import config as recipe
         ({"steps": -1}, "steps", "more than 0"),
         ({"warmup_steps": -1}, "warmup_steps", "0 or more"),
         ({"precision": "fp8"}, "precision", "fp8"),
-        ({"micro_batch_sequences": 64}, "micro_batch_sequences", "global_batch_sequences"),
         ({"data": {"limit_bytes": 0}}, "data.limit_bytes", "more than 0"),
         ({"checkpoint_every_steps": 0}, "checkpoint_every_steps", "more than 0"),
     ],

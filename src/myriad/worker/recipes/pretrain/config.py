@@ -154,12 +154,6 @@ def _check(config: Config) -> None:
         "is too small for a byte-level tokenizer",
         f"Take at least {_SMALLEST_VOCAB}",
     )
-    _require(
-        config.micro_batch_sequences <= config.global_batch_sequences,
-        "micro_batch_sequences",
-        config.micro_batch_sequences,
-        f"is more than global_batch_sequences ({config.global_batch_sequences})",
-    )
 
 
 #: Numbers that may be zero; every other one must be more.
