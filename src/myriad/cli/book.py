@@ -1,0 +1,236 @@
+"""`myriad ledger`, `invoice`, `predictions`: where chip-time went, its cost, how good promises were."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from myriad.cli import show
+from myriad.cli.context import Context, given
+from myriad.kernel.units import SECOND
+from myriad.ledger import views
+from myriad.ledger.invoices import Invoice, Line
+from myriad.ledger.predictions import Score
+
+#: Colours of the buckets: what is useful, what it costs to be safe, what is wasted, what is left over.
+_COLOURS = {
+    "productive": "green",
+    "serving": "green",
+    "checkpoint": "cyan",
+    "spare": "cyan",
+    "burn_in": "cyan",
+    "lost": "red",
+    "restart": "yellow",
+    "straggling": "yellow",
+    "down": "red",
+}
+
+
+@click.command()
+@click.option("--tenant", default="", help="Only what this tenant held.")
+@show.as_json
+@given
+def ledger(context: Context, tenant: str, as_json: bool) -> None:
+    """Show where every chip-second of the site went.
+
+    Each is in exactly one bucket, and their sum is chips x time.
+
+    \b
+    Example:
+      myriad ledger
+      myriad ledger --tenant acme
+    """
+    with context.client() as client:
+        found = client.ledger(tenant)
+    if as_json:
+        show.dump(found)
+        return
+    if found.site:
+        _site(found.site)
+    for one in found.tenants:
+        click.echo()
+        held = sum(one.buckets.values())
+        click.echo(f"tenant {one.tenant}: held {show.chip_time(held)}")
+        if held:
+            waterfall(one.buckets, held)
+    _owners([*found.jobs, *found.services])
+
+
+def _site(site: views.SiteView) -> None:
+    waterfall(site.buckets, site.capacity_chip_ns)
+    click.echo()
+    show.pairs(
+        [
+            (
+                "goodput",
+                "-"
+                if site.goodput is None
+                else f"{show.percent(site.goodput)} of capacity trained or served",
+            ),
+            ("node losses", f"{site.node_losses}{_times(site)}"),
+            ("energy", f"{site.energy.kwh:.4f} kWh ({site.energy.status})"),
+        ]
+    )
+
+
+def _times(site: views.SiteView) -> str:
+    spans = (
+        ("to failure", site.mttf_s),
+        ("to repair", site.mttr_s),
+        ("until training goes on", site.recovery_s),
+    )
+    told = [f"{show.span(round(s * SECOND))} {name}" for name, s in spans if s is not None]
+    return f" (mean {', '.join(told)})" if told else ""
+
+
+def waterfall(buckets: Mapping[str, int], capacity_chip_ns: int) -> None:
+    """Print every bucket as a bar, and whether they sum to the capacity."""
+    drawn = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(3):
+        drawn.add_column(justify="left")
+    drawn.columns[1].justify = "right"
+    drawn.add_column(justify="right")
+    for row in waterfall_rows(buckets, capacity_chip_ns):
+        drawn.add_row(*row)
+    show.render(drawn)
+
+
+def waterfall_rows(buckets: Mapping[str, int], capacity_chip_ns: int) -> Iterable[tuple[Text, ...]]:
+    """Name, amount, bar and share of each bucket, then the sum."""
+    whole = capacity_chip_ns or 1
+    for name, amount in buckets.items():
+        style = _COLOURS.get(name, "dim")
+        share = amount / whole
+        yield (
+            Text(name.replace("_", " "), style=style),
+            Text(f"{amount / SECOND:,.1f} chip-s"),
+            Text(show.bar(share), style=style),
+            Text(show.percent(share)),
+        )
+    total = sum(buckets.values())
+    verdict = "= chips x time" if total == capacity_chip_ns else f"but chips x time is {capacity_chip_ns} ns"
+    yield (
+        Text("sum", style="bold"),
+        Text(f"{total / SECOND:,.1f} chip-s", style="bold"),
+        Text(verdict, style="bold green" if total == capacity_chip_ns else "bold red"),
+        Text(show.percent(total / whole), style="bold"),
+    )
+
+
+def _owners(owners: Sequence[views.JobView | views.ServiceView]) -> None:
+    if not owners:
+        return
+    click.echo()
+    show.table(
+        ("JOB OR SERVICE", "TENANT", ">HELD", ">PRODUCTIVE", ">LOST", ">RESTART", ">TOKENS", ">ETTR", ">MFU"),
+        (_owner(owner) for owner in owners),
+        empty="",
+    )
+
+
+def _owner(owner: views.JobView | views.ServiceView) -> tuple[object, ...]:
+    useful = owner.buckets["productive"] + owner.buckets["serving"]
+    if isinstance(owner, views.JobView):
+        name: str = owner.job
+        tokens, ettr, mfu = owner.tokens, _share(owner.ettr), _share(owner.mfu)
+    else:
+        served = owner.tokens
+        name = owner.service
+        tokens, ettr, mfu = served.prompt + served.completion, "-", "-"
+    spans = (owner.held_chip_ns, useful, owner.buckets["lost"], owner.buckets["restart"])
+    return name, owner.tenant, *(show.chip_time(span) for span in spans), show.number(tokens), ettr, mfu
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else show.percent(value)
+
+
+@click.command()
+@click.argument("tenant")
+@show.as_json
+@given
+def invoice(context: Context, tenant: str, as_json: bool) -> None:
+    """Show what TENANT owes, line by line.
+
+    Time that the site itself wasted is shown and not charged.
+
+    \b
+    Example:
+      myriad invoice acme
+    """
+    with context.client() as client:
+        found = client.invoice(tenant)
+    if as_json:
+        show.dump(found)
+        return
+    click.echo(f"invoice of {found.tenant}, {show.clock(found.start)} to {show.clock(found.end)}")
+    show.table(
+        ("FOR", "KIND", "CHIP", ">QUANTITY", "UNIT", ">PRICE", ">AMOUNT", "NOTE"),
+        (*(_line(line) for line in found.lines), _total(found)),
+        empty="",
+    )
+
+
+def _line(line: Line) -> tuple[object, ...]:
+    kind = line.kind.replace("_", " ")
+    price = f"{line.unit_price:.2f}"
+    return (
+        line.name,
+        kind,
+        line.chip,
+        f"{line.quantity:.6f}",
+        line.unit,
+        price,
+        f"{line.amount:,.2f}",
+        line.note,
+    )
+
+
+def _total(found: Invoice) -> tuple[object, ...]:
+    amount = Text(f"{found.total:,.2f}", style="bold")
+    return Text("total", style="bold"), "", "", "", "", "", amount, found.currency
+
+
+@click.command()
+@show.as_json
+@given
+def predictions(context: Context, as_json: bool) -> None:
+    """Compare promises made at submission with outcomes.
+
+    \b
+    Example:
+      myriad predictions
+    """
+    with context.client() as client:
+        found = client.predictions()
+    if as_json:
+        show.dump(found)
+        return
+    show.table(
+        ("JOB", "OUTCOME", ">STEP", ">STEP WAS", ">TOOK", ">PROMISED", ">COST", ">PROMISED", "IN BOUNDS"),
+        (_score(score) for score in found.scores),
+        empty="Nothing was promised yet.",
+    )
+    whole = found.calibration
+    if whole.within is not None:
+        click.echo(
+            f"{show.percent(whole.within)} of {whole.jobs} ended within their bounds (80 % were promised)."
+        )
+
+
+def _score(score: Score) -> tuple[object, ...]:
+    took = score.finished_at - score.submitted_at if score.finished_at else 0
+    promised = score.finish_promised - score.submitted_at if score.finish_promised else 0
+    within = {None: "-", True: "yes", False: "no"}[score.within]
+    return (
+        score.job,
+        show.state(score.outcome or "running"),
+        show.span(score.step_ns_promised or 0),
+        show.span(score.step_ns_median or 0),
+        show.span(took),
+        show.span(promised),
+        score.cost,
+        score.cost_promised,
+        within,
+    )

@@ -1,0 +1,42 @@
+"""What runs for a home folder on this machine: its control plane, and nodes that one left behind."""
+
+import os
+from pathlib import Path
+
+from myriad.engines.local import nursery
+
+
+def holder(home: Path) -> int:
+    """The process that is the home's control plane; 0: none is.
+
+    It holds server.pid open and locked; a number alone could belong to a stranger by now. Looking at
+    what it holds open, unlike trying the lock, cannot get in the way of one that starts right now.
+    """
+    path = home / "server.pid"
+    try:
+        pid = int(path.read_text())
+        wanted = path.stat()
+        held = [os.stat(f"/proc/{pid}/fd/{name}") for name in _open_files(pid)]
+    except (OSError, ValueError):
+        return 0
+    return pid if any(os.path.samestat(wanted, one) for one in held) else 0
+
+
+def _open_files(pid: int) -> list[str]:
+    return [name for name in os.listdir(f"/proc/{pid}/fd") if os.path.exists(f"/proc/{pid}/fd/{name}")]
+
+
+def nodes_left(home: Path) -> list[str]:
+    """Nodes whose agent lives, whether or not a control plane does."""
+    return [record.node for record in nursery.records(home) if nursery.is_alive(record)]
+
+
+def last_lines(log: Path, after: int, count: int = 15) -> str:
+    """The last lines that were written to a log after a position."""
+    try:
+        with log.open("rb") as file:
+            file.seek(after)
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.rstrip().split("\n")[-count:])

@@ -1,0 +1,118 @@
+"""`myriad journal`: everything that ever happened, whether the record of it is whole, and its repair."""
+
+from collections.abc import Iterable
+
+import click
+
+from myriad.cli import homes, show
+from myriad.cli.client import JournalEntry
+from myriad.cli.context import Context, given
+from myriad.kernel.errors import UserError
+from myriad.kernel.ports import Verification
+from myriad.protocol.facts import Fact
+from myriad.server import stories
+from myriad.store import repair as repairs
+from myriad.store.sqlite import SqliteJournal
+
+
+@click.command()
+@click.option(
+    "--after", type=click.IntRange(0), help="Entries with a number above this; by default the last ones."
+)
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="At most so many."
+)
+@click.option("--verify", is_flag=True, help="Check every record; works without a control plane too.")
+@click.option("--repair", is_flag=True, help="Cut off a damaged end; the damaged file is kept beside.")
+@show.as_json
+@given
+def journal(
+    context: Context, *, after: int | None, limit: int, verify: bool, repair: bool, as_json: bool
+) -> None:
+    """Show the journal: what caused what, and when.
+
+    \b
+    Example:
+      myriad journal --limit 50
+      myriad journal --verify
+    """
+    if repair:
+        _repair(context)
+    elif verify:
+        _verify(context, as_json=as_json)
+    else:
+        _list(context, after, limit, as_json=as_json)
+
+
+def _list(context: Context, after: int | None, limit: int, *, as_json: bool) -> None:
+    with context.client() as client:
+        if after is None:
+            after = max(0, client.journal(limit=1).last - limit)
+        page = client.journal(after, limit)
+    if as_json:
+        show.dump(page)
+        return
+    show.table((">SEQ", "AT", "CAUSE", "FACTS"), (_row(entry) for entry in page.entries), empty="No entries.")
+
+
+def _row(entry: JournalEntry) -> tuple[object, ...]:
+    at = max((fact.at for fact in entry.facts), default=0)
+    return entry.seq, show.clock(at), entry.cause, "\n".join(line(fact) for fact in entry.facts)
+
+
+_SUBJECTS = ("attempt", "job", "service", "node", "tenant", "key", "request", "subject")
+_LONGEST = 110
+
+
+def line(fact: Fact) -> str:
+    """A fact in one line: what, about whom, and what there is to say; all of it is in --json."""
+    subjects = [
+        str(value) for name in _SUBJECTS if isinstance(value := getattr(fact, name, ""), str) and value
+    ]
+    text = " ".join([type(fact).__name__, *subjects[:1]]) + (
+        f": {said}" if (said := stories.words(fact)) else ""
+    )
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _verify(context: Context, *, as_json: bool) -> None:
+    if context.remote or homes.holder(context.home):
+        with context.client() as client:
+            found = client.verify()
+        same = ("live state", "equal to the folded one" if found.equal else "DIFFERS from the folded one")
+        problem, equal = found.problem, found.equal
+        told: list[tuple[str, object]] = [("records", found.records), ("digest", found.digest), same]
+        if as_json:
+            show.dump(found)
+    else:
+        offline = _offline(context)
+        problem, equal = offline.problem, True
+        told = [("records", offline.records), ("digest", offline.digest)]
+        if as_json:
+            show.dump(offline._asdict())
+    if not as_json:
+        show.pairs([*told, ("journal", problem or "whole")])
+    if problem or not equal:
+        raise SystemExit(1)
+
+
+def _offline(context: Context) -> Verification:
+    path = context.home / "journal.db"
+    if not path.exists():
+        raise UserError("is not there", field="journal", value=str(path), remedy="Check --home")
+    kept = SqliteJournal(path, read_only=True)
+    try:
+        return kept.verify()
+    finally:
+        kept.close()
+
+
+def _repair(context: Context) -> None:
+    done = repairs.repair(context.home / "journal.db")
+    told: Iterable[tuple[str, object]] = [
+        ("records kept", done.kept),
+        ("digest", done.digest),
+        ("was wrong", done.problem or "nothing: nothing was changed"),
+        ("kept beside", done.aside or ""),
+    ]
+    show.pairs(told)

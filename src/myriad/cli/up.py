@@ -1,0 +1,176 @@
+"""`myriad up`: starts a control plane with its nodes on this machine, and waits until they can work."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.live import Live
+from rich.table import Table
+
+from myriad.cli import homes, show
+from myriad.cli.client import Client
+from myriad.cli.context import Context, given
+from myriad.control.views import NodeView
+from myriad.kernel.errors import UserError
+
+_LOOK_EVERY_S = 0.1
+_START_PATIENCE_S = 120.0
+_NODES_PATIENCE_S = 180.0
+#: States of a node that has not yet been found fit for work, or unfit.
+_ON_THE_WAY = ("joining", "burn_in", "repairing", "suspect")
+
+
+@click.command()
+@click.option(
+    "--site", type=click.Path(path_type=Path), help="Site file; by default 6 nodes on this machine."
+)
+@click.option("--home", "folder", metavar="DIR", help="As `myriad --home`.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Of the REST API; 0: any free one.")
+@click.option("--gateway-port", type=click.IntRange(0, 65535), help="Of the OpenAI-compatible gateway.")
+@click.option(
+    "--no-preload", is_flag=True, help="Start faster and smaller; every training process imports torch."
+)
+@click.option("--foreground", is_flag=True, help="Stay, and log here, as a service manager wants it.")
+@given
+def up(
+    context: Context,
+    *,
+    site: Path | None,
+    folder: str | None,
+    port: int | None,
+    gateway_port: int | None,
+    preload: bool | None,
+    foreground: bool,
+) -> None:
+    """Start control plane, gateway and nodes on this machine.
+
+    \b
+    Example:
+      myriad up
+      myriad up --site site.yaml --port 7700 --gateway-port 7701
+    """
+    if folder:
+        context.home = Path(folder).expanduser().absolute()
+    command = _command(context.home, site, port, gateway_port, preload)
+    if foreground:
+        os.execv(command[0], command)
+    key_before = known.key if (known := context.addresses()) else ""
+    if pid := homes.holder(context.home):
+        click.echo(f"already up (pid {pid}, home {context.home})")
+    else:
+        _start(context, command)
+    with context.local() as client:
+        _await_nodes(client)
+        _tell(context, client, first=not key_before)
+
+
+def _command(
+    home: Path, site: Path | None, port: int | None, gateway_port: int | None, preload: bool | None
+) -> list[str]:
+    command = [sys.executable, "-m", "myriad.server", "--home", str(home)]
+    for name, value in (("--site", site), ("--port", port), ("--gateway-port", gateway_port)):
+        if value is not None:
+            command += [name, str(value)]
+    if preload is not None:
+        command.append("--preload" if preload else "--no-preload")
+    return command
+
+
+def _start(context: Context, command: list[str]) -> None:
+    """Start the server in a session of its own, and return when it answers. Raises UserError if it ends."""
+    log = context.home / "server.log"
+    try:
+        context.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UserError(
+            error.strerror or str(error), field="home", value=str(context.home), remedy="Give another --home"
+        ) from None
+    with os.fdopen(out, "ab") as file:
+        before = file.tell()
+        server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
+    click.echo(f"starting the control plane (pid {server.pid}, log {log})")
+    give_up_at = time.monotonic() + _START_PATIENCE_S
+    while not _answers(context, server.pid):
+        if server.poll() is not None:
+            said = homes.last_lines(log, before)
+            raise UserError(f"it ended while starting:\n{said}\n(from {log})")
+        if time.monotonic() > give_up_at:
+            raise UserError("does not answer", field="control plane", remedy=f"Look into {log}")
+        time.sleep(_LOOK_EVERY_S)
+    # it lives on without us: nobody waits for it
+    server.returncode = 0
+
+
+def _answers(context: Context, pid: int) -> bool:
+    if homes.holder(context.home) != pid or not context.addresses():
+        return False
+    try:
+        with context.local() as client:
+            return client.health().ok
+    except UserError:
+        return False
+
+
+def _await_nodes(client: Client) -> None:
+    """Show the nodes until each is fit for work; those that take too long are named, and that is no error."""
+    give_up_at = time.monotonic() + _NODES_PATIENCE_S
+    told: dict[str, str] = {}
+    live = Live(console=show.console(), refresh_per_second=8, transient=True)
+    with live if sys.stdout.isatty() else _Nothing():
+        while True:
+            nodes = client.nodes()
+            if sys.stdout.isatty():
+                live.update(_progress(nodes))
+            waiting = [node for node in nodes if node.state in _ON_THE_WAY]
+            told = {node.node: node.state for node in nodes}
+            if nodes and not waiting:
+                break
+            if time.monotonic() > give_up_at:
+                _complain(waiting)
+                break
+            time.sleep(_LOOK_EVERY_S)
+    ready = ", ".join(f"{node} {state}" for node, state in told.items())
+    click.echo(f"nodes: {ready}" if len(told) <= 12 else f"nodes: {len(told)}")
+
+
+class _Nothing:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _progress(nodes: list[NodeView]) -> Table:
+    ready = sum(node.state not in _ON_THE_WAY for node in nodes)
+    drawn = Table.grid(padding=(0, 2, 0, 0))
+    drawn.add_row(f"nodes ready: {ready} of {len(nodes)}")
+    for node in nodes[:16]:
+        drawn.add_row(f"  {node.node}", show.state(node.state), node.why)
+    return drawn
+
+
+def _complain(waiting: list[NodeView]) -> None:
+    for node in waiting:
+        click.echo(f"warning: {node.node} is {node.state}: {node.why or 'no reason is known'}", err=True)
+
+
+def _tell(context: Context, client: Client, *, first: bool) -> None:
+    site = client.site()
+    known = context.addresses()
+    assert known
+    show.pairs(
+        [
+            ("site", f"{site.name}: {site.nodes} nodes, {site.chips} chips of type {site.chip}"),
+            ("home", context.home),
+            ("REST", site.api_url or known.api_url),
+            ("gateway", f"{(site.gateway_url or known.gateway_url).rstrip('/').removesuffix('/v1')}/v1"),
+            ("operator key", f"{known.key}  (kept in {context.home / 'context.json'})" if first else ""),
+        ]
+    )
+    if first:
+        click.echo("Next: myriad tenant apply examples/tenants.yaml")
