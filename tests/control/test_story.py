@@ -98,6 +98,13 @@ def test_a_job_that_fails_by_itself_backs_off_and_gives_up() -> None:
     assert pauses == [SECOND, 2 * SECOND]
 
 
+def test_a_recipe_that_refuses_its_configuration_is_not_tried_again() -> None:
+    rig = Rig()
+    job = rig.submit(nodes=2, config={"fail_at_step": 1, "exit_code": 2})
+    rig.pass_s(20)
+    assert rig.core.state.jobs[job].outcome == "failed" and rig.core.state.jobs[job].attempts == 1
+
+
 def test_progress_between_faults_resets_the_retries() -> None:
     rig = Rig()
     job = rig.submit(nodes=2, config={"steps": 40}, retries=0)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myriad.kernel import units
+from myriad.kernel import documents, units
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.rng import Stream
 from myriad.workload import files
@@ -84,6 +84,11 @@ def test_a_bad_file_is_explained(text: str, says: list[str]) -> None:
         files.parse(text, "f.yaml")
     for part in ["f.yaml", *says]:
         assert part in str(caught.value)
+
+
+def test_an_exponent_without_a_point_is_a_number() -> None:
+    (tree,) = documents.documents("{a: 3e-4, b: 1E5, c: -2e+3, d: e5, e: 12}", "f.yaml")
+    assert tree == {"a": 3e-4, "b": 1e5, "c": -2e3, "d": "e5", "e": 12}
 
 
 def test_near_misses_or_the_whole_choice() -> None:

@@ -36,6 +36,13 @@ def test_the_first_failure_is_the_root() -> None:
     assert blame.judge({NodeId("n1"): 1}, 1, [NodeId("n1")]).culprit == "job", "a gang of one cannot tell"
 
 
+def test_who_fails_because_a_peer_is_gone_is_not_the_root() -> None:
+    exits = {NodeId("n0"): blame.PEER_GONE, NodeId("n1"): 1}
+    assert blame.root_of(exits) == "n1"
+    assert blame.root_of({NodeId("n0"): blame.PEER_GONE}) == "n0"
+    assert blame.root_of({NodeId("n0"): 0}) is None
+
+
 @given(st.integers(1, 200))
 def test_back_off_doubles_and_is_bounded(faults: int) -> None:
     pause = blame.pause_ns(faults, POLICY)

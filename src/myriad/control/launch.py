@@ -27,7 +27,7 @@ def of_job(state: State, policy: Policy, job: Job) -> Launch:
 def of_replica(service: Service) -> Launch:
     """The launch of one replica."""
     spec = service.spec
-    config = {"engine": spec.engine, "model_path": service.model_path, "name": spec.name}
+    config = {"engine": spec.engine, "model": service.model_path, "name": spec.name}
     return Launch(recipe="serve", config=config, per_node=True)
 
 

@@ -190,19 +190,21 @@ def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]
         if m.state.node_state(node) is NodeState.DRAINING and m.state.columns.is_empty(node):
             yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=m.state.nodes[node].why)
     if gang.job:
-        yield from _after_attempt(m, m.state.jobs[gang.job], cause, why)
+        yield from _after_attempt(m, m.state.jobs[gang.job], gang, cause, why)
     elif cause == "job" and (service := m.state.services.get(gang.service)):
         until = m.now + blame.pause_ns(service.faults, m.policy.recover)
         reason = Reason(code="backoff", text=f"replica failed {service.faults} times in a row: {why}")
         yield facts.ServiceHeld(at=m.now, service=gang.service, until=until, reason=reason)
 
 
-def _after_attempt(m: Moment, job: Job, cause: StopCause, why: str) -> Iterator[Fact]:
+def _after_attempt(m: Moment, job: Job, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]:
     if cause == "done":
         yield facts.JobEnded(at=m.now, job=job.job, outcome="succeeded")
     elif cause == "cancelled" or job.cancel_by is not None:
         text = f"cancelled by {job.cancel_by}" if job.cancel_by else "cancelled"
         yield facts.JobEnded(at=m.now, job=job.job, outcome="cancelled", text=text)
+    elif cause == "job" and job.spec.recipe and blame.REFUSED in gang.done.values():
+        yield facts.JobEnded(at=m.now, job=job.job, outcome="failed", text=why)
     elif cause == "job" and job.faults > job.spec.retries:
         text = f"failed {job.faults} times in a row without getting past step {job.kept_step}: {why}"
         yield facts.JobEnded(at=m.now, job=job.job, outcome="failed", text=text)

@@ -22,6 +22,15 @@ _MISSING = re.compile(r"Object missing required field `([^`]*)`")
 _NUMBER_FOR_TEXT = re.compile(r"Expected `str(?: \| null)?`, got `(int|float)`")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML reads it, but `3e-4` is a number, as in YAML 1.2 and as everybody means it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
 def read(path: Path) -> str:
     """The text of a file. Raises UserError when it cannot be read."""
     try:
@@ -38,7 +47,7 @@ def read(path: Path) -> str:
 def documents(text: str, source: str) -> Iterator[dict[str, Any]]:
     """The mappings of a (multi-document) YAML or JSON text. Raises UserError naming line and column."""
     try:
-        found = [item for item in yaml.safe_load_all(text) if item is not None]
+        found = [item for item in yaml.load_all(text, Loader=_Loader) if item is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
