@@ -30,9 +30,7 @@ _ON_THE_WAY = ("joining", "burn_in", "repairing", "suspect")
 @click.option("--home", "folder", metavar="DIR", help="As `myriad --home`.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Of the REST API; 0: any free one.")
 @click.option("--gateway-port", type=click.IntRange(0, 65535), help="Of the OpenAI-compatible gateway.")
-@click.option(
-    "--no-preload", is_flag=True, help="Start faster and smaller; every training process imports torch."
-)
+@click.option("--preload/--no-preload", default=None, help="Import torch once, for all nodes (default).")
 @click.option("--foreground", is_flag=True, help="Stay, and log here, as a service manager wants it.")
 @given
 def up(
@@ -81,7 +79,7 @@ def _command(
 
 def _start(context: Context, command: list[str]) -> None:
     """Start the server in a session of its own, and return when it answers. Raises UserError if it ends."""
-    log = context.home / "server.log"
+    log, written = context.home / "server.log", _written(context)
     try:
         context.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -96,7 +94,7 @@ def _start(context: Context, command: list[str]) -> None:
         )
     click.echo(f"starting the control plane (pid {server.pid}, log {log})")
     give_up_at = time.monotonic() + _START_PATIENCE_S
-    while not _answers(context, server.pid):
+    while _written(context) == written or not _answers(context):
         if server.poll() is not None:
             said = homes.last_lines(log, before)
             raise UserError(f"it ended while starting:\n{said}\n(from {log})")
@@ -107,9 +105,13 @@ def _start(context: Context, command: list[str]) -> None:
     server.returncode = 0
 
 
-def _answers(context: Context, pid: int) -> bool:
-    if homes.holder(context.home) != pid or not context.addresses():
-        return False
+def _written(context: Context) -> int:
+    """When the home's addresses were written; those of an earlier start may be a stranger's by now."""
+    path = context.home / "context.json"
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _answers(context: Context) -> bool:
     try:
         with context.local() as client:
             return client.health().ok
