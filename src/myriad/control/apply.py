@@ -10,7 +10,6 @@ from myriad.control.state import Ended, Gang, GangPhase, Job, Key, Node, Service
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.wire import Entry
-from myriad.recover import blame
 
 _APPLIERS: dict[type[Fact], Callable[[State, Any], None]] = {}
 
@@ -312,8 +311,7 @@ def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
     )
     job.history = (*job.history, ended)
     if fact.cause in ("job", "node"):
-        root = blame.root_of(gang.done)
-        job.roots = (*job.roots, root)[-4:] if root and not gang.lost else job.roots
+        job.roots = (*job.roots, fact.root)[-4:] if fact.root and not gang.lost else job.roots
     if fact.cause == "job":
         job.faults = 1 if job.kept_step > job.fault_step else job.faults + 1
         job.fault_step = job.kept_step

@@ -185,7 +185,8 @@ def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]
     kept = 0
     if gang.job:
         kept = gang.step if cause == "done" else min(gang.step, m.state.jobs[gang.job].kept_step)
-    yield facts.GangStopped(at=m.now, attempt=gang.attempt, cause=cause, kept_step=kept, why=why)
+    root = blame.root_of(gang.done) or NodeId("")
+    yield facts.GangStopped(at=m.now, attempt=gang.attempt, cause=cause, kept_step=kept, why=why, root=root)
     for node in gang.nodes:
         if m.state.node_state(node) is NodeState.DRAINING and m.state.columns.is_empty(node):
             yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=m.state.nodes[node].why)

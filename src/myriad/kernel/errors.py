@@ -1,4 +1,4 @@
-"""Two kinds of error. `UserError`: what a person asked cannot be done, and how to mend it (exit code 2, HTTP 4xx).
+"""Two kinds of error. `UserError`: what a person asked cannot be done, and how to mend it.
 
 What we did wrong is an `assert`; what the world does (a node dies) is no error at all but an input.
 """

@@ -303,6 +303,8 @@ class GangStopped(Fact, frozen=True, kw_only=True):
     cause: StopCause
     kept_step: int = 0
     why: str = ""
+    #: The node whose processes failed first by themselves, if any did.
+    root: NodeId = NodeId("")
 
 
 # ---- services --------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""What to do when something fails: believe the evidence, find the culprit, try again, and how often to save."""
+"""When something fails: believe the evidence, find the culprit, try again, and how often to save."""
