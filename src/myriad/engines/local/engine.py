@@ -185,7 +185,8 @@ class LocalEngine:
 
     # ---- incarnations ----------------------------------------------------------------------------
 
-    async def _replace(self, link: Link) -> None:
+    async def _replace(self, link: Link, after_s: float = 0.0) -> None:
+        await asyncio.sleep(after_s)
         record = link.record
         link.let_go()
         if record:
@@ -275,6 +276,9 @@ class LocalEngine:
                 detail=detail,
             )
         )
+        if source == "process" and link.record and not link.joined:
+            # it died before anybody was told that it lives, so nobody will order its repair
+            link.repair = asyncio.create_task(self._replace(link, after_s=_RETRY_S))
 
     def _watch_replica(self, link: Link, attempt: str) -> None:
         if port := self._service_ports.get(attempt):
