@@ -151,7 +151,7 @@ class Listener:
             attempt=self._attempt,
             step=report.step,
             tokens=report.tokens + (held.tokens if held else 0),
-            flops=finite(report.flops) + (held.flops if held else 0.0),
+            flops=finite(max(report.flops, 0.0) + (held.flops if held else 0.0)),
             loss=finite(report.loss),
             step_ns=span_ns(report.step_s),
         )

@@ -1,0 +1,183 @@
+"""Parts of the local engine that need no processes: frames, outbox, reports, ports, health."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from myriad.engines.local import attempts, burnin, health, outbox, paths, procs, rendezvous, reports, wire
+from myriad.kernel.ids import AttemptId, NodeId
+from myriad.protocol import inputs
+from myriad.protocol.values import Signal
+
+_JSON = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(),
+    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(sizes=some.lists(some.integers(1, 9), max_size=30), numbers=some.lists(some.integers(0, 2**40)))
+def test_frames_survive_any_cut(sizes: list[int], numbers: list[int]) -> None:
+    stream = b"".join(wire.encode(wire.Ping(number=number)) for number in numbers)
+    frames, found = wire.Frames(), []
+    for size in [*sizes, len(stream)]:
+        found += list(frames.feed(stream[:size]))
+        stream = stream[size:]
+    assert found == [wire.Ping(number=number) for number in numbers]
+
+
+def test_a_frame_beyond_all_measure_is_refused() -> None:
+    with pytest.raises(wire.Broken):
+        list(wire.Frames().feed(b"\xff\xff\xff\xff"))
+
+
+@given(data=some.binary() | _JSON.map(lambda tree: json.dumps(tree).encode()))
+def test_no_datagram_is_fatal(data: bytes) -> None:
+    reports.parse(data)
+
+
+_FLOATS = some.floats() | some.none()
+
+
+@given(
+    parts=some.lists(
+        some.tuples(some.integers(0, 2**62), some.integers(0, 2**40), _FLOATS, some.floats(), some.floats())
+    ),
+    pauses=some.lists(some.floats(0, 1), max_size=20),
+)
+def test_progress_is_summed_up_without_loss(
+    parts: list[tuple[int, int, float | None, float, float]], pauses: list[float]
+) -> None:
+    told: list[inputs.Input] = []
+    listener = reports.Listener("j.1", "n0", told.append)
+    now = 0.0
+    for position, (step, tokens, loss, step_s, flops) in enumerate(parts):
+        body = {"kind": "progress", "attempt": "j.1", "rank": 0, "step": step, "tokens": tokens}
+        body |= {"step_s": step_s, "flops": flops} | ({} if loss is None else {"loss": loss})
+        report = reports.parse(json.dumps(body).encode())
+        assert report is not None
+        listener.hear(report, now, at=1)
+        now += pauses[position % len(pauses)] if pauses else 0.0
+        if listener.due_at is not None and now >= listener.due_at:
+            listener.flush(now)
+    listener.flush(now)
+    steps = [one for one in told if isinstance(one, inputs.StepsReported)]
+    assert sum(one.tokens for one in steps) == sum(part[1] for part in parts)
+    for one in told:  # what cannot be written to a journal never gets that far
+        assert wire.decode(wire.encode(wire.Event(seq=1, what=one))[4:]).what == one  # type: ignore[arg-type, union-attr]
+
+
+def _started(attempt: str) -> inputs.MemberStarted:
+    return inputs.MemberStarted(at=1, attempt=AttemptId(attempt), node=NodeId("n0"))
+
+
+def _saved(attempt: str, step: int) -> inputs.CheckpointReported:
+    return inputs.CheckpointReported(at=1, attempt=AttemptId(attempt), step=step, path="/c")
+
+
+def _exited(attempt: str) -> inputs.MemberExited:
+    return inputs.MemberExited(at=1, attempt=AttemptId(attempt), node=NodeId("n0"), code=0)
+
+
+def test_an_outbox_replays_what_runs_and_what_is_not_on_record() -> None:
+    box = outbox.Outbox()
+    for what in (_started("a.1"), _saved("a.1", 5), _started("b.1"), _saved("a.1", 10), _exited("b.1")):
+        box.put(what)
+    box.acknowledge(4, frozenset({"a.1"}))
+    assert [event.what for event in box.replay()] == [_started("a.1"), _saved("a.1", 10), _exited("b.1")]
+    assert [event.seq for event in box.replay()] == [1, 4, 5]
+    assert box.unread == 1
+    box.put(_exited("a.1"))
+    box.acknowledge(99, frozenset())
+    assert (list(box.replay()), box.unread) == ([], 0)
+    assert box.put(_started("c.1")).seq == 7
+
+
+def test_ports_are_fresh_free_remembered_and_not_the_kernels(tmp_path: Path) -> None:
+    taken: set[int] = set()
+    first = rendezvous.of_attempt(tmp_path / "a.1", service=True, taken=taken)
+    again = rendezvous.of_attempt(tmp_path / "a.1", service=True, taken=set())
+    second = rendezvous.of_attempt(tmp_path / "a.2", service=False, taken=taken)
+    assert first == again
+    assert len({first.master, first.service, second.master}) == 3
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not any(low <= port <= high for port in taken)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first.master))
+        other.listen()
+        everything_else = set(rendezvous.candidate_ports()) - {first.master}
+        with pytest.raises(OSError, match="no port is free"):
+            rendezvous.free_port(everything_else)
+
+
+def test_evidence_is_told_only_when_it_changes() -> None:
+    told: list[tuple[Signal, bool]] = []
+    evidence = health.Evidence(lambda source, healthy, _: told.append((source, healthy)))
+    for healthy in (True, False, False, True, True):
+        evidence.say("channel", healthy)
+    evidence.say("heartbeat", False)
+    assert told == [("channel", False), ("channel", True), ("heartbeat", False)]
+
+
+def test_a_heart_is_not_blamed_for_our_own_absence() -> None:
+    heart = health.Heart(patience_s=3.0, now=0.0)
+    for tick in range(1, 7):
+        assert heart.silent_s(tick * 0.5, 0.5) == 0.0
+    assert heart.silent_s(3.5, 0.5) == 3.5
+    heart.answered(3.6)
+    assert heart.silent_s(4.0, 0.5) == 0.0
+    assert heart.silent_s(60.0, 0.5) == 0.0  # the control plane was held up, not the agent
+    assert heart.silent_s(60.5, 0.5) == 0.0
+
+
+def test_processes_are_told_apart() -> None:
+    own = procs.find(os.getpid())
+    assert own is not None and procs.alive(own.pid, own.started)
+    assert not procs.alive(own.pid, own.started + 1)  # another one with the same number
+    assert own.pid not in [p.pid for p in procs.table()]
+    assert procs.find(2**22 + 1) is None
+    assert not procs.marked(own.pid, "anything")
+
+
+def test_sockets_stay_within_what_an_address_can_hold(tmp_path: Path) -> None:
+    assert paths.socket(Path("/h"), "n0", "agent") == Path("/h/nodes/n0/agent.sock")
+    deep = tmp_path / ("x" * 120)
+    addresses = {paths.socket(deep, node, name) for node in ("n0", "n1", "") for name in ("agent", "report")}
+    assert len(addresses) == 6 and all(len(os.fsencode(address)) <= 107 for address in addresses)
+
+
+def test_logs_are_found_in_rank_order(tmp_path: Path) -> None:
+    logs = paths.logs_dir(paths.job_dir(tmp_path, "j"), "j.1")
+    logs.mkdir(parents=True)
+    for rank in (10, 2, 0):
+        paths.log_file(logs, rank).touch()
+    assert [path.name for path in paths.log_files(tmp_path, "j", "j.1")] == [
+        "rank-0.log",
+        "rank-2.log",
+        "rank-10.log",
+    ]
+    assert paths.log_files(tmp_path, "j", "j.2") == []
+
+
+def test_a_burn_in_that_fails_says_why(tmp_path: Path) -> None:
+    answer = tmp_path / "burn-in.log"
+    assert not burnin.result(answer, 0).ok
+    answer.write_text("noise\n" + json.dumps(burnin.measure()) + "\n\n")
+    assert burnin.result(answer, 0).ok
+    assert burnin.result(answer, 0).gemm_flops > 0
+    answer.write_text("noise\nRuntimeError: no device\n")
+    assert "no device" in burnin.result(answer, 1).detail
+    assert "no device" in burnin.result(answer, 0).detail
+
+
+def test_attempts_seen_are_remembered(tmp_path: Path) -> None:
+    file = tmp_path / "attempts"
+    assert attempts.read_seen(file) == set()
+    attempts.remember(file, "a.1")
+    attempts.remember(file, "b.2")
+    assert attempts.read_seen(file) == {"a.1", "b.2"}
