@@ -10,6 +10,7 @@ from myriad.control.core import Core
 from myriad.control.state import Ended, Job, State
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import JobId, TenantId
+from myriad.ledger import views as ledger_views
 from myriad.protocol.inputs import CancelJob, SubmitJob
 from myriad.protocol.values import Forecast
 from myriad.server import logs, names, problems, profiles, stories
@@ -138,16 +139,16 @@ async def report(ask: Ask) -> Report:
     plane, job = ask.plane, _find(ask)
     story = await plane.reading(lambda: stories.of_job(plane.journal, job.job))
     plane.ledger.advance(plane.wheel.now())
-    totals = plane.ledger.jobs[job.job].account.totals()
+    books = ledger_views.job(plane.ledger, job.job)
     return Report(
         job=views.job_view(plane.state, job),
         attempts=job.history,
-        buckets={slot.name.lower(): amount for slot, amount in totals.items() if amount},
+        buckets=books.buckets,
         forecast=job.forecast,
         started_at=job.first_placed_at,
         finished_at=job.ended_at,
         step_ns=job.step_ns,
-        chip_ns=sum(totals.values()),
+        chip_ns=books.held_chip_ns,
         story=story,
     )
 

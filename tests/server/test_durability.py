@@ -1,0 +1,241 @@
+"""Acknowledged means on disk; one commit carries many intents; a retry is the same; a full disk is told."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from myriad.control.core import Core
+from myriad.control.policy import Policy
+from myriad.control.state import State
+from myriad.kernel.errors import UserError
+from myriad.kernel.ids import JobId, NodeId
+from myriad.protocol import orders, wire
+from myriad.protocol.inputs import ApplyTenant, DrainNode, OpenSite, SubmitJob
+from myriad.server.causes import Asked
+from myriad.server.wheel import BrokenLaw, Wheel
+from myriad.store.memory import MemoryJournal
+from tests import build
+from tests.server.harness import Server, command
+
+
+def test_acknowledged_intents_survive_kill_9_at_once(server: Server) -> None:
+    server.tenant()
+    with ThreadPoolExecutor(8) as pool:
+        jobs = list(pool.map(lambda n: server.submit(command("x", name=f"j{n}")), range(40)))
+    drained = server.post("/nodes/n3/drain", {"reason": "to be seen after"})
+    server.kill()
+    server.start()
+    assert {one["job"] for one in server.get("/jobs")} == set(jobs)
+    assert drained["cordoned"] and server.get("/nodes")[3]["cordoned"]
+    assert server.post("/journal/verify")["equal"]
+
+
+def test_many_intents_share_a_commit(server: Server) -> None:
+    server.tenant()
+    before = _metric(server, "myriad_journal_commits_total")
+    with ThreadPoolExecutor(32) as pool:
+        jobs = list(pool.map(lambda n: server.submit(command("x", name=f"j{n}")), range(200)))
+    assert len(set(jobs)) == 200
+    commits = _metric(server, "myriad_journal_commits_total") - before
+    assert commits < 150, f"{commits} commits for 200 intents"
+
+
+def _metric(server: Server, name: str) -> float:
+    lines = server.ask("GET", "//metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith(name + " ")).split()[1])
+
+
+def test_a_retry_with_the_same_key_is_the_same_job_even_after_a_crash(server: Server) -> None:
+    server.tenant()
+    spec, again = command("x", name="once"), {"headers": {"Idempotency-Key": "k1"}}
+    with ThreadPoolExecutor(8) as pool:
+        jobs = set(pool.map(lambda _: server.submit(spec, **again), range(16)))
+    assert jobs == {"once-1"}
+    server.kill()
+    server.start()
+    assert server.submit(spec, **again) == "once-1"
+    assert server.submit(spec) == "once-2"
+    other = server.ask("POST", "/jobs", {"spec": {**spec, "retries": 1}}, **again)
+    assert other.status == 409 and other.tree["field"] == "Idempotency-Key"
+
+
+def test_ids_are_never_used_twice(server: Server, tmp_path: Path) -> None:
+    server.tenant()
+    (tmp_path / "config.json").write_text("{}")
+    spec = {"name": "same", "tenant": "acme", "model": {"path": str(tmp_path)}}
+    assert server.submit(command("x", name="same")) == "same-1"
+    first = server.post("/services", {"spec": spec})["service"]
+    changed = server.post("/services", {"spec": {**spec, "concurrency": 2}})["service"]
+    assert changed == first == "same-2", "the same service, changed"
+    assert server.ask("DELETE", "/services/same").status == 200
+    server.kill()
+    server.start()
+    assert server.post("/services", {"spec": spec})["service"] == "same-3"
+
+
+def test_a_dry_run_changes_nothing(server: Server) -> None:
+    server.tenant()
+    server.wait_ready()
+    seq = server.get("//healthz")["journal_seq"]
+    said = server.post("/jobs?dry_run=1", {"spec": command("x", name="dry", nodes=2)})
+    assert len(said["job"]["placed_on"]) == 2
+    assert server.get("//healthz")["journal_seq"] == seq and server.get("/jobs") == []
+
+
+# ---- the wheel by itself --------------------------------------------------------------------------
+
+
+class _Gate(MemoryJournal):
+    """A journal whose disk is as slow, or as full, as a test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = threading.Event()
+        self.open.set()
+        self.full = False
+        self.sizes: list[int] = []
+
+    def append(self, bodies: Sequence[bytes]) -> int:
+        assert self.open.wait(10)
+        if self.full:
+            raise UserError("cannot grow: the disk is full", field="journal", remedy="Free space", status=503)
+        self.sizes.append(len(bodies))
+        return super().append(bodies)
+
+
+async def _opened(journal: _Gate, given: list[orders.Order]) -> Wheel:
+    wheel = Wheel(Core(Policy(), State()), journal, 0, [])
+    wheel.start()
+    await wheel.ask(OpenSite(at=0, site=build.site()))
+    await wheel.ask(ApplyTenant(at=0, tenant=build.tenant()))
+    wheel.release(given.append)
+    return wheel
+
+
+def _submit(number: int) -> SubmitJob:
+    return SubmitJob(at=0, job=JobId(f"j-{number}"), spec=build.job(1, command=("x",)))
+
+
+def test_nothing_is_told_before_it_is_durable() -> None:
+    async def story() -> None:
+        journal, given = _Gate(), list[orders.Order]()
+        wheel = await _opened(journal, given)
+        journal.open.clear()
+        first = asyncio.create_task(wheel.ask(DrainNode(at=0, node=NodeId("n0"))))
+        await asyncio.sleep(0)
+        later = [asyncio.create_task(wheel.ask(_submit(number))) for number in range(50)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not first.done() and not given
+        assert not any(task.done() for task in later)
+        journal.open.set()
+        await asyncio.gather(first, *later)
+        assert journal.sizes[-2:] == [1, 50], "what came while the disk was busy is one commit"
+        await wheel.stop()
+
+    asyncio.run(story())
+
+
+def test_a_full_disk_refuses_and_gives_no_order() -> None:
+    async def story() -> None:
+        journal, given = _Gate(), list[orders.Order]()
+        wheel = await _opened(journal, given)
+        before = len(list(journal.read()))
+        journal.full = True
+        asks = [wheel.ask(_submit(number)) for number in range(5)]
+        answers = await asyncio.gather(*asks, return_exceptions=True)
+        assert all(isinstance(one, UserError) and one.status == 503 for one in answers), answers
+        assert all("disk is full" in str(one) and "Free space" in str(one) for one in answers)
+        assert not given and len(list(journal.read())) == before
+        with pytest.raises(UserError, match="disk is full"):
+            await wheel.ask(_submit(9))
+        with pytest.raises(UserError, match="disk is full"):
+            await wheel.settled()
+        with pytest.raises(UserError, match="disk is full"):
+            await wheel.failed
+        await wheel.stop()
+
+    asyncio.run(story())
+
+
+def test_a_broken_law_stops_the_wheel_and_tells_the_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        journal, given = _Gate(), list[orders.Order]()
+        wheel = await _opened(journal, given)
+        await wheel.ask(_submit(1))
+
+        def broken(_: object) -> None:
+            raise AssertionError("a chip is held twice")
+
+        monkeypatch.setattr(wheel.core, "step", broken)
+        with pytest.raises(UserError, match="mistake of its own"):
+            await wheel.ask(_submit(1))
+        with pytest.raises(BrokenLaw) as law:
+            await wheel.failed
+        assert "a chip is held twice" in str(law.value) and "input: SubmitJob" in str(law.value)
+        assert "JobAdmitted" in str(law.value), "the subject's story"
+        await wheel.stop()
+
+    asyncio.run(story())
+
+
+def test_causes_say_who_and_under_which_key() -> None:
+    async def story() -> None:
+        journal = _Gate()
+        wheel = await _opened(journal, [])
+        await wheel.ask(_submit(1), Asked("key-1", "abc"))
+        causes = [wire.decode(record.body).cause for record in journal.read()]
+        assert causes == ["OpenSite", "ApplyTenant acme", "SubmitJob j-1 by key-1 once abc"]
+        await wheel.stop()
+
+    asyncio.run(story())
+
+
+def test_timers_ring_and_a_later_one_replaces_the_earlier() -> None:
+    async def story() -> None:
+        wheel = await _opened(_Gate(), [])
+        woken: list[tuple[str, int]] = []
+        step = wheel.core.step
+
+        def noted(given: object) -> object:
+            if about := getattr(given, "about", ""):
+                woken.append((about, given.at))  # type: ignore[attr-defined]
+            return step(given)  # type: ignore[arg-type]
+
+        wheel.core.step = noted  # type: ignore[assignment,method-assign]
+        soon, late = wheel.now() + 20_000_000, wheel.now() + 60_000_000
+        for about, at in (("node:n0", soon), ("node:n1", soon), ("node:n0", late)):
+            wheel._wake(orders.WakeAt(about=about, wake_at=at))
+        await asyncio.sleep(0.2)
+        assert [about for about, _ in woken] == ["node:n1", "node:n0"]
+        assert woken[0][1] >= soon and woken[1][1] >= late
+        await wheel.stop()
+
+    asyncio.run(story())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_a_server_whose_disk_fills_up_ends_with_a_message(server: Server) -> None:
+    """The journal's files may not grow any more: the limit on file sizes stands in for the full disk."""
+    import resource
+
+    assert server.process
+    size = (server.home / "journal.db-wal").stat().st_size
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size + 4096, size + 4096))
+    acknowledged = []
+    for number in range(400):
+        answer = server.ask("POST", "/tenants", {"tenants": [{"name": f"t{number}", "quota": {"chips": 1}}]})
+        if answer.status != 200:
+            assert answer.status == 503 and answer.tree["remedy"], answer.text
+            break
+        acknowledged.append(f"t{number}")
+    assert server.process.wait(20) == 1
+    assert "cannot go on: journal" in server.said() and "Traceback" not in server.said()
+    server.start()
+    assert {one["tenant"] for one in server.get("/tenants")} >= set(acknowledged)
+    assert os.path.exists(server.home / "context.json")
