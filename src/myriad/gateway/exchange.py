@@ -131,7 +131,8 @@ class Exchange:
             last = await self._copy(replica, attempt, stream, client, held)
             await self._settle(stream.tally)
             settled = True
-            await self._write(client, last)
+            async with asyncio.timeout(self._settings.stall_s):
+                await client.write_eof(last)
         except (ConnectionResetError, TimeoutError):
             # the client went away, or has stopped reading: leaving the attempt ends it upstream too
             if self._request.transport is not None:
