@@ -247,9 +247,7 @@ class Gateway:
         pool = self._pools.get(view.id)
         if pool is None:
             pool = Pool(view, self._policy, self._sink.replica_failed, lambda: self._tell(view.id))
-            self._pools[view.id] = pool
-        elif pool.view is not view:
-            pool.update(view)
+            self._pools[view.id] = pool  # from now on `_follow` keeps it up to date
         return pool
 
     def _meter(self, name: RequestId, caller: Caller, view: ServiceView) -> Meter:
