@@ -53,7 +53,7 @@ def ledger(context: Context, tenant: str, as_json: bool) -> None:
         held = sum(one.buckets.values())
         click.echo(f"tenant {one.tenant}: held {show.chip_time(held)}")
         if held:
-            waterfall(one.buckets, held)
+            waterfall(one.buckets, held, empty=False)
     _owners([*found.jobs, *found.services])
 
 
@@ -84,14 +84,15 @@ def _times(site: views.SiteView) -> str:
     return f" (mean {', '.join(told)})" if told else ""
 
 
-def waterfall(buckets: Mapping[str, int], capacity_chip_ns: int) -> None:
-    """Print every bucket as a bar, and whether they sum to the capacity."""
+def waterfall(buckets: Mapping[str, int], capacity_chip_ns: int, *, empty: bool = True) -> None:
+    """Print every bucket as a bar, `empty` ones too, and whether they sum to the capacity."""
     drawn = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(3):
         drawn.add_column(justify="left")
     drawn.columns[1].justify = "right"
     drawn.add_column(justify="right")
-    for row in waterfall_rows(buckets, capacity_chip_ns):
+    kept = {name: amount for name, amount in buckets.items() if amount or empty}
+    for row in waterfall_rows(kept, capacity_chip_ns):
         drawn.add_row(*row)
     show.render(drawn)
 
@@ -208,7 +209,7 @@ def predictions(context: Context, as_json: bool) -> None:
         show.dump(found)
         return
     show.table(
-        ("JOB", "OUTCOME", ">STEP", ">STEP WAS", ">TOOK", ">PROMISED", ">COST", ">PROMISED", "IN BOUNDS"),
+        ("JOB", "OUTCOME", ">STEP: SAID", ">WAS", ">TIME: SAID", ">WAS", ">COST: SAID", ">WAS", "IN BOUNDS"),
         (_score(score) for score in found.scores),
         empty="Nothing was promised yet.",
     )
@@ -228,9 +229,9 @@ def _score(score: Score) -> tuple[object, ...]:
         show.state(score.outcome or "running"),
         show.span(score.step_ns_promised or 0),
         show.span(score.step_ns_median or 0),
-        show.span(took),
         show.span(promised),
-        score.cost,
+        show.span(took),
         score.cost_promised,
+        score.cost,
         within,
     )

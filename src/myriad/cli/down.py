@@ -1,21 +1,20 @@
 """`myriad down`: lets everything checkpoint, then ends nodes and control plane. Idempotent."""
 
 import asyncio
-import os
 import signal
 import time
-from pathlib import Path
 
 import click
 
 from myriad.cli import homes
 from myriad.cli.client import Client
 from myriad.cli.context import Context, given
-from myriad.engines.local import nursery
+from myriad.engines.local import nursery, procs
+from myriad.engines.local.procs import Process
 from myriad.kernel.errors import UserError
 from myriad.kernel.units import SECOND, show_span, span_ns
 
-_LOOK_EVERY_S = 0.1
+_LOOK_EVERY_S = 0.05
 _END_PATIENCE_S = 30.0
 #: The control plane could not be asked.
 _SILENT = (503, 504)
@@ -37,13 +36,14 @@ def down(context: Context, grace: str) -> None:
     """
     grace_ns = _span(grace)
     home, pid = context.home, homes.holder(context.home)
+    server = procs.find(pid) if pid else None
     nodes = homes.nodes_left(home)
     if not pid and not nodes:
         click.echo(f"nothing runs in {home}")
         return
-    if pid and not _closed(context, grace_ns):
+    if server and not _closed(context, grace_ns, server):
         click.echo(f"the control plane (pid {pid}) does not answer: ending it", err=True)
-        _end(home, pid)
+        _end(server)
     if left := homes.nodes_left(home):
         if not pid:
             click.echo("no control plane runs; ending the nodes it left behind", err=True)
@@ -62,9 +62,8 @@ def _span(text: str) -> int:
         raise UserError(str(error), field="--grace") from None
 
 
-def _closed(context: Context, grace_ns: int) -> bool:
+def _closed(context: Context, grace_ns: int, server: Process) -> bool:
     """Ask the server to close the site, and wait until it has ended. False when it does not answer."""
-    pid = homes.holder(context.home)
     try:
         with context.local() as client:
             _announce(client, grace_ns)
@@ -73,8 +72,7 @@ def _closed(context: Context, grace_ns: int) -> bool:
         if error.status not in _SILENT:
             raise
         return False
-    _await_end(context.home, pid)
-    return not homes.holder(context.home)
+    return _has_ended(server)
 
 
 def _announce(client: Client, grace_ns: int) -> None:
@@ -85,15 +83,19 @@ def _announce(client: Client, grace_ns: int) -> None:
         )
 
 
-def _end(home: Path, pid: int) -> None:
-    """End the control plane of the home: politely, then for certain."""
+def _end(server: Process) -> None:
+    """End the control plane: politely, then for certain."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if homes.holder(home) == pid:
-            os.kill(pid, number)
-            _await_end(home, pid)
+        procs.send(server.pid, number)
+        if _has_ended(server):
+            return
 
 
-def _await_end(home: Path, pid: int) -> None:
+def _has_ended(server: Process) -> bool:
+    """Wait for its end, not too long."""
     give_up_at = time.monotonic() + _END_PATIENCE_S
-    while homes.holder(home) == pid and time.monotonic() < give_up_at:
+    while procs.alive(server.pid, server.started):
+        if time.monotonic() > give_up_at:
+            return False
         time.sleep(_LOOK_EVERY_S)
+    return True

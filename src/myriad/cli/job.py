@@ -177,7 +177,7 @@ def _tell(found: Report) -> None:
         empty="  none has ended",
     )
     click.echo("\nchip-time")
-    book.waterfall(found.buckets, found.chip_ns)
+    book.waterfall(found.buckets, found.chip_ns, empty=False)
     if found.forecast:
         click.echo("\npromised and happened")
         show.table(("", ">PROMISED", ">HAPPENED"), _kept(found, found.forecast), empty="")

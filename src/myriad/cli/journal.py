@@ -9,6 +9,7 @@ from myriad.cli.client import JournalEntry
 from myriad.cli.context import Context, given
 from myriad.kernel.errors import UserError
 from myriad.kernel.ports import Verification
+from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.server import stories
 from myriad.store import repair as repairs
@@ -73,6 +74,21 @@ def line(fact: Fact) -> str:
         f": {said}" if (said := stories.words(fact)) else ""
     )
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def words(fact: Fact) -> str:
+    """What there is to say, for what an operator reads most; a job's story has words for the rest."""
+    match fact:
+        case facts.NodeMoved(state=state, why=why):
+            return state.name.lower() + (f": {why}" if why else "")
+        case facts.NodeLost(evidence=evidence):
+            return f"no sign of life by {' and '.join(evidence)}"
+        case facts.GangStopping(cause=cause, why=why):
+            return cause + (f": {why}" if why else "")
+        case facts.StepsDone(step=step, loss=loss, step_ns=step_ns):
+            return f"step {step}" + (f", loss {loss:.3f}" if loss else "") + f", {show.span(step_ns)} a step"
+        case _:
+            return stories.words(fact)
 
 
 def _verify(context: Context, *, as_json: bool) -> None:

@@ -171,7 +171,8 @@ def _tell(context: Context, client: Client, *, first: bool) -> None:
             ("home", context.home),
             ("REST", site.api_url or known.api_url),
             ("gateway", f"{(site.gateway_url or known.gateway_url).rstrip('/').removesuffix('/v1')}/v1"),
-            ("operator key", f"{known.key}  (kept in {context.home / 'context.json'})" if first else ""),
+            ("operator key", known.key if first else ""),
+            ("kept in", context.home / "context.json" if first else ""),
         ]
     )
     if first:
