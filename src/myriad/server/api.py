@@ -9,7 +9,18 @@ from myriad.kernel.errors import UserError
 from myriad.server import identity, openapi, problems
 from myriad.server.identity import Caller
 from myriad.server.plane import Plane
-from myriad.server.routes import events, jobs, journal, ledger, metrics, nodes, services, site, tenants
+from myriad.server.routes import (
+    events,
+    jobs,
+    journal,
+    ledger,
+    metrics,
+    nodes,
+    report,
+    services,
+    site,
+    tenants,
+)
 from myriad.server.routing import ROLES, Ask, Created, Route
 
 _BODY_BYTES_MAX = 4 * 2**20
@@ -22,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *tenants.ROUTES,
     *ledger.ROUTES,
     *journal.ROUTES,
+    *report.ROUTES,
     *events.ROUTES,
     *metrics.ROUTES,
 )

@@ -6,8 +6,9 @@ from pathlib import Path
 from myriad.control.state import Gang, GangPhase, Service
 from myriad.gateway.ports import Caller, ReplicaView, ServiceView
 from myriad.kernel.ids import AttemptId, ServiceId
-from myriad.protocol.inputs import LoadObserved, ReplicaUnready, TokensMetered
+from myriad.protocol.inputs import LoadObserved, TokensMetered
 from myriad.server.plane import Plane
+from myriad.server.probe import Probe
 from myriad.worker.recipes import serve
 
 
@@ -87,6 +88,11 @@ class Sink:
 
     def __init__(self, plane: Plane) -> None:
         self._wheel = plane.wheel
+        self._probe = Probe(plane)
+
+    async def close(self) -> None:
+        """Look after no replica any more."""
+        await self._probe.close()
 
     async def meter(self, metered: TokensMetered) -> None:
         """Durable when it returns."""
@@ -97,5 +103,5 @@ class Sink:
         self._wheel.tell(LoadObserved(at=0, service=service, in_flight=in_flight, queued=queued))
 
     def replica_failed(self, attempt: AttemptId, detail: str) -> None:
-        """Out of rotation until it answers its health check again."""
-        self._wheel.tell(ReplicaUnready(at=0, attempt=attempt, detail=detail))
+        """Unready, if its health check does not answer either."""
+        self._probe.suspect(attempt, detail)

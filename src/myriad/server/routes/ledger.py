@@ -34,7 +34,8 @@ async def look(ask: Ask) -> Ledger:
         _check_known(ask, tenant)
     return Ledger(
         site=views.site(books) if ask.caller.scope is None else None,
-        tenants=[views.tenant(books, tenant)] if tenant else views.tenants(books),
+        # every tenant of the site: one that only called others' services holds no chips and has books too
+        tenants=[views.tenant(books, name) for name in ([tenant] if tenant else ask.plane.state.tenants)],
         jobs=views.jobs(books, tenant),
         services=views.services(books, tenant),
     )
