@@ -152,7 +152,9 @@ def on_apply_service(m: Moment, given: inputs.ApplyService) -> Iterator[Fact]:
         never = quota.never_fits(spec.tenant, m.state.quota(spec.tenant), most)
         site_chips = m.state.site.chips_per_node if m.state.site else 0
         if never is None and spec.chips_per_replica <= site_chips:
-            if known is None or (known.spec, known.model_path) != (spec, given.model_path) or known.removed:
+            # applied again, even unchanged, a service that pauses after failures starts at once
+            same = known is not None and (known.spec, known.model_path) == (spec, given.model_path)
+            if known is None or not same or known.removed or known.held_until > m.now:
                 yield facts.ServiceSet(
                     at=m.now, service=given.service, spec=spec, model_path=given.model_path
                 )
