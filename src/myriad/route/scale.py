@@ -28,7 +28,7 @@ def needed(spec: InferenceService, in_flight: float, queued: int) -> int:
     return max(spec.replicas.min, min(spec.replicas.max, load))
 
 
-def want(  # noqa: PLR0917
+def want(
     spec: InferenceService, in_flight: float, queued: int, current: int, idle_ns: Span, policy: Policy
 ) -> Wanted:
     """The count of replicas there should be now.
