@@ -51,12 +51,13 @@ def run_estimate(state: State, job: Job) -> estimate.Estimate:
     assert state.site is not None
     chip = chips.named(state.site.chip)
     return estimate.training_run(
-        job.profile,
+        steps=max(0, job.profile.steps - job.kept_step),
+        flops_per_step=job.profile.flops_per_step,
         chips=job.spec.chips,
         flops=median_gemm(state.nodes) or chip.flops.value,
         efficiency=chip.efficiency.value,
         observed_step_ns=job.step_ns or state.observed_ns.get(signature(job.spec, job.profile), 0),
-        steps_done=job.kept_step,
+        expected_ns=job.profile.expected_ns,
     )
 
 

@@ -7,7 +7,6 @@ FLOP/s x MFU) is the definition of MFU (Chowdhery et al., PaLM, 2022, appendix B
 from typing import Final, NamedTuple
 
 from myriad.kernel.units import SECOND, Span
-from myriad.protocol.values import Profile
 
 #: Start of a gang until its first step: processes, rendezvous, model, data. Status: measured on the
 #: local engine with the small demo model (3 to 8 s); a forecast says so.
@@ -31,28 +30,30 @@ UNKNOWN: Final = Estimate(0, 0, 0, 0, "unknown: the job says neither steps nor e
 
 
 def training_run(
-    profile: Profile,
     *,
+    steps: int,
+    flops_per_step: float,
     chips: int,
     flops: float,
     efficiency: float,
-    observed_step_ns: Span,
-    steps_done: int = 0,
+    observed_step_ns: Span = 0,
+    expected_ns: Span = 0,
 ) -> Estimate:
-    """Predict a run of `profile` on `chips` chips of `flops` FLOP/s each, `steps_done` already behind it.
+    """Predict `steps` steps of `flops_per_step` model FLOPs on `chips` chips of `flops` FLOP/s each.
 
-    An observed step time of the same work wins over FLOPs, and FLOPs over the user's word.
+    An observed step time of the same work wins over FLOPs, and FLOPs over the user's word `expected_ns`.
+    Zero means unknown.
     """
-    steps = max(0, profile.steps - steps_done)
-    if profile.steps and observed_step_ns:
+    if steps and observed_step_ns:
         basis = "step time observed on an earlier run of the same work"
         return _spread(observed_step_ns, steps * observed_step_ns, OBSERVED_SPREAD, basis)
-    if profile.steps and profile.flops_per_step and flops and efficiency:
-        step_ns = int(profile.flops_per_step / (chips * flops * efficiency) * SECOND)
-        basis = f"{profile.flops_per_step:.3g} FLOP a step at {efficiency:.0%} of {flops:.3g} FLOP/s a chip (estimated)"
+    if steps and flops_per_step and flops and efficiency:
+        step_ns = int(flops_per_step / (chips * flops * efficiency) * SECOND)
+        speed = f"{efficiency:.0%} of {flops:.3g} FLOP/s a chip"
+        basis = f"{flops_per_step:.3g} FLOP a step at {speed} (estimated)"
         return _spread(step_ns, steps * step_ns, MODEL_SPREAD, basis)
-    if profile.expected_ns:
-        return _spread(0, profile.expected_ns, MODEL_SPREAD, "the time the user expects")
+    if expected_ns:
+        return _spread(0, expected_ns, MODEL_SPREAD, "the time the user expects")
     return UNKNOWN
 
 
