@@ -149,7 +149,11 @@ class Client:
         self.key = key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # the environment's proxies are for the world outside, not for a control plane one names
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s, trust_env=False)
+        # plain HTTP has nothing to verify, and loading certificates takes longer than most requests
+        verify = self.url.startswith("https")
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=timeout_s, trust_env=False, verify=verify
+        )
 
     def close(self) -> None:
         """Let go of the connections."""

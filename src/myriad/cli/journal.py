@@ -67,12 +67,11 @@ _LONGEST = 110
 
 def line(fact: Fact) -> str:
     """A fact in one line: what, about whom, and what there is to say; all of it is in --json."""
-    subjects = [
-        str(value) for name in _SUBJECTS if isinstance(value := getattr(fact, name, ""), str) and value
-    ]
-    text = " ".join([type(fact).__name__, *subjects[:1]]) + (
-        f": {said}" if (said := stories.words(fact)) else ""
-    )
+    named = (getattr(fact, name, "") for name in _SUBJECTS)
+    subject = next((value for value in named if value and isinstance(value, str)), "")
+    text = f"{type(fact).__name__} {subject}".rstrip()
+    if said := words(fact):
+        text += f": {said}"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
