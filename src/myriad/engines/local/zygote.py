@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 def _preload() -> None:
     try:
         worker = importlib.import_module(launch.WORKER)
-        worker.preload()
+        worker.preload("pretrain", "serve")
     except ImportError as error:
         print(f"recipes will start slowly or not at all: {error}", file=sys.stderr, flush=True)
 
