@@ -88,11 +88,11 @@ def test_a_transient_signal_does_not_kill_a_running_job() -> None:
 def test_a_job_that_fails_by_itself_backs_off_and_gives_up() -> None:
     rig = Rig()
     job = rig.submit(
-        nodes=1, config={"fail_at_step": 3, "exit_code": 7, "checkpoint_every_steps": 0}, retries=2
+        nodes=1, config={"fail_at_step": 3, "exit_code": 7, "checkpoint_every_steps": 0}, retries=3
     )
     rig.pass_s(120)
     ended = rig.core.state.jobs[job]
-    assert ended.outcome == "failed" and ended.attempts == 3
+    assert ended.outcome == "failed" and ended.attempts == 4
     assert "exit code 7" in ended.text
     pauses = [fact.until - fact.at for fact in rig.facts(facts.JobHeld)]  # type: ignore[attr-defined]
     assert pauses == [SECOND, 2 * SECOND]

@@ -192,9 +192,16 @@ def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]
             yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=m.state.nodes[node].why)
     if gang.job:
         yield from _after_attempt(m, m.state.jobs[gang.job], gang, cause, why)
-    elif cause == "job" and (service := m.state.services.get(gang.service)):
-        until = m.now + blame.pause_ns(service.faults, m.policy.recover)
-        reason = Reason(code="backoff", text=f"replica failed {service.faults} times in a row: {why}")
+    elif cause == "job":
+        yield from _after_replica(m, gang, why)
+
+
+def _after_replica(m: Moment, gang: Gang, why: str) -> Iterator[Fact]:
+    service = m.state.services.get(gang.service)
+    if service and (pause_ns := blame.pause_ns(service.faults, m.policy.recover)):
+        text = f"a replica failed, {service.faults} times in a row: {why}"
+        reason = Reason(code="backoff", text=text, remedy="starts again after the pause")
+        until = m.now + pause_ns
         yield facts.ServiceHeld(at=m.now, service=gang.service, until=until, reason=reason)
 
 
@@ -209,11 +216,10 @@ def _after_attempt(m: Moment, job: Job, gang: Gang, cause: StopCause, why: str) 
     elif cause == "job" and job.faults > job.spec.retries:
         text = f"failed {job.faults} times in a row without getting past step {job.kept_step}: {why}"
         yield facts.JobEnded(at=m.now, job=job.job, outcome="failed", text=text)
-    elif cause == "job":
-        until = m.now + blame.pause_ns(job.faults, m.policy.recover)
+    elif cause == "job" and (pause_ns := blame.pause_ns(job.faults, m.policy.recover)):
         text = f"own fault {job.faults} of {job.spec.retries + 1}: {why}"
         reason = Reason(code="backoff", text=text, remedy="starts again after the pause")
-        yield facts.JobHeld(at=m.now, job=job.job, until=until, reason=reason)
+        yield facts.JobHeld(at=m.now, job=job.job, until=m.now + pause_ns, reason=reason)
 
 
 # ---- being asked to leave, and deadlines ---------------------------------------------------------

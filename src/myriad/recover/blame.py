@@ -46,5 +46,7 @@ def root_of(exits: Mapping[NodeId, int]) -> NodeId | None:
 
 
 def pause_ns(faults: int, policy: Policy) -> Span:
-    """Back-off before the next try after the n-th fault in a row: doubling, bounded."""
-    return min(policy.ns("backoff") << min(faults - 1, 40), policy.ns("backoff_ceiling"))
+    """Pause before the next try after the n-th fault in a row: none at first, then doubling, bounded."""
+    if faults <= 1:
+        return 0
+    return min(policy.ns("backoff") << min(faults - 2, 40), policy.ns("backoff_ceiling"))

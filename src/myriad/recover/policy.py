@@ -25,7 +25,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     repair_timeout: str = "2m"
     #: How long a replica may stay silent before it is restarted.
     stall_timeout: str = "30s"
-    #: First pause after a fault of the job itself; doubled each time up to the ceiling.
+    #: Pause after the second fault in a row of the job itself (the first is retried at once, in place);
+    #: doubled each time up to the ceiling.
     backoff: str = "1s"
     backoff_ceiling: str = "5m"
     #: So many losses of one node within the window make it a lemon, kept out until an operator says so.
