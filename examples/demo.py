@@ -251,9 +251,7 @@ class Story:
         stage.check(
             is_without(dead, after), f"a new replica took the place of the dead one: {where} are ready"
         )
-        stage.myriad(
-            "--as", TENANT, "chat", MODEL, "def fibonacci(", "--max-tokens", "48", "--temperature", "0"
-        )
+        stage.myriad("--as", TENANT, "chat", MODEL, "def fibonacci(", "--max-tokens", "48")
 
     def service(self) -> ServiceView:
         """The one service."""
@@ -435,9 +433,8 @@ def concluded(stage: Stage, took_s: float, *, keep: bool) -> int:
         stage.say(f"  {step_s:6.1f} s  {title}")
     stage.say(f"  {took_s:6.1f} s  in all")
     if stage.failed:
-        stage.console.print(
-            Text(f"{len(stage.failed)} checks failed; all traces are in {stage.home}", "bold red")
-        )
+        count = len(stage.failed)
+        stage.console.print(Text(f"{count} checks failed; all traces are in {stage.home}", "bold red"))
         for text in stage.failed:
             stage.say(f"  {text}")
         return 1

@@ -78,9 +78,8 @@ def _closed(context: Context, grace_ns: int, server: Process) -> bool:
 def _announce(client: Client, grace_ns: int) -> None:
     site = client.site()
     if site.gangs_live:
-        click.echo(
-            f"{site.gangs_live} gangs are asked to leave; they have {show_span(grace_ns)} to checkpoint"
-        )
+        gangs = "1 gang is" if site.gangs_live == 1 else f"{site.gangs_live} gangs are"
+        click.echo(f"{gangs} asked to leave, with {show_span(grace_ns)} to checkpoint")
 
 
 def _end(server: Process) -> None:
