@@ -20,9 +20,8 @@ from threading import Event
 from typing import NamedTuple, NoReturn, TypeVar
 
 import openai
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from myriad.cli import journal, show, submit
@@ -377,15 +376,15 @@ def is_without(attempt: str, service: ServiceView) -> bool:
     return all(replica.attempt != attempt for replica in service.replicas)
 
 
-def drawn_job(seen: tuple[JobView, list[NodeView]]) -> Table:
+def drawn_job(seen: tuple[JobView, list[NodeView]]) -> Group:
     """The job's progress above its nodes."""
     job, nodes = seen
-    bar = show.bar(job.step / job.steps, 40).ljust(40, "·")
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_row(Text(bar, "green"), Text(submit.line(job)))
+    bar = Text(show.bar(job.step / job.steps, 24).ljust(24, "·"), "green")
+    told = (
+        f"  step {job.step}/{job.steps}  loss {job.loss:.3f}  checkpoint {job.kept_step or '-'}  {job.state}"
+    )
     states = Text("  ").join(Text(f"{node.node} ") + show.state(node.state) for node in nodes)
-    grid.add_row("", states)
-    return grid
+    return Group(bar + Text(told, "default"), states)
 
 
 def drawn_service(service: ServiceView) -> Text:
