@@ -78,6 +78,14 @@ def line(fact: Fact) -> str:
 def words(fact: Fact) -> str:
     """What there is to say, for what an operator reads most; a job's story has words for the rest."""
     match fact:
+        case facts.SiteOpened(site=site):
+            return f"{site.name}, {site.node_count} nodes, chips of type {site.chip}"
+        case facts.KeySet(role=role, tenant=tenant):
+            return f"role {role}" + (f" of {tenant}" if tenant else "")
+        case facts.NodeMeasured(gemm_flops=flops):
+            return f"{flops / 1e9:,.0f} GFLOP/s"
+        case facts.NodeSpared(spare=spare):
+            return "a hot spare" if spare else "no longer a spare"
         case facts.NodeMoved(state=state, why=why):
             return state.name.lower() + (f": {why}" if why else "")
         case facts.NodeLost(evidence=evidence):

@@ -21,7 +21,9 @@ def key() -> None:
 @show.as_json
 @given
 def issue(context: Context, tenant: str, as_json: bool) -> None:
-    """Make a further key for TENANT. It is shown once; the control plane keeps only its hash.
+    """Make a further key for TENANT.
+
+    It is shown once; the control plane keeps only its hash.
 
     \b
     Example:
@@ -33,14 +35,17 @@ def issue(context: Context, tenant: str, as_json: bool) -> None:
     if as_json:
         show.dump(made)
         return
-    click.echo(f"key {made.key}  (id {made.key_id}; shown once; on this machine: myriad --as {tenant})")
+    click.echo(f"key {made.key}")
+    click.echo(f"id {made.key_id}; shown this once; on this machine `myriad --as {tenant}` uses it")
 
 
 @key.command()
 @click.argument("key_id")
 @given
 def revoke(context: Context, key_id: str) -> None:
-    """End the key with this id: whoever uses it is refused from now on.
+    """End the key with this id.
+
+    Whoever uses it is refused from now on.
 
     \b
     Example:

@@ -53,9 +53,7 @@ def drain(context: Context, node: str, reason: str) -> None:
     """
     with context.client() as client:
         client.drain(node, reason)
-    click.echo(
-        f"{node} is being drained. Watch it with `myriad nodes`; `myriad undrain {node}` gives it back."
-    )
+    click.echo(f"{node} is being drained. See `myriad nodes`; `myriad undrain {node}` gives it back.")
 
 
 @click.command()

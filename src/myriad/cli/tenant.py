@@ -46,9 +46,8 @@ def apply(context: Context, file: Path, as_json: bool) -> None:
         borrow = f", may borrow {quota.borrow}" if quota.borrow else ""
         click.echo(f"tenant {spec.name}: {quota.chips} chips{borrow}")
         if spec.name in applied.keys:
-            click.echo(
-                f"  key {applied.keys[spec.name]}  (shown once; on this machine: myriad --as {spec.name})"
-            )
+            click.echo(f"  key {applied.keys[spec.name]}")
+            click.echo(f"  shown this once; on this machine `myriad --as {spec.name}` uses it")
 
 
 @tenant.command("list")

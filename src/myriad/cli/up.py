@@ -96,13 +96,20 @@ def _start(context: Context, command: list[str]) -> None:
     give_up_at = time.monotonic() + _START_PATIENCE_S
     while _written(context) == written or not _answers(context):
         if server.poll() is not None:
-            said = homes.last_lines(log, before)
-            raise UserError(f"it ended while starting:\n{said}\n(from {log})")
+            raise _failed(homes.last_lines(log, before), log)
         if time.monotonic() > give_up_at:
             raise UserError("does not answer", field="control plane", remedy=f"Look into {log}")
         time.sleep(_LOOK_EVERY_S)
     # it lives on without us: nobody waits for it
     server.returncode = 0
+
+
+def _failed(said: str, log: Path) -> UserError:
+    """Why it ended: its own last line, if that is meant for people; else as much as may help."""
+    last = said.rpartition("\n")[2]
+    if last.startswith("myriad: "):
+        return UserError(f"{last.removeprefix('myriad: ')} (from {log})")
+    return UserError(f"it ended while starting:\n{said}\n(from {log})", field="control plane")
 
 
 def _written(context: Context) -> int:
