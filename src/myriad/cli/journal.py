@@ -79,23 +79,24 @@ def words(fact: Fact) -> str:
     """What there is to say, for what an operator reads most; a job's story has words for the rest."""
     match fact:
         case facts.SiteOpened(site=site):
-            return f"{site.name}, {site.node_count} nodes, chips of type {site.chip}"
+            parts = [f"{site.name}, {site.node_count} nodes, chips of type {site.chip}"]
         case facts.KeySet(role=role, tenant=tenant):
-            return f"role {role}" + (f" of {tenant}" if tenant else "")
+            parts = [f"role {role}", tenant]
         case facts.NodeMeasured(gemm_flops=flops):
-            return f"{flops / 1e9:,.0f} GFLOP/s"
+            parts = [f"{flops / 1e9:,.0f} GFLOP/s"]
         case facts.NodeSpared(spare=spare):
-            return "a hot spare" if spare else "no longer a spare"
+            parts = ["a hot spare" if spare else "no longer a spare"]
         case facts.NodeMoved(state=state, why=why):
-            return state.name.lower() + (f": {why}" if why else "")
+            parts = [state.name.lower(), why]
         case facts.NodeLost(evidence=evidence):
-            return f"no sign of life by {' and '.join(evidence)}"
+            parts = [f"no sign of life by {' and '.join(evidence)}"]
         case facts.GangStopping(cause=cause, why=why):
-            return cause + (f": {why}" if why else "")
+            parts = [cause, why]
         case facts.StepsDone(step=step, loss=loss, step_ns=step_ns):
-            return f"step {step}" + (f", loss {loss:.3f}" if loss else "") + f", {show.span(step_ns)} a step"
+            parts = [f"step {step}, {show.span(step_ns)} a step", f"loss {loss:.3f}" if loss else ""]
         case _:
-            return stories.words(fact)
+            parts = [stories.words(fact)]
+    return ": ".join(part for part in parts if part)
 
 
 def _verify(context: Context, *, as_json: bool) -> None:
