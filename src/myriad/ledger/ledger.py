@@ -117,7 +117,12 @@ def _release(ledger: Ledger, node: Node, *, retiring: bool) -> None:
             ledger.give_back(gang, node.node)
 
 
-# ---- jobs --------------------------------------------------------------------------------------
+# ---- tenants and jobs --------------------------------------------------------------------------
+
+
+@_folds(facts.TenantSet)
+def _tenant_set(ledger: Ledger, fact: facts.TenantSet) -> None:
+    ledger.tenant(fact.tenant.name)
 
 
 @_folds(facts.JobAdmitted)
@@ -283,4 +288,5 @@ def _service_set(ledger: Ledger, fact: facts.ServiceSet) -> None:
 
 @_folds(facts.TokensServed)
 def _tokens_served(ledger: Ledger, fact: facts.TokensServed) -> None:
+    ledger.tenant(fact.tenant)
     ledger.meter.served(fact, ledger.term)

@@ -219,7 +219,7 @@ def training(story: Story, job: JobId) -> str:
             _dots(lower, [(when.of(point.at), point.step_ns / SECOND) for point in some], face, edge)
         upper.set_ylabel("loss")
         lower.set_ylabel("step time, s")
-        lower.set_ylim(bottom=0)
+        lower.set_ylim(0, 1.25 * max([point.step_ns for point in points], default=0) / SECOND or 1)
         lower.set_xlabel(f"{when.unit} since the first placement")
         for axes in (upper, lower):
             axes.grid(color=GRID, linewidth=0.8)

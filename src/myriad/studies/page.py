@@ -16,7 +16,7 @@ header p{margin:4px 0 24px;color:var(--muted)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-bottom:20px}
 .card{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:14px 16px}
 .card b{display:block;font-size:24px;font-weight:600;letter-spacing:-.01em;margin:2px 0}
-.card span{color:var(--muted);font-size:12px;line-height:1.35;display:block}
+.card span:not(.badge){color:var(--muted);font-size:12px;line-height:1.35;display:block}
 .card .name{font-size:12px;font-weight:600;color:var(--ink)}
 section{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:20px 24px;
  margin:0 0 20px}

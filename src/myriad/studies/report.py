@@ -88,7 +88,7 @@ def _cards(ledger: Books, site: views.SiteView) -> Html:
             ("Nodes lost", str(site.node_losses), f"MTTR {_seconds(site.mttr_s)}"),
             ("Recovery", _seconds(site.recovery_s), "end of useful work to its next beginning"),
             ("Tokens served", f"{tokens:,}", "prompt + completion, metered"),
-            ("Energy", f"{site.energy.kwh:.3g} kWh", estimated("chips held × catalogue power")),
+            ("Energy", _energy(site.energy.kwh), estimated("chips held × catalogue power")),
         ]
     )
 
@@ -201,7 +201,7 @@ def _score_rows(score: predictions.Score) -> list[tuple[str, ...]]:
     return [
         (
             job,
-            f"step time {estimated(score.basis)}",
+            f"step time {estimated(score.basis) if score.step_ns_promised else page.small(score.basis)}",
             _span_or_dash(score.step_ns_promised),
             _span_or_dash(score.step_ns_median),
             _signed(score.step_error),
@@ -264,7 +264,9 @@ def _invoice(ledger: Books, tenant: Any) -> Html:
     ]
     foot = [("total", "", "", bill.currency, f"{bill.total:,}")]
     head = ("", "quantity", "unit", "unit price", f"amount, {bill.currency}")
-    return page.section(f"Invoice of {tenant}", page.table(head, rows, foot, numbers=(1, 3, 4)))
+    period = f"For {show_span(bill.end - bill.start)}. Each line is rounded once, half to even."
+    body = page.table(head, rows, foot, numbers=(1, 3, 4)) + page.note(period)
+    return page.section(f"Invoice of {tenant}", body)
 
 
 def _estimates(ledger: Books) -> list[str]:
@@ -290,6 +292,10 @@ def _notes(ledger: Books) -> Html:
 
 def _exact_seconds(span: int) -> str:
     return f"{span // SECOND:,}.{span % SECOND:09d}"
+
+
+def _energy(kwh: float) -> str:
+    return f"{kwh:,.1f} kWh" if kwh >= 1 else f"{1000 * kwh:.2g} Wh"
 
 
 def _percent(share: float | None) -> str:
