@@ -97,6 +97,6 @@ def unknown_key() -> UserError:
     return UserError(
         "is not known here, or was revoked",
         field="Authorization",
-        remedy="Ask the site's operator for a key (myriad tenant key TENANT)",
+        remedy="Ask the site's operator for a key (myriad key issue TENANT)",
         status=401,
     )

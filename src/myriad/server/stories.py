@@ -47,32 +47,61 @@ def _is_about(fact: Fact, job: JobId) -> bool:
 
 def words(fact: Fact) -> str:
     """One line about a fact."""
+    return _of_site(fact) or _of_work(fact) or _plain(fact)
+
+
+def _of_site(fact: Fact) -> str:
+    """What operators read most: the site, its keys and its nodes."""
+    match fact:
+        case facts.SiteOpened(site=site):
+            return f"{site.name}: {site.node_count} nodes, chips of type {site.chip}"
+        case facts.KeySet(role=role, tenant=tenant):
+            return f"role {role}" + (f": {tenant}" if tenant else "")
+        case facts.NodeMeasured(gemm_flops=flops):
+            return f"{flops / 1e9:,.0f} GFLOP/s"
+        case facts.NodeSpared(spare=spare):
+            return "a hot spare" if spare else "no longer a spare"
+        case facts.NodeMoved(state=state, why=why):
+            return state.name.lower() + (f": {why}" if why else "")
+        case facts.NodeLost(evidence=evidence, detail=detail):
+            return detail or f"no sign of life by {' and '.join(evidence)}"
+        case facts.NodeEvidence(source=source, healthy=healthy, detail=detail):
+            return f"{source} is {'well' if healthy else 'bad'}" + (f": {detail}" if detail else "")
+        case _:
+            return ""
+
+
+def _of_work(fact: Fact) -> str:
+    """Jobs, gangs and replicas."""
     match fact:
         case facts.JobAdmitted(spec=spec):
-            text = f"admitted: {spec.nodes} nodes x {spec.chips_per_node} chips, {spec.priority} priority"
+            return f"admitted: {spec.nodes} nodes x {spec.chips_per_node} chips, {spec.priority} priority"
         case facts.JobForecast(forecast=promise):
             run = show_span(promise.finish_at - promise.start_at) if promise.finish_at else "unknown"
-            text = f"promised: run time {run}, cost {promise.cost} ({promise.basis})"
+            return f"promised: run time {run}, cost {promise.cost} ({promise.basis})"
         case facts.GangPlaced(members=members, replaced=replaced):
-            instead = f", {', '.join(replaced)} new" if replaced else ""
-            text = f"placed on {', '.join(member.node for member in members)}{instead}"
+            instead = f" in place of {', '.join(replaced)}" if replaced else ""
+            return f"placed on {', '.join(member.node for member in members)}{instead}"
         case facts.GangRunning(step=step):
-            text = f"running from step {step}"
+            return f"running from step {step}"
         case facts.CheckpointRecorded(step=step, checkpoint_bytes=size, stall_ns=stall):
-            text = f"checkpoint of step {step} complete: {show_bytes(size)}, stood still {show_span(stall)}"
+            return f"checkpoint of step {step} complete: {show_bytes(size)}, stood still {show_span(stall)}"
         case facts.GangStopped(cause=cause, kept_step=kept, why=why):
-            text = f"stopped ({cause}), safe up to step {kept}" + (f": {why}" if why else "")
+            return f"stopped ({cause}), safe up to step {kept}" + (f": {why}" if why else "")
         case facts.MemberDone(node=node, code=code, detail=detail):
-            text = f"processes on {node} ended with {code}" + (f": {detail}" if detail else "")
+            return f"processes on {node} ended with {code}" + (f": {detail}" if detail else "")
         case facts.WorkerNoted(node=node, text=said):
-            text = f"{node}: {said}"
+            return f"{node}: {said}"
         case facts.JobEnded(outcome=outcome, text=said):
-            text = outcome + (f": {said}" if said else "")
+            return outcome + (f": {said}" if said else "")
         case facts.Refused(reason=reason) | facts.JobHeld(reason=reason):
-            text = reason.text
+            return reason.text
+        case facts.StepsDone(step=step, loss=loss, step_ns=step_ns):
+            return f"step {step}, {show_span(step_ns)} a step" + (f": loss {loss:.3f}" if loss else "")
+        case facts.GangStopping(cause=cause, why=why):
+            return cause + (f": {why}" if why else "")
         case _:
-            text = _plain(fact)
-    return text
+            return ""
 
 
 def _plain(fact: Fact) -> str:
