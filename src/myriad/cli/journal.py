@@ -9,7 +9,6 @@ from myriad.cli.client import JournalEntry
 from myriad.cli.context import Context, given
 from myriad.kernel.errors import UserError
 from myriad.kernel.ports import Verification
-from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.server import stories
 from myriad.store import repair as repairs
@@ -70,33 +69,9 @@ def line(fact: Fact) -> str:
     named = (getattr(fact, name, "") for name in _SUBJECTS)
     subject = next((value for value in named if value and isinstance(value, str)), "")
     text = f"{type(fact).__name__} {subject}".rstrip()
-    if said := words(fact):
+    if said := stories.words(fact):
         text += f": {said}"
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def words(fact: Fact) -> str:
-    """What there is to say, for what an operator reads most; a job's story has words for the rest."""
-    match fact:
-        case facts.SiteOpened(site=site):
-            parts = [f"{site.name}, {site.node_count} nodes, chips of type {site.chip}"]
-        case facts.KeySet(role=role, tenant=tenant):
-            parts = [f"role {role}", tenant]
-        case facts.NodeMeasured(gemm_flops=flops):
-            parts = [f"{flops / 1e9:,.0f} GFLOP/s"]
-        case facts.NodeSpared(spare=spare):
-            parts = ["a hot spare" if spare else "no longer a spare"]
-        case facts.NodeMoved(state=state, why=why):
-            parts = [state.name.lower(), why]
-        case facts.NodeLost(evidence=evidence):
-            parts = [f"no sign of life by {' and '.join(evidence)}"]
-        case facts.GangStopping(cause=cause, why=why):
-            parts = [cause, why]
-        case facts.StepsDone(step=step, loss=loss, step_ns=step_ns):
-            parts = [f"step {step}, {show.span(step_ns)} a step", f"loss {loss:.3f}" if loss else ""]
-        case _:
-            parts = [stories.words(fact)]
-    return ": ".join(part for part in parts if part)
 
 
 def _verify(context: Context, *, as_json: bool) -> None:

@@ -188,7 +188,7 @@ class GangPlaced(Fact, frozen=True, kw_only=True):
     members: tuple[Member, ...]
     #: By when every member must have started.
     until: Instant
-    #: Nodes that replace failed ones in this attempt (empty for a fresh placement).
+    #: Nodes of the attempt before that others stand in for now (empty for a fresh placement).
     replaced: tuple[NodeId, ...] = ()
 
 
