@@ -23,9 +23,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield found
 
 
-@pytest.fixture
-def local(tmp_path: Path) -> Iterator[Server]:
-    """A control plane over real processes."""
-    with running(tmp_path / "home") as found:
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A control plane over real processes, one for the tests of a module."""
+    with running(tmp_path_factory.mktemp("local")) as found:
         found.wait_ready()
         yield found

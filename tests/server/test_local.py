@@ -32,7 +32,7 @@ def test_a_job_runs_and_leaves_logs_a_report_and_an_invoice(local: Server) -> No
     assert told[0] == "JobAdmitted" and told[-1] == "JobEnded" and all(m["cause"] for m in report["story"])
     assert sum(report["buckets"].values()) == report["chip_ns"] > 0
     lines = local.get("/invoices/acme", key=key)["lines"]
-    assert [line["subject"] for line in lines] == [job]
+    assert job in [line["subject"] for line in lines]
     books = local.get("/ledger")["site"]
     assert sum(books["buckets"].values()) == books["capacity_chip_ns"]
     assert local.post("/journal/verify")["equal"]
@@ -109,10 +109,13 @@ def test_closing_the_site_ends_everything_and_work_goes_on_later(local: Server) 
     local.wait_ready()
     view = local.wait_state(job, "running")
     assert view["attempts"] == 2 and view["history"][0]["cause"] == "moved"
+    local.post(f"/jobs/{job}/cancel")
+    local.wait_state(job, "cancelled")
 
 
 def test_events_stream_facts_as_they_become_durable(local: Server) -> None:
     local.tenant()
+    local.wait_ready()
     heard: list[str] = []
     begun, ended = threading.Event(), threading.Event()
 
@@ -135,6 +138,8 @@ def test_events_stream_facts_as_they_become_durable(local: Server) -> None:
     local.stop()
     assert ended.wait(10)
     listener.join()
+    local.start()
+    local.wait_ready()
     kinds = [line.removeprefix("event: ") for line in heard if line.startswith("event: ")]
     assert [kind for kind in kinds if kind in ("JobAdmitted", "GangPlaced", "JobEnded")] == [
         "JobAdmitted",
