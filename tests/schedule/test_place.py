@@ -137,7 +137,7 @@ def test_a_reservation_is_the_first_instant_with_room(
     ends: list[tuple[int, int]], need: int, free: int
 ) -> None:
     running = [Running(str(k), at, nodes) for k, (at, nodes) in enumerate(ends)]
-    held = backfill.reserve(need, free, running, 0)
+    held = backfill.reserve(need, free, backfill.ends(running, 0), 0)
     if held.starts_at:
         room = free + sum(nodes for at, nodes in ends if at <= held.starts_at)
         before = free + sum(nodes for at, nodes in ends if at < held.starts_at)

@@ -211,6 +211,7 @@ def _gang_started(state: State, fact: facts.GangStarted) -> None:
 def _gang_running(state: State, fact: facts.GangRunning) -> None:
     gang = state.gangs[fact.attempt]
     gang.phase, gang.running_at = GangPhase.RUNNING, fact.at
+    gang.until = gang.until if gang.leave_request else 0
     gang.url, gang.step, gang.resumed_step = fact.url, fact.step, fact.step
     if gang.job:
         job = state.jobs[gang.job]

@@ -18,20 +18,35 @@ class Reservation(NamedTuple):
     extra: int  # nodes that will be free then beyond what it needs
 
 
-def reserve(need: int, free: int, running: Iterable[Running], now: Instant) -> Reservation:
-    """When `need` nodes will be free, given `free` now and the predicted ends of what runs."""
-    ends = sorted((max(gang.ends_at, now), gang.owner, gang.nodes) for gang in running if gang.ends_at)
-    for ends_at, _, nodes in ends:
+class End(NamedTuple):
+    """Nodes that come back at a predicted instant."""
+
+    at: Instant
+    owner: str  # breaks ties
+    nodes: int
+
+
+def ends(running: Iterable[Running], now: Instant) -> list[End]:
+    """The predicted ends of what runs, earliest first; what has none is left out."""
+    return sorted(End(max(gang.ends_at, now), gang.owner, gang.nodes) for gang in running if gang.ends_at)
+
+
+def reserve(need: int, free: int, coming: Iterable[End], now: Instant) -> Reservation:
+    """When `need` nodes will be free, given `free` now and what is coming back."""
+    if free >= need:
+        return Reservation(now, free - need)
+    for end in coming:
+        free += end.nodes
         if free >= need:
-            break
-        free += nodes
-        starts_at = ends_at
-        if free >= need:
-            return Reservation(starts_at, free - need)
-    return Reservation(now if free >= need else 0, max(0, free - need))
+            return Reservation(end.at, free - need)
+    return Reservation(0, 0)
 
 
 def may_pass(ask: Ask, held: Reservation, now: Instant) -> bool:
     """Whether starting `ask` now cannot delay the reservation."""
-    ends_in_time = bool(ask.run_ns and held.starts_at and now + ask.run_ns <= held.starts_at)
-    return ends_in_time or ask.nodes <= held.extra
+    return ends_in_time(ask, held, now) or ask.nodes <= held.extra
+
+
+def ends_in_time(ask: Ask, held: Reservation, now: Instant) -> bool:
+    """Whether `ask`, started now, is predicted to end before the reserved start."""
+    return bool(ask.run_ns and held.starts_at and now + ask.run_ns <= held.starts_at)
