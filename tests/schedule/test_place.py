@@ -87,7 +87,7 @@ def test_spares_are_for_those_who_resume() -> None:
     site = columns(racks=1, per_rack=3)
     site.spare[2] = True
     assert place.choose(site, ask(3)) is None
-    assert place.choose(site, ask(3, resumes=True)) is not None
+    assert place.choose(site, ask(3, spares="last")) is not None
 
 
 @given(lost=st.sets(st.integers(0, 3), min_size=1, max_size=4))
@@ -97,11 +97,20 @@ def test_survivors_keep_node_and_rank(lost: set[int]) -> None:
     for row in lost:
         site.state[row] = NodeState.REPAIRING
     had = tuple(NodeId(f"n{k}") for k in range(4))
-    choice = place.choose(site, ask(4, resumes=True, keep=had))
+    choice = place.choose(site, ask(4, spares="first", keep=had))
     assert choice and choice.replaced == tuple(had[k] for k in sorted(lost))
     for rank, member in enumerate(choice.members):
         assert (member.node == had[rank]) == (rank not in lost)
     assert "n7" in [m.node for m in choice.members], "the spare comes first"
+
+
+def test_who_is_moved_leaves_the_spare_to_those_who_lose_a_node() -> None:
+    site = columns(racks=2, per_rack=4)
+    site.spare[4] = True
+    site.state[0] = NodeState.DRAINING
+    had = tuple(NodeId(f"n{k}") for k in range(4))
+    choice = place.choose(site, ask(4, spares="last", keep=had))
+    assert choice and choice.members[0].node == "n5"
 
 
 def test_lemons_come_last() -> None:

@@ -1,6 +1,7 @@
 """The queue as the scheduler sees it: one ask for each waiting job and each missing replica."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from myriad.catalog import chips
 from myriad.control.moment import Moment
@@ -41,9 +42,16 @@ def of_job(state: State, job: Job) -> Ask:
         chips_per_node=spec.chips_per_node,
         run_ns=run_estimate(state, job).run_ns,
         resumes=resumes,
+        spares=_spares(job),
         keep=() if avoid else job.keep,
         avoid=avoid,
     )
+
+
+def _spares(job: Job) -> Literal["first", "last", "never"]:
+    if not job.history:
+        return "never"
+    return "first" if job.history[-1].cause == "node" else "last"
 
 
 def run_estimate(state: State, job: Job) -> estimate.Estimate:
@@ -81,6 +89,7 @@ def _of_service(state: State, service: Service) -> Iterator[Ask]:
             chips_per_node=spec.chips_per_replica,
             run_ns=0,
             resumes=service.attempts > 0,
+            spares="last" if service.attempts > 0 else "never",
         )
 
 

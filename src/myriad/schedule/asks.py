@@ -1,7 +1,7 @@
 """What the scheduler is asked, and the view of the site it may read. Both are values of one cycle."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from myriad.fleet.columns import Columns
 from myriad.kernel.ids import JobId, NodeId, ServiceId, TenantId
@@ -22,7 +22,9 @@ class Ask(NamedTuple):
     nodes: int
     chips_per_node: int
     run_ns: Span  # predicted run time still ahead; 0: unknown, or a service (endless)
-    resumes: bool  # it ran before and was interrupted: first in its class, may take spares
+    resumes: bool  # it ran before and was interrupted: first in its class
+    #: Hot spares are for those who lost a node; who was moved takes one only if nothing else is free.
+    spares: Literal["first", "last", "never"] = "never"
     keep: tuple[NodeId, ...] = ()  # nodes it had: kept where they are still good, in rank order
     avoid: tuple[NodeId, ...] = ()  # nodes that failed it
 

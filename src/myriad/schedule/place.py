@@ -32,7 +32,7 @@ def choose(columns: Columns, ask: Ask) -> Choice | None:
         if kept is not None:
             return kept
     rows = _fresh(columns, np.flatnonzero(usable & ~columns.spare), ask.nodes)
-    if rows is None and ask.resumes:
+    if rows is None and ask.spares != "never":
         rows = _fresh(columns, np.flatnonzero(usable), ask.nodes)
     return Choice(_members(columns, rows, ask), ()) if rows is not None else None
 
@@ -54,23 +54,24 @@ def _keep(columns: Columns, ask: Ask, usable: NDArray[np.bool_]) -> Choice | Non
     holes = good.count(False)
     if len(rows) != ask.nodes:
         return None
-    usable = usable.copy()
-    usable[rows] = False
-    candidates = np.flatnonzero(usable)
+    others = usable & ~columns.spare if ask.spares == "never" else usable.copy()
+    others[rows] = False
+    candidates = np.flatnonzero(others)
     if len(candidates) < holes:
         return None
     kept = np.array([row for row, fine in zip(rows, good, strict=True) if fine], np.intp)
-    substitutes = iter(_nearest(columns, candidates, kept)[:holes])
+    substitutes = iter(_nearest(columns, candidates, kept, spares_first=ask.spares == "first")[:holes])
     final = [row if fine else next(substitutes) for row, fine in zip(rows, good, strict=True)]
     replaced = tuple(node for node, fine in zip(ask.keep, good, strict=True) if not fine)
     return Choice(_members(columns, np.array(final, np.intp), ask), replaced)
 
 
-def _nearest(columns: Columns, candidates: Rows, kept: Rows) -> Rows:
-    """Candidates best first: spares, then healthy history, then same rack, then same pod, then order."""
+def _nearest(columns: Columns, candidates: Rows, kept: Rows, *, spares_first: bool) -> Rows:
+    """Candidates best first: spares (or those last), good history, same rack, same pod, site order."""
     near_rack = np.isin(columns.rack[candidates], columns.rack[kept])
     near_pod = np.isin(columns.pod[candidates], columns.pod[kept])
-    keys = (candidates, ~near_pod, ~near_rack, columns.losses[candidates], ~columns.spare[candidates])
+    spares = columns.spare[candidates] ^ spares_first
+    keys = (candidates, ~near_pod, ~near_rack, columns.losses[candidates], spares)
     ordered: Rows = candidates[np.lexsort(keys)]
     return ordered
 

@@ -58,11 +58,12 @@ class _Room:
 
     def fitting(self, ask: Ask) -> int:
         """Nodes that could take a member of the gang right now."""
-        kind = (ask.chips_per_node, ask.resumes)
+        with_spares = ask.spares != "never"
+        kind = (ask.chips_per_node, with_spares)
         if kind not in self._fitting:
             columns = self._view.columns
             ready = (columns.state == NodeState.READY) & (columns.free_count >= ask.chips_per_node)
-            if not ask.resumes:
+            if not with_spares:
                 ready &= ~columns.spare
             self._fitting[kind] = int(np.count_nonzero(ready))
         return self._fitting[kind]
