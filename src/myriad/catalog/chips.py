@@ -1,8 +1,7 @@
-"""Chips as data: entries of `chips.yaml`, each number with its status and source; users add files beside."""
+"""Chips as data: entries of `chips.yaml`, each number with its status and source."""
 
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -50,14 +49,6 @@ def parse(text: str, source: str) -> dict[str, Chip]:
 def shipped() -> dict[str, Chip]:
     """The chips that come with Myriad, by name."""
     return parse(resources.files("myriad.catalog").joinpath("chips.yaml").read_text(), "chips.yaml")
-
-
-def with_folder(folder: Path) -> dict[str, Chip]:
-    """The shipped chips plus those of every `*.yaml` in a user's folder (which win)."""
-    chips = dict(shipped())
-    for path in sorted(folder.glob("*.yaml")):
-        chips.update(parse(documents.read(path), str(path)))
-    return chips
 
 
 def named(name: str) -> Chip:

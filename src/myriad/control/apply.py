@@ -44,7 +44,7 @@ def _applies(kind: type[Fact]) -> Callable[[Callable[[State, Any], None]], Calla
 @_applies(facts.SiteOpened)
 def _site_opened(state: State, fact: facts.SiteOpened) -> None:
     state.site, state.prices = fact.site, fact.prices
-    state.open, state.closes_at = True, 0
+    state.open = True
     state.opened_at = state.opened_at or fact.at
     places = fact.site.places()
     new = [place for place in places if place.node not in state.nodes]
@@ -54,8 +54,8 @@ def _site_opened(state: State, fact: facts.SiteOpened) -> None:
 
 
 @_applies(facts.SiteClosed)
-def _site_closed(state: State, fact: facts.SiteClosed) -> None:
-    state.open, state.closes_at = False, fact.until
+def _site_closed(state: State, _: facts.SiteClosed) -> None:
+    state.open = False
 
 
 @_applies(facts.TenantSet)

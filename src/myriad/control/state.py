@@ -187,7 +187,6 @@ class State:
         self.site: Site | None = None
         self.open = False
         self.opened_at: Instant = 0
-        self.closes_at: Instant = 0
         self.prices = PriceBook()
         self.columns = Columns()
         self.nodes: dict[NodeId, Node] = {}

@@ -32,8 +32,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: So many losses of one node within the window make it a lemon, kept out until an operator says so.
     lemon_losses: int = 3
     lemon_window: str = "24h"
-    #: Prior for the rate of node losses, as observed events in observed time. Source: reliability of
-    #: comparable sites, about one failure in 50 node-days (Kokolis et al., 2024, order of magnitude).
+    #: Prior for the rate of interruptions, as observed events in observed time: one in 50 node-days.
+    #: Estimated from Meta's RSC-1 (Kokolis et al., HPCA 2025): 6.5 per 1,000 node-days of hardware, and about 15 more
+    #: that small and medium jobs were seen to suffer.
     prior_losses: float = 1.0
     prior_node_days: float = 50.0
     #: Checkpoint cost assumed before one was seen.

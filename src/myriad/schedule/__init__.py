@@ -2,5 +2,5 @@
 
 The stages, in the order they run: `order` (the queue) -> `quota` (may the tenant hold it) -> `place`
 (which nodes) -> `backfill` (would it delay the one in front) -> `plan` (the cycle) ; `spares` keeps hot
-spares; `explain` says why something waits.
+spares; `control.views.explain` asks this same cycle why something waits.
 """
