@@ -33,8 +33,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lemon_losses: int = 3
     lemon_window: str = "24h"
     #: Prior for the rate of interruptions, as observed events in observed time: one in 50 node-days.
-    #: Estimated from Meta's RSC-1 (Kokolis et al., HPCA 2025): 6.5 per 1,000 node-days of hardware, and about 15 more
-    #: that small and medium jobs were seen to suffer.
+    #: Estimated from Meta's RSC-1 (Kokolis et al., HPCA 2025): 6.5 per 1,000 node-days of hardware, and
+    #: about 15 more that small and medium jobs were seen to suffer.
     prior_losses: float = 1.0
     prior_node_days: float = 50.0
     #: Checkpoint cost assumed before one was seen.
