@@ -1,58 +1,89 @@
-"""Chips as data: entries of `chips.yaml`, each number with its status and source."""
+"""Chips as data: files of `chips/`, each number with its status and source.
 
-from functools import cache
-from importlib import resources
-from typing import Literal
+Read by everything that asks how fast, how large or how hungry an accelerator is; `performance` turns it into the
+numbers of its formulas.
+"""
+
+from typing import Final, Literal
 
 import msgspec
 
-from myriad.kernel import documents
+from myriad.catalog import files
+from myriad.catalog.figures import Figure
 from myriad.kernel.errors import UserError, near
 
-Status = Literal["published", "measured", "derived", "estimated"]
+Precision = Literal["bf16", "fp16", "fp8", "fp4", "int8", "fp32"]
+#: What a training step multiplies in, the first that a chip has.
+_TRAINING: Final[tuple[Precision, ...]] = ("bf16", "fp16", "fp32")
 
 
-class Figure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One number of the catalogue."""
+class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of its peaks a chip gives: the few numbers of the performance model that belong to it."""
 
-    value: float
-    status: Status
-    source: str
+    #: Share of peak FLOP/s that a very large matrix product reaches.
+    gemm_share: Figure
+    #: Work of one matrix product, in FLOP, at which half of `gemm_share` is reached.
+    gemm_half_flop: Figure
+    #: Share of memory bandwidth that kernels which only move data reach.
+    memory_share: Figure
+    #: Share of peak FLOP/s of fused attention, forward and backward together.
+    attention_share: Figure
+    #: Share of `scale_up_bytes_per_s` that a large collective reaches, and its latency for each step.
+    scale_up_share: Figure
+    scale_up_latency_s: Figure
+    #: Likewise for the network between nodes.
+    nic_share: Figure
+    nic_latency_s: Figure
 
 
 class Chip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One kind of accelerator. SI units."""
+    """One kind of accelerator. SI units; bandwidths are of one chip in one direction."""
 
     title: str
+    aliases: tuple[str, ...] = ()
     chips_per_node: Figure
     memory_bytes: Figure
-    #: Dense FLOP/s at the training precision.
-    flops: Figure
-    #: Share of `flops` that a training step reaches, until a run has been observed.
-    efficiency: Figure
+    memory_bytes_per_s: Figure
+    #: Dense peak FLOP/s by precision; a precision the hardware lacks is absent.
+    flops: dict[Precision, Figure]
+    scale_up_bytes_per_s: Figure
+    #: Chips that the scale-up links join.
+    scale_up_domain: Figure
+    #: Share of the node's network that belongs to the chip; the fabric of a site may say otherwise.
+    nic_bytes_per_s: Figure
     power_w: Figure
+    parameters: Parameters
+    #: Share of `training_flops` that a training step reaches, until a run has been observed.
+    training_share: Figure
 
+    def peak(self, precision: str) -> Figure:
+        """Dense peak FLOP/s. Raises UserError when the hardware lacks the precision."""
+        for name, figure in self.flops.items():
+            if name == precision:
+                return figure
+        remedy = "It has " + ", ".join(self.flops)
+        raise UserError(
+            f"is not a precision of {self.title}", field="precision", value=precision, remedy=remedy
+        )
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    chips: dict[str, Chip]
+    @property
+    def training_precision(self) -> Precision:
+        """bf16; fp16 or fp32 on a chip without it."""
+        return next(name for name in _TRAINING if name in self.flops)
 
+    @property
+    def training_flops(self) -> Figure:
+        """Dense peak FLOP/s at `training_precision`: what MFU is measured against."""
+        return self.flops[self.training_precision]
 
-def parse(text: str, source: str) -> dict[str, Chip]:
-    """The chips of one catalogue file. Raises UserError naming the field."""
-    found: dict[str, Chip] = {}
-    for tree in documents.documents(text, source):
-        found.update(documents.convert(tree, _File, source).chips)
-    return found
-
-
-@cache
-def shipped() -> dict[str, Chip]:
-    """The chips that come with Myriad, by name."""
-    return parse(resources.files("myriad.catalog").joinpath("chips.yaml").read_text(), "chips.yaml")
+    def __post_init__(self) -> None:
+        if not any(name in self.flops for name in _TRAINING):
+            raise ValueError("flops must give one of " + ", ".join(_TRAINING))
 
 
 def named(name: str) -> Chip:
     """A shipped chip by name. Raises UserError with near misses."""
-    if name not in shipped():
-        raise UserError("is not in the catalogue", field="chip", value=name, remedy=near(name, shipped()))
-    return shipped()[name]
+    known = files.shipped_names("chip")
+    if name not in known:
+        raise UserError("is not in the catalogue", field="chip", value=name, remedy=near(name, known))
+    return files.shipped("chip", name, Chip)

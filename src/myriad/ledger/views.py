@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from myriad.catalog import chips as catalog
-from myriad.catalog.chips import Status
+from myriad.catalog.figures import Status
 from myriad.kernel.ids import JobId, NodeId, ServiceId, TenantId
 from myriad.kernel.units import HOUR, SECOND, Instant, Span
 from myriad.ledger.books import Books, node_totals
@@ -231,7 +231,7 @@ def _wall_ns(books: Books, job: Job) -> Span:
 
 def _mfu(books: Books, job: Job, totals: dict[Slot, int]) -> float | None:
     useful = sum(totals.get(slot, 0) for slot in (Slot.PRODUCTIVE, Slot.STRAGGLING, *_LOST))
-    peak = catalog.named(books.site.chip).flops.value if books.site else 0.0
+    peak = catalog.named(books.site.chip).training_flops.value if books.site else 0.0
     return job.flops / (useful / SECOND * peak) if job.flops and useful and peak else None
 
 

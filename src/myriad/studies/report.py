@@ -275,8 +275,7 @@ def _estimates(ledger: Books) -> list[str]:
     if ledger.site is None:
         return found
     chip = catalog.named(ledger.site.chip)
-    for name in ("power_w", "flops"):
-        figure = getattr(chip, name)
+    for name, figure in (("power_w", chip.power_w), ("flops", chip.training_flops)):
         if figure.status == "estimated":
             found.append(f"{name} of {ledger.site.chip}: {figure.value:g} ({figure.source})")
     if ledger.jobs:

@@ -1,0 +1,87 @@
+"""Files of the catalogue: one entry each, read when somebody asks for it and kept.
+
+Between `figures` and the kinds of entry. A file says its kind by its one top-level key (`chip:`, `model:`, ...); the
+entry's name is the name of the file. Shipped files lie in a folder for each kind beside this module.
+"""
+
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any, Final, TypeVar
+
+from myriad.catalog import figures
+from myriad.kernel import documents
+from myriad.kernel.errors import UserError, near
+
+T = TypeVar("T")
+
+#: Kind, as a file says it, and its folder beside this module.
+KINDS: Final = {"chip": "chips", "model": "models", "fabric": "fabrics", "stack": "stacks"}
+SUFFIX: Final = ".yaml"
+
+
+def kind_of(text: str, source: str) -> tuple[str, Any]:
+    """The kind and the raw tree of the entry in a file. Raises UserError unless it is exactly one."""
+    trees = list(documents.documents(text, source))
+    keys = [str(key) for tree in trees for key in tree]
+    if len(keys) != 1:
+        remedy = f"Write one of {', '.join(f'{kind}:' for kind in KINDS)} and the entry's fields under it"
+        raise UserError(f"must hold one entry, not {len(keys)}", field=source, remedy=remedy)
+    if keys[0] not in KINDS:
+        raise UserError(
+            "is not a kind of entry", field=f"{source}: {keys[0]}", remedy=near(keys[0], list(KINDS))
+        )
+    return keys[0], trees[0][keys[0]]
+
+
+def entry(tree: Any, kind: str, type_: type[T], source: str) -> T:
+    """A raw tree as an entry of `type_`, numbers in SI. Raises UserError naming file, field, value, remedy."""
+    field = f"{source}: {kind}"
+    problems: list[UserError] = []
+    settled = figures.settle(tree, field, problems)
+    try:
+        found = documents.convert(settled, type_, field)
+    except UserError as error:
+        if problems and not error.problem.startswith("is "):
+            raise problems[0] from None
+        if error.problem.startswith("Expected `object`"):
+            error.remedy = "Write {value: ..., status: ..., source: ...}"
+            raise UserError(
+                "must be a figure", field=error.field, value=error.value, remedy=error.remedy
+            ) from None
+        raise
+    if problems:
+        raise problems[0]
+    return found
+
+
+def parse(text: str, kind: str, type_: type[T], source: str) -> T:
+    """The entry of a file that must be of this kind. Raises UserError."""
+    found, tree = kind_of(text, source)
+    if found != kind:
+        raise UserError(f"must be a {kind}", field=f"{source}: {found}", remedy=f"Begin it with {kind}:")
+    return entry(tree, kind, type_, source)
+
+
+@cache
+def shipped_names(kind: str) -> tuple[str, ...]:
+    """Names of the entries that come with Myriad, in alphabetical order."""
+    found = (item.name for item in _folder(kind).iterdir())
+    return tuple(sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX)))
+
+
+@cache
+def shipped_text(kind: str, name: str) -> str:
+    """The text of one shipped file."""
+    return _folder(kind).joinpath(name + SUFFIX).read_text(encoding="utf-8")
+
+
+@cache
+def shipped(kind: str, name: str, type_: type[T]) -> T:
+    """A shipped entry by its name. `name` must be one of `shipped_names`."""
+    return parse(shipped_text(kind, name), kind, type_, f"{KINDS[kind]}/{name}{SUFFIX}")
+
+
+@cache
+def _folder(kind: str) -> Traversable:
+    return resources.files("myriad.catalog").joinpath(KINDS[kind])
