@@ -1,7 +1,7 @@
 """Chips as data: files of `chips/`, each number with its status and source.
 
-Read by everything that asks how fast, how large or how hungry an accelerator is; `performance` turns it into the
-numbers of its formulas.
+Read by everything that asks how fast, how large or how hungry an accelerator is; `performance` turns it into
+the numbers of its formulas.
 """
 
 from typing import Final, Literal

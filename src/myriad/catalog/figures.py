@@ -1,7 +1,7 @@
 """Figures: the numbers of the catalogue, each with its status, its source and how sure it is.
 
-Lowest module of the catalogue. People write `989 TFLOP/s`, `80 GiB`, `400 Gb/s`; inside are SI floats. Which unit a
-field takes follows from the end of its name (`_bytes_per_s`, `_w`, ...), the rule that names keep everywhere here.
+Lowest module of the catalogue. People write `989 TFLOP/s`, `80 GiB`, `400 Gb/s`; inside are SI floats. Which
+unit a field takes follows from the end of its name (`_bytes_per_s`, `_w`, ...), as names do everywhere here.
 """
 
 import math
@@ -14,8 +14,8 @@ import msgspec
 from myriad.kernel import units
 from myriad.kernel.errors import UserError
 
-#: published: by the maker or operator; measured: by somebody, named; derived: computed from such; estimated: a
-#: judgement (press reports and memory included).
+#: published: by the maker or operator; measured: by somebody, named; derived: computed from such; estimated:
+#: a judgement (press reports and memory included).
 Status = Literal["published", "measured", "derived", "estimated"]
 
 
@@ -73,7 +73,7 @@ _QUANTITY: Final = re.compile(r"\s*([-+]?[0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][-+]?[
 
 
 def dimension(field: str, parent: Dimension = PLAIN) -> Dimension:
-    """What the figure in `field` measures; a field whose name ends in no unit measures what its parent does."""
+    """What the figure in `field` measures; one that names no unit measures what its parent does."""
     return next((found for end, found in DIMENSIONS.items() if field.endswith(end)), parent)
 
 
@@ -106,7 +106,7 @@ def settle(tree: Any, field: str, problems: list[UserError], measures: Dimension
         return [settle(item, f"{field}[{number}]", problems, measures) for number, item in enumerate(tree)]
     if not isinstance(tree, dict):
         return tree
-    found = {}
+    found: dict[Any, Any] = {}
     figure = "value" in tree
     for key, item in tree.items():
         name = f"{field}.{key}" if "." in field or ": " in field else f"{field}: {key}"

@@ -1,7 +1,7 @@
 """Files of the catalogue: one entry each, read when somebody asks for it and kept.
 
-Between `figures` and the kinds of entry. A file says its kind by its one top-level key (`chip:`, `model:`, ...); the
-entry's name is the name of the file. Shipped files lie in a folder for each kind beside this module.
+Between `figures` and the kinds of entry. A file says its kind by its one top-level key (`chip:`, `model:`,
+...); the entry's name is that of the file. Shipped files lie in a folder for each kind beside this module.
 """
 
 from functools import cache
@@ -35,7 +35,7 @@ def kind_of(text: str, source: str) -> tuple[str, Any]:
 
 
 def entry(tree: Any, kind: str, type_: type[T], source: str) -> T:
-    """A raw tree as an entry of `type_`, numbers in SI. Raises UserError naming file, field, value, remedy."""
+    """A raw tree as an entry of `type_`, in SI. Raises UserError naming file, field, value and remedy."""
     field = f"{source}: {kind}"
     problems: list[UserError] = []
     settled = figures.settle(tree, field, problems)
@@ -76,9 +76,15 @@ def shipped_text(kind: str, name: str) -> str:
     return _folder(kind).joinpath(name + SUFFIX).read_text(encoding="utf-8")
 
 
-@cache
 def shipped(kind: str, name: str, type_: type[T]) -> T:
     """A shipped entry by its name. `name` must be one of `shipped_names`."""
+    found = _shipped(kind, name, type_)
+    assert isinstance(found, type_)
+    return found
+
+
+@cache
+def _shipped(kind: str, name: str, type_: type[Any]) -> object:
     return parse(shipped_text(kind, name), kind, type_, f"{KINDS[kind]}/{name}{SUFFIX}")
 
 

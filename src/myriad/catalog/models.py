@@ -1,7 +1,7 @@
 """Model architectures as data: files of `models/`. Dimensions, and the parameters that follow from them.
 
-Counts are exact: a test compares each with the count its makers published. FLOPs and memory are the business of
-`performance`.
+Counts are exact: a test compares each with the count its makers published. FLOPs and memory are the business
+of `performance`.
 """
 
 from typing import Annotated, Literal
@@ -85,9 +85,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
             raise ValueError("heads must be a multiple of kv_heads")
-        if self.moe is None or self.moe_layers < self.layers:
-            if not self.ffn:
-                raise ValueError("ffn must be given: some layers have a dense MLP")
+        if self.moe_layers < self.layers and not self.ffn:
+            raise ValueError("ffn must be given: some layers have a dense MLP")
+        if self.moe is not None and self.moe.dense_layers > self.layers:
+            raise ValueError("moe.dense_layers must be at most layers")
         if self.moe is not None and self.moe.top_k > self.moe.experts:
             raise ValueError("top_k must be at most experts")
 
@@ -142,7 +143,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def shared_parameters(self) -> int:
-        """Of one layer's shared experts and router: what a layer with experts holds beside the routed ones."""
+        """Of one layer's shared experts and router: all of its MLP but the routed ones."""
         if self.moe is None:
             return 0
         shared = self.moe.shared_experts * self._mlp(self.moe.shared_ffn) if self.moe.shared_experts else 0

@@ -1,10 +1,10 @@
 """The catalogue: the shipped entries and those of a user's folders, by name or alias.
 
-Top of the package. Nothing is read until it is asked for, except a user's folders, whose mistakes are told at once.
-A user's entry goes before a shipped one of the same name, and a later folder before an earlier one.
+Top of the package. Nothing is read until it is asked for, except a user's folders, whose mistakes are told at
+once. A user's entry goes before a shipped one of the same name, and a later folder before an earlier one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -34,7 +34,10 @@ class Catalog:
         return cls({})
 
     def with_folder(self, path: Path | str) -> "Catalog":
-        """This catalogue and the entries of a folder, one YAML file each. Raises UserError naming file and field."""
+        """This catalogue and the entries of a folder, one YAML file each.
+
+        Raises UserError naming file, field, value and remedy.
+        """
         folder = Path(path)
         if not folder.is_dir():
             remedy = "Name a folder with one YAML file for each entry"
@@ -59,8 +62,12 @@ class Catalog:
 
     def entry(self, kind: str, name: str) -> Entry:
         """An entry of a kind ("chip", "model", "fabric", "stack") by name or alias. Raises UserError."""
-        assert kind in TYPES, kind
-        lookups = {"chip": self.chip, "model": self.model, "fabric": self.fabric, "stack": self.stack}
+        lookups: Mapping[str, Callable[[str], Entry]] = {
+            "chip": self.chip,
+            "model": self.model,
+            "fabric": self.fabric,
+            "stack": self.stack,
+        }
         return lookups[kind](name)
 
     def names(self, kind: str) -> tuple[str, ...]:
@@ -93,9 +100,9 @@ class Catalog:
     def _shipped_alias(self, kind: str, alias: str) -> str | None:
         for name in files.shipped_names(kind):
             # most files are ruled out without parsing
-            if alias in files.shipped_text(kind, name):
-                if alias in files.shipped(kind, name, TYPES[kind]).aliases:
-                    return name
+            text = files.shipped_text(kind, name)
+            if alias in text and alias in files.shipped(kind, name, TYPES[kind]).aliases:
+                return name
         return None
 
 

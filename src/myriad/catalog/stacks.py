@@ -1,4 +1,4 @@
-"""Software stacks as data: files of `stacks/`. What a framework and its age do to the speed of the same layout."""
+"""Software stacks as data: files of `stacks/`. What a framework and its age do to one layout's speed."""
 
 import msgspec
 

@@ -26,9 +26,15 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, but `3e-4` is a number, as in YAML 1.2 and as everybody means it."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+#: The same in C, where the library is there.
+_Fast: Any = type("_Fast", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+
+for _loader in (_Loader, _Fast):
+    _loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
 
 
 def read(path: Path) -> str:
@@ -47,7 +53,7 @@ def read(path: Path) -> str:
 def documents(text: str, source: str) -> Iterator[dict[str, Any]]:
     """The mappings of a (multi-document) YAML or JSON text. Raises UserError naming line and column."""
     try:
-        found = [item for item in yaml.load_all(text, Loader=_Loader) if item is not None]
+        found = [item for item in _loaded(text) if item is not None]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
@@ -59,6 +65,14 @@ def documents(text: str, source: str) -> Iterator[dict[str, Any]]:
         if not isinstance(item, dict):
             raise UserError("must be a mapping of fields", field=source, value=type(item).__name__)
         yield item
+
+
+def _loaded(text: str) -> list[Any]:
+    try:
+        return list(yaml.load_all(text, Loader=_Fast))
+    except yaml.YAMLError:
+        # the reader in Python says better where the mistake is
+        return list(yaml.load_all(text, Loader=_Loader))
 
 
 def convert(tree: Any, type_: type[T], source: str) -> T:
