@@ -46,6 +46,8 @@ class Dimension(NamedTuple):
     what: str
     example: str
     scales: Mapping[str, float]
+    #: Units to show it in, ascending; none for plain numbers.
+    shown: tuple[str, ...] = ()
 
 
 def _decimal(unit: str) -> dict[str, float]:
@@ -56,18 +58,25 @@ _BITS_PER_S: Final = {unit: scale / 8 for unit, scale in _decimal("b/s").items()
 _BYTES: Final = {unit: float(scale) for unit, scale in units.BYTES.items()}
 _BYTES_PER_S: Final = {f"{unit}/s": scale for unit, scale in _BYTES.items()} | _BITS_PER_S
 
+_FLOP: Final = _decimal("FLOP")
+_FLOP_PER_S: Final = _decimal("FLOP/s")
+_WATTS: Final = {"W": 1.0, "kW": 1e3, "MW": 1e6}
+_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+_BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
 PLAIN: Final = Dimension("a count or a share", "0.5", {"": 1.0})
 SHARE: Final = Dimension("a share", "0.5", {"": 1.0})
-_FLOP_PER_S: Final = Dimension("FLOP/s", "989 TFLOP/s", _decimal("FLOP/s") | _decimal("OP/s"))
 #: By the end of a field's name; the first that fits.
 DIMENSIONS: Final[Mapping[str, Dimension]] = {
     "_share": SHARE,
-    "bytes_per_s": Dimension("bytes a second", "3.35 TB/s", _BYTES_PER_S),
-    "_bytes": Dimension("bytes", "80 GiB", _BYTES),
-    "flops": _FLOP_PER_S,
-    "_flop": Dimension("FLOP", "4 GFLOP", _decimal("FLOP")),
-    "_w": Dimension("watts", "700 W", _decimal("W")),
-    "_s": Dimension("seconds", "2 us", {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}),
+    "bytes_per_s": Dimension(
+        "bytes a second", "3.35 TB/s", _BYTES_PER_S, ("B/s", "kB/s", "MB/s", "GB/s", "TB/s")
+    ),
+    "_bytes": Dimension("bytes", "80 GiB", _BYTES, _BINARY),
+    "flops": Dimension("FLOP/s", "989 TFLOP/s", _FLOP_PER_S | _decimal("OP/s"), tuple(_FLOP_PER_S)),
+    "_flop": Dimension("FLOP", "4 GFLOP", _FLOP, tuple(_FLOP)),
+    "_w": Dimension("watts", "700 W", _WATTS, tuple(_WATTS)),
+    "_s": Dimension("seconds", "2 us", _SECONDS, tuple(_SECONDS)),
 }
 _QUANTITY: Final = re.compile(r"\s*([-+]?[0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*(\S*)\s*")
 

@@ -4,16 +4,19 @@ Between `figures` and the kinds of entry. A file says its kind by its one top-le
 ...); the entry's name is that of the file. Shipped files lie in a folder for each kind beside this module.
 """
 
+import re
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from myriad.catalog import figures
 from myriad.kernel import documents
 from myriad.kernel.errors import UserError, near
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 #: Kind, as a file says it, and its folder beside this module.
 KINDS: Final = {"chip": "chips", "model": "models", "fabric": "fabrics", "stack": "stacks"}
@@ -36,22 +39,49 @@ def kind_of(text: str, source: str) -> tuple[str, Any]:
 
 def entry(tree: Any, kind: str, type_: type[T], source: str) -> T:
     """A raw tree as an entry of `type_`, in SI. Raises UserError naming file, field, value and remedy."""
-    field = f"{source}: {kind}"
     problems: list[UserError] = []
-    settled = figures.settle(tree, field, problems)
+    settled = figures.settle(tree, f"{source}: {kind}", problems)
     try:
-        found = documents.convert(settled, type_, field)
+        found = documents.convert(settled, type_, f"{source}: {kind}")
     except UserError as error:
+        # what cannot be read is told unless the field itself is wrong, which comes first
         if problems and not error.problem.startswith("is "):
             raise problems[0] from None
-        if error.problem.startswith("Expected `object`"):
-            error.remedy = "Write {value: ..., status: ..., source: ...}"
-            raise UserError(
-                "must be a figure", field=error.field, value=error.value, remedy=error.remedy
-            ) from None
-        raise
+        field = error.field.replace(f"{source}: {kind}: ", f"{source}: {kind}.")
+        problem, remedy = _explained(error, tree, type_)
+        raise UserError(problem, field=field, value=error.value, remedy=remedy) from None
     if problems:
         raise problems[0]
+    return found
+
+
+def _explained(error: UserError, tree: Any, type_: type) -> tuple[str, str]:
+    """Problem and remedy of what does not convert, in the words of the catalogue."""
+    if not isinstance(tree, dict):
+        return "must be a mapping of fields", "Write title: and the other fields under it"
+    if error.problem.startswith("Expected `object`"):
+        return "must be a figure", "Write {value: ..., status: ..., source: ...}"
+    if unknown := re.search(r"Invalid enum value '([^']*)'", error.problem):
+        return f"{unknown[1]!r} is not one of the words allowed here", near(unknown[1], _words(type_))
+    return error.problem, error.remedy or "Compare with a shipped entry: myriad catalog"
+
+
+def _words(type_: type) -> set[str]:
+    """Every word that some field of a struct type is limited to."""
+    found: set[str] = set()
+
+    def visit(info: Any) -> None:
+        if isinstance(info, msgspec.inspect.LiteralType):
+            found.update(str(word) for word in info.values)
+        for field in getattr(info, "fields", ()):
+            visit(field.type)
+        for part in getattr(info, "types", ()):
+            visit(part)
+        for name in ("key_type", "value_type", "item_type"):
+            if hasattr(info, name):
+                visit(getattr(info, name))
+
+    visit(msgspec.inspect.type_info(type_))
     return found
 
 

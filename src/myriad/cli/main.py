@@ -7,6 +7,7 @@ import click
 
 from myriad.cli import (
     book,
+    catalog,
     chat,
     down,
     job,
@@ -46,6 +47,7 @@ COMMANDS = (
     book.invoice,
     book.predictions,
     journal.journal,
+    catalog.catalog,
 )
 
 

@@ -1,0 +1,120 @@
+"""A user's own entries: one file each, before the shipped ones; mistakes are told with file, field, remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from myriad.catalog import files
+from myriad.catalog.shelf import Catalog
+from myriad.kernel.errors import UserError
+
+CHIP = files.shipped_text("chip", "zhenwu-810e")
+MODEL = files.shipped_text("model", "deepseek-v3")
+FABRIC = files.shipped_text("fabric", "hpn-7")
+
+
+def shelf(folder: Path, **texts: str) -> Catalog:
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return Catalog.shipped().with_folder(folder)
+
+
+def test_own_entries_stand_beside_the_shipped_ones(tmp_path: Path) -> None:
+    own = shelf(tmp_path, mine=CHIP, net=FABRIC, coder=MODEL)
+    assert own.chip("mine") == own.chip("zhenwu-810e")
+    assert own.fabric("net") == own.fabric("hpn-7")
+    assert own.model("coder").parameters == own.model("deepseek-v3").parameters
+    assert set(own.names("chip")) == {"mine", *Catalog.shipped().names("chip")}
+
+
+def test_an_own_entry_goes_before_a_shipped_one(tmp_path: Path) -> None:
+    own = shelf(tmp_path, **{"zhenwu-810e": CHIP.replace("96 GiB", "64 GiB")})
+    assert own.chip("zhenwu-810e").memory_bytes.value == 64 * 2**30
+    assert own.names("chip") == Catalog.shipped().names("chip")
+
+
+def test_a_later_folder_goes_before_an_earlier_one(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.mkdir()
+    second.mkdir()
+    (first / "x.yaml").write_text(CHIP.replace("96 GiB", "1 GiB"))
+    (second / "x.yaml").write_text(CHIP.replace("96 GiB", "2 GiB"))
+    both = Catalog.shipped().with_folder(first).with_folder(second)
+    assert both.chip("x").memory_bytes.value == 2 * 2**30
+
+
+def test_aliases_of_own_entries_are_found(tmp_path: Path) -> None:
+    own = shelf(tmp_path, mine=CHIP.replace("PPU-ZW810E", "my-card"))
+    assert own.name_of("chip", "my-card") == "mine"
+
+
+@pytest.mark.parametrize("kind", files.KINDS)
+def test_an_unknown_name_has_near_misses(kind: str) -> None:
+    known = Catalog.shipped().names(kind)[0]
+    with pytest.raises(UserError, match=known):
+        Catalog.shipped().entry(kind, known[:-1])
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "field", "says"),
+    [
+        ("96 GiB", "96", "chip.memory_bytes.value", "80 GiB"),
+        ("96 GiB", "96 GB/s", "chip.memory_bytes.value", "80 GiB"),
+        ("400 W", "-400 W", "chip.power_w.value", "negative"),
+        ("power_w", "power_watt", "chip.power_watt", "power_w"),
+        ("low: 1.1 TB/s", "low: 1.1", "chip.memory_bytes_per_s.low", "no unit"),
+        ("low: 1.1 TB/s", "low: 2.1 TB/s", "chip.memory_bytes_per_s", "order"),
+        ("value: 16,", "value: 16 chips,", "chip.chips_per_node.value", "without a unit"),
+        ("gemm_share: {value: 0", "gemm_share: {value: 1", "chip.parameters.gemm_share.value", "1 or less"),
+        ("status: derived", "status: guessed", "status", "published"),
+        ("  title:", "  name:", "chip.name", "not a known field"),
+        ("chip:", "chips:", "chips", "chip"),
+        ("chip:", "model: {}\nchip:", "mine.yaml", "one entry"),
+    ],
+)
+def test_mistakes_are_told_with_file_field_and_remedy(
+    tmp_path: Path, was: str, now: str, field: str, says: str
+) -> None:
+    assert was in CHIP
+    with pytest.raises(UserError) as told:
+        shelf(tmp_path, mine=CHIP.replace(was, now, 1))
+    assert told.value.field.startswith("mine.yaml")
+    assert field in told.value.field
+    assert says in str(told.value)
+    assert told.value.remedy
+
+
+def test_a_bare_number_is_no_figure(tmp_path: Path) -> None:
+    line = next(line for line in CHIP.splitlines() if "power_w:" in line)
+    with pytest.raises(UserError, match="must be a figure"):
+        shelf(tmp_path, mine=CHIP.replace(line, "  power_w: 400 W"))
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "says"),
+    [
+        ("layers: 61", "layers: -61", ">= 1"),
+        ("kv_heads: 128", "kv_heads: 3", "multiple"),
+        ("top_k: 8", "top_k: 800", "at most experts"),
+        ("ffn: 18432", "ffn: 0", "ffn must be given"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused(tmp_path: Path, was: str, now: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        shelf(tmp_path, mine=MODEL.replace(was, now, 1))
+
+
+@pytest.mark.parametrize("text", ["", "chip: 3", "- 1", "chip: [", "chip:"])
+def test_what_is_no_entry_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError):
+        shelf(tmp_path, mine=text)
+
+
+def test_a_folder_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a folder"):
+        Catalog.shipped().with_folder(tmp_path / "none")
+
+
+def test_other_files_of_a_folder_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("notes")
+    assert shelf(tmp_path).names("chip") == Catalog.shipped().names("chip")
