@@ -1,4 +1,4 @@
-"""The shipped entries: numbers with sources, models with their published parameters, aliases with one owner."""
+"""Shipped entries: numbers with sources, models with their published parameters, aliases with one owner."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""A user's own entries: one file each, before the shipped ones; mistakes are told with file, field, remedy."""
+"""A user's own entries: one file each, before shipped ones; mistakes are told with file, field, remedy."""
 
 from pathlib import Path
 
