@@ -20,14 +20,18 @@ _TRAINING: Final[tuple[Precision, ...]] = ("bf16", "fp16", "fp32")
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of its peaks a chip gives: the few numbers of the performance model that belong to it."""
 
-    #: Share of peak FLOP/s that a very large matrix product reaches.
+    #: Share of peak FLOP/s that a very large matrix product reaches; the same for products in 8 and 4 bits.
     gemm_share: Figure
-    #: Work of one matrix product, in FLOP, at which half of `gemm_share` is reached.
+    fp8_share: Figure
+    fp4_share: Figure
+    #: Length of a dimension at which a product reaches half of that; in serving, its work in FLOP.
+    gemm_half: Figure
     gemm_half_flop: Figure
     #: Share of memory bandwidth that kernels which only move data reach.
     memory_share: Figure
-    #: Share of peak FLOP/s of fused attention, forward and backward together.
+    #: Share of peak FLOP/s of fused attention, forward, by the maker's own kernels; by others, by their name.
     attention_share: Figure
+    kernel_shares: dict[str, Figure] = {}
     #: Share of `scale_up_bytes_per_s` that a large collective reaches, and its latency for each step.
     scale_up_share: Figure
     scale_up_latency_s: Figure
@@ -35,12 +39,27 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     nic_share: Figure
     nic_latency_s: Figure
 
+    def attention(self, kernel: str) -> Figure:
+        """Share of peak FLOP/s of a fused attention kernel; the maker's where this one is not known."""
+        return self.kernel_shares.get(kernel, self.attention_share)
+
+
+class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A family of chips that give the same shares of their peaks: files of `architectures/`."""
+
+    title: str
+    aliases: tuple[str, ...] = ()
+    parameters: Parameters
+
 
 class Chip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of accelerator. SI units; bandwidths are of one chip in one direction."""
 
     title: str
     aliases: tuple[str, ...] = ()
+    #: Name of a shipped architecture whose parameters the chip shares; a chip of a new one gives its own.
+    architecture: str = ""
+    own_parameters: Parameters | None = msgspec.field(default=None, name="parameters")
     chips_per_node: Figure
     memory_bytes: Figure
     memory_bytes_per_s: Figure
@@ -52,9 +71,15 @@ class Chip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     #: Share of the node's network that belongs to the chip; the fabric of a site may say otherwise.
     nic_bytes_per_s: Figure
     power_w: Figure
-    parameters: Parameters
     #: Share of `training_flops` that a training step reaches, until a run has been observed.
     training_share: Figure
+
+    @property
+    def parameters(self) -> Parameters:
+        """Its own, or those of its architecture."""
+        if self.own_parameters is not None:
+            return self.own_parameters
+        return files.shipped("architecture", self.architecture, Architecture).parameters
 
     def peak(self, precision: str) -> Figure:
         """Dense peak FLOP/s. Raises UserError when the hardware lacks the precision."""
@@ -77,6 +102,9 @@ class Chip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return self.flops[self.training_precision]
 
     def __post_init__(self) -> None:
+        known = files.shipped_names("architecture")
+        if self.own_parameters is None and self.architecture not in known:
+            raise ValueError("architecture must be one of " + ", ".join(known) + ", or give parameters")
         if not any(name in self.flops for name in _TRAINING):
             raise ValueError("flops must give one of " + ", ".join(_TRAINING))
 

@@ -19,7 +19,13 @@ from myriad.kernel.errors import UserError, near
 T = TypeVar("T", bound=msgspec.Struct)
 
 #: Kind, as a file says it, and its folder beside this module.
-KINDS: Final = {"chip": "chips", "model": "models", "fabric": "fabrics", "stack": "stacks"}
+KINDS: Final = {
+    "chip": "chips",
+    "architecture": "architectures",
+    "model": "models",
+    "fabric": "fabrics",
+    "stack": "stacks",
+}
 SUFFIX: Final = ".yaml"
 
 

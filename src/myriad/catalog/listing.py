@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from myriad.catalog import figures
+from myriad.catalog.chips import Chip
 from myriad.catalog.figures import PLAIN, Dimension, Figure, Status
 from myriad.catalog.models import Model
 from myriad.catalog.shelf import Entry
@@ -24,7 +25,12 @@ class Row(NamedTuple):
 
 
 def rows(entry: Entry) -> list[Row]:
-    """Every number of an entry; of a model first the counts that follow from its dimensions."""
+    """Every number of an entry; of a chip also its architecture's, of a model first what its dimensions give."""
+    if isinstance(entry, Chip):
+        return [
+            *(row for row in _figures(entry, "", PLAIN) if not row.field.startswith("own_")),
+            *_figures(entry.parameters, "parameters", PLAIN),
+        ]
     if isinstance(entry, Model):
         return [
             *_counted(entry),

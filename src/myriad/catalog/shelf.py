@@ -8,18 +8,26 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
+
 from myriad.catalog import files
-from myriad.catalog.chips import Chip
+from myriad.catalog.chips import Architecture, Chip
 from myriad.catalog.fabrics import Fabric
 from myriad.catalog.models import Model
 from myriad.catalog.stacks import Stack
 from myriad.kernel import documents
 from myriad.kernel.errors import UserError, near
 
-Entry = Chip | Model | Fabric | Stack
-T = TypeVar("T", Chip, Model, Fabric, Stack)
+Entry = Chip | Architecture | Model | Fabric | Stack
+T = TypeVar("T", Chip, Architecture, Model, Fabric, Stack)
 
-TYPES: Final[Mapping[str, type[Entry]]] = {"chip": Chip, "model": Model, "fabric": Fabric, "stack": Stack}
+TYPES: Final[Mapping[str, type[Entry]]] = {
+    "chip": Chip,
+    "architecture": Architecture,
+    "model": Model,
+    "fabric": Fabric,
+    "stack": Stack,
+}
 
 
 class Catalog:
@@ -57,13 +65,22 @@ class Catalog:
         return self._find("fabric", name, Fabric)
 
     def stack(self, name: str) -> Stack:
-        """A stack by name or alias. Raises UserError with near misses."""
-        return self._find("stack", name, Stack)
+        """A stack by name or alias, with what it inherits. Raises UserError with near misses."""
+        found = self._find("stack", name, Stack)
+        if not found.extends:
+            return found
+        inherited = self.stack(found.extends).parameters
+        return msgspec.structs.replace(found, parameters={**inherited, **found.parameters})
+
+    def architecture(self, name: str) -> Architecture:
+        """A shipped architecture. Raises UserError with near misses."""
+        return self._find("architecture", name, Architecture)
 
     def entry(self, kind: str, name: str) -> Entry:
         """An entry of a kind ("chip", "model", "fabric", "stack") by name or alias. Raises UserError."""
         lookups: Mapping[str, Callable[[str], Entry]] = {
             "chip": self.chip,
+            "architecture": self.architecture,
             "model": self.model,
             "fabric": self.fabric,
             "stack": self.stack,

@@ -1,5 +1,7 @@
 """Software stacks as data: files of `stacks/`. What a framework and its age do to one layout's speed."""
 
+from typing import Literal
+
 import msgspec
 
 from myriad.catalog.figures import Figure
@@ -11,5 +13,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     title: str
     aliases: tuple[str, ...] = ()
     year: int
+    #: Another stack, whose parameters hold where this one says nothing.
+    extends: str = ""
+    #: Kernel of its attention in training: "plain" keeps scores in memory, "native" is the maker's.
+    attention: Literal["plain", "flash1", "flash2", "triton", "native"] = "native"
     #: Parameters of the performance model that belong to software, by name; SI units by the end of the name.
     parameters: dict[str, Figure] = {}

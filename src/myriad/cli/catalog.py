@@ -11,7 +11,7 @@ import click
 from rich.text import Text
 
 from myriad.catalog import listing
-from myriad.catalog.chips import Chip
+from myriad.catalog.chips import Architecture, Chip
 from myriad.catalog.fabrics import Fabric
 from myriad.catalog.figures import DIMENSIONS, PLAIN, Figure
 from myriad.catalog.models import Model
@@ -82,6 +82,22 @@ def chips(name: str, folders: tuple[Path, ...], as_json: bool) -> None:
         "TITLE",
     )
     _tell("chip", name, folders, as_json, columns)
+
+
+@catalog.command()
+@click.argument("name", default="")
+@folders_option
+@show.as_json
+def architectures(name: str, folders: tuple[Path, ...], as_json: bool) -> None:
+    """List families of chips, or the shares of their peaks that NAME reaches.
+
+    \b
+    Example:
+      myriad catalog architectures
+      myriad catalog architectures ppu
+    """
+    columns = ("NAME", ">GEMM", ">ATTENTION", ">MEMORY", ">SCALE-UP", ">NIC", "STATUS", "TITLE")
+    _tell("architecture", name, folders, as_json, columns)
 
 
 @catalog.command()
@@ -244,6 +260,12 @@ def _chip(name: str, chip: Chip) -> Cells:
     )
 
 
+def _architecture(name: str, entry: Architecture) -> Cells:
+    own = entry.parameters
+    shares = (own.gemm_share, own.attention_share, own.memory_share, own.scale_up_share, own.nic_share)
+    return name, *(_brief(share, "_share") for share in shares), own.gemm_share.status, entry.title
+
+
 def _model(name: str, model: Model) -> Cells:
     experts = f"{model.moe.top_k} of {model.moe.experts}" if model.moe else "-"
     heads = f"{model.heads}/{model.kv_heads}"
@@ -275,6 +297,7 @@ def _stack(name: str, stack: Stack) -> Cells:
 
 _CELLS: Final[Mapping[str, Callable[[str, Any], Cells]]] = {
     "chip": _chip,
+    "architecture": _architecture,
     "model": _model,
     "fabric": _fabric,
     "stack": _stack,
