@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 def rows(entry: Entry) -> list[Row]:
-    """Every number of an entry; of a chip also its architecture's, of a model first what its dimensions give."""
+    """Every number of an entry; of a chip its architecture's too, of a model first its counts."""
     if isinstance(entry, Chip):
         return [
             *(row for row in _figures(entry, "", PLAIN) if not row.field.startswith("own_")),

@@ -1,0 +1,69 @@
+"""How long chips talk: a hierarchical alpha-beta model over the levels of links.
+
+A group of `ranks` chips, `stride` apart, fills each level's domain with `k` of its members. Where it leaves a
+domain, its ring passes the boundary once, beside the rings of the other groups of that domain, so it has the
+bandwidth of its own k members: bytes / (k x bandwidth). The slowest level counts. Sources: ring collectives,
+Patarasuk and Yuan (2009); hierarchical use of NICs, Cho et al., BlueConnect (2019).
+"""
+
+import numpy as np
+
+from myriad.performance.columns import Column
+from myriad.performance.machine import Machine
+
+
+def _ring(machine: Machine, ranks: Column, stride: Column) -> tuple[Column, Column]:
+    """Bytes/s that a ring of the group reaches, and the latency of one of its steps."""
+    inner = machine.levels[0]
+    speed, latency = inner.bytes_per_s, inner.latency_s
+    for level, outer in zip(machine.levels, machine.levels[1:], strict=False):
+        inside = np.maximum(np.minimum(ranks, level.chips / stride), 1.0)
+        crosses = ranks > inside + 0.5
+        speed = np.where(crosses, np.minimum(speed, outer.bytes_per_s * inside), speed)
+        latency = np.where(crosses, outer.latency_s, latency)
+    return speed, latency
+
+
+def gather_s(machine: Machine, size_bytes: Column, ranks: Column, stride: Column) -> Column:
+    """All-gather of `size_bytes` in all, or reduce-scatter of as much; 0 for one rank."""
+    speed, latency = _ring(machine, ranks, stride)
+    time = (ranks - 1) / ranks * size_bytes / speed + latency * np.log2(np.maximum(ranks, 1.0))
+    return np.where(ranks > 1, time, 0.0)
+
+
+def all_reduce_s(machine: Machine, size_bytes: Column, ranks: Column, stride: Column) -> Column:
+    """All-reduce as reduce-scatter and all-gather."""
+    return 2 * gather_s(machine, size_bytes, ranks, stride)
+
+
+def all_to_all_s(
+    machine: Machine, size_bytes: Column, ranks: Column, copies: Column, dedup: Column
+) -> Column:
+    """Exchange in which each chip sends `size_bytes`, `copies` destinations for each token, spread evenly.
+
+    With `dedup` a token crosses to a domain once (DeepEP, DeepSeek-AI 2025): of d domains each holding an
+    equal part of the destinations it visits d (1 - (1 - 1/d)^copies).
+    """
+    time = np.zeros(())
+    for level, outer in zip(machine.levels, (*machine.levels[1:], None), strict=True):
+        inside = np.maximum(np.minimum(ranks, level.chips), 1.0)
+        if level is machine.levels[0]:
+            time = (inside - 1) / ranks * size_bytes / level.bytes_per_s + level.latency_s
+        if outer is None:
+            break
+        domains = ranks / inside
+        plain = 1 - 1 / domains
+        visited = (domains - 1) * (1 - (1 - 1 / domains) ** copies) / np.maximum(copies, 1.0)
+        crossing = np.where(dedup > 0, visited, plain) * size_bytes
+        time = time + np.where(domains > 1.001, crossing / outer.bytes_per_s + outer.latency_s, 0.0)
+    return np.where(ranks > 1, time, 0.0)
+
+
+def send_s(machine: Machine, size_bytes: Column, stride: Column) -> Column:
+    """One chip to the chip `stride` further, while all others do the same."""
+    speed, latency = machine.levels[0].bytes_per_s, machine.levels[0].latency_s
+    for level, outer in zip(machine.levels, machine.levels[1:], strict=False):
+        crosses = stride >= level.chips
+        speed = np.where(crosses, outer.bytes_per_s, speed)
+        latency = np.where(crosses, outer.latency_s, latency)
+    return size_bytes / speed + latency

@@ -1,0 +1,370 @@
+"""Published training runs as rows: read from CSV, turned into columns that `performance` predicts.
+
+A row says what its publisher said; what is missing is filled by a rule that the run then names in
+`assumed`, and a row
+that cannot be modelled says why.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+import numpy as np
+
+from myriad.catalog.chips import Chip
+from myriad.catalog.fabrics import Fabric, Level
+from myriad.catalog.figures import Figure
+from myriad.catalog.models import Model, Moe
+from myriad.catalog.shelf import Catalog
+from myriad.kernel.errors import UserError
+from myriad.performance.layouts import Layouts, Recompute, Schedule
+
+#: Columns without which a file is not a table of runs.
+REQUIRED: Final = ("id", "accelerator", "seq_len", "n_chips")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One published run."""
+
+    id: str
+    source: str
+    accelerator: str
+    #: Catalogue name of the chip, and of the software stack.
+    chip: str
+    stack: str
+    fabric: Fabric
+    model_name: str
+    model: Model
+    sequence: int
+    global_batch: float
+    #: Columns of `Layouts`, one value each.
+    layout: Mapping[str, float]
+    precision: str
+    chips: int
+    measured_s: float | None
+    peak_memory_bytes: float | None
+    recommended: bool
+    tier: str
+    notes: str
+    assumed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unmodelled:
+    """A row that cannot be predicted, and why."""
+
+    id: str
+    source: str
+    reason: str
+    measured_s: float | None
+
+
+#: (pattern of the source, pattern of notes and precision, stack), the first that fits. The publisher's
+#: framework.
+_STACKS: Final = tuple(
+    (re.compile(source), re.compile(notes), stack)
+    for source, notes, stack in (
+        (r"Hagemann", r"kernel: flash_attention2 \+ RMS", "aleph-alpha-flash2-rms"),
+        (r"Hagemann", r"kernel: flash_attention2", "aleph-alpha-flash2"),
+        (r"Hagemann", r"kernel: flash_attentionv1", "aleph-alpha-flash1"),
+        (r"Hagemann", r"kernel: fused", "aleph-alpha-fused"),
+        (r"Hagemann", r"", "aleph-alpha-torch"),
+        (r"llm-foundry", r"bf16-pure", "composer-2023"),
+        (r"llm-foundry", r"", "composer-2024"),
+        (r"Megatron-LM (README H100|examples)", r"", "nemo-2024"),
+        (r"vTrain|Korthikanti|Narayanan|Megatron-LM|BigScience|BLOOM", r"", "megatron-2022"),
+        (r"Zero Bubble|MegaScale", r"", "megatron-2023"),
+        (r"InternEvo", r"", "internevo-2023"),
+        (r"torchtitan", r"eager", "torchtitan-eager"),
+        (r"torchtitan", r"with AsyncTP", "torchtitan-async-tp"),
+        (r"torchtitan|fms-fsdp", r"", "torchtitan-compile"),
+        (r"NeMo performance summary|NeMo long|MLPerf Training v[34]", r"", "nemo-2024"),
+        (r"MaxText|Pax|tpu-recipes|Levanter|PaLM|gpu-recipes", r"", "xla-2024"),
+        (r"MindSpeed", r"", "mindspeed-2024"),
+        (r"nanotron|SmolLM", r"", "nanotron-2025"),
+        (r"MoE-ModelZoo|Megatron Core MoE|MoE training with Megatron", r"A2A|^$", "megatron-moe-a2a"),
+        (
+            r"MoE-ModelZoo|Megatron Core MoE|MoE training with Megatron",
+            r"1f1b overlap",
+            "megatron-moe-overlap",
+        ),
+        (r"MoE-ModelZoo|Megatron Core MoE|MoE training with Megatron", r"", "megatron-moe"),
+        (r"Megatron-Bridge.* 25\.", r"", "megatron-bridge-2025"),
+        (r"Megatron-Bridge.* 26\.0[1-5]", r"", "megatron-bridge-2026"),
+        (r"Megatron-Bridge", r"", "megatron-bridge-2026-06"),
+        (r"dgxc|NeMo", r"", "nemo-2025"),
+        (r"Primus", r"", "primus-2025"),
+    )
+)
+_FSDP: Final = re.compile(r"FSDP|ZeRO-3|HSDP")
+
+
+def stack_of(source: str, notes: str, zero: str, accelerator: str) -> str:
+    """The software stack behind a row; by its parallelism where the publisher is not known."""
+    for pattern, detail, stack in _STACKS:
+        if pattern.search(source) and detail.search(notes):
+            return stack
+    if accelerator.startswith("TPU"):
+        return "xla-2024"
+    if accelerator.startswith("Ascend"):
+        return "mindspeed-2024"
+    return "torchtitan-compile" if _FSDP.search(zero) else "nemo-2025"
+
+
+def nic_bytes_per_s(text: str, chips_per_node: float, default: float) -> float:
+    """Network bandwidth of one chip from the publisher's words, such as `8x200 Gb/s HDR IB per node`."""
+    if found := re.search(r"(\d+)x(\d+) ?G", text):
+        per_chip = "per GPU (" in text
+        rate = int(found[1]) * int(found[2]) / 8 * 1e9
+        return rate / (8 if per_chip else chips_per_node)
+    if found := re.search(r"(\d+) Gb/s.* per node", text):
+        return int(found[1]) / 8 * 1e9 / chips_per_node
+    if found := re.search(r"(\d+) Gb/s", text):
+        return int(found[1]) / 8 * 1e9
+    return default
+
+
+def read(text: str, source: str, catalog: Catalog) -> tuple[list[Run], list[Unmodelled]]:
+    """Runs of a CSV text. Raises UserError when it is not a table of runs."""
+    reader = csv.DictReader(io.StringIO(text))
+    missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
+    if missing:
+        raise UserError(
+            "lacks columns", field=source, value=", ".join(missing), remedy="Give a table of training runs"
+        )
+    models = _aliases(catalog, "model")
+    chips, fabrics = _aliases(catalog, "chip"), _aliases(catalog, "fabric")
+    runs: list[Run] = []
+    failed: list[Unmodelled] = []
+    for row in reader:
+        found = _run(row, models, chips, fabrics, catalog)
+        (runs if isinstance(found, Run) else failed).append(found)  # type: ignore[arg-type]
+    return runs, failed
+
+
+def _aliases(catalog: Catalog, kind: str) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for name in catalog.names(kind):
+        entry = catalog.entry(kind, name)
+        for alias in (name, *entry.aliases):
+            names.setdefault(alias.lower(), name)
+    return names
+
+
+class _Cells:
+    """One row, with numbers where they can be read, and a list of what was assumed."""
+
+    def __init__(self, row: Mapping[str, str]) -> None:
+        self.row, self.assumed = row, []  # type: ignore[var-annotated]
+
+    def text(self, name: str) -> str:
+        return (self.row.get(name) or "").strip()
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """The number of a column. Raises KeyError when there is none and no default."""
+        text = self.text(name)
+        if text:
+            try:
+                return float(text)
+            except ValueError:
+                pass
+        if default is None:
+            raise KeyError(name)
+        return default
+
+    def assume(self, name: str, value: float) -> float:
+        """The number, or an assumed one that the run names."""
+        try:
+            return self.number(name)
+        except KeyError:
+            self.assumed.append(f"{name}={value:g}")
+            return value
+
+
+def _run(
+    row: Mapping[str, str],
+    models: Mapping[str, str],
+    chips: Mapping[str, str],
+    fabrics: Mapping[str, str],
+    catalog: Catalog,
+) -> Run | Unmodelled:
+    cells = _Cells(row)
+    measured: float | None = None
+    try:
+        measured = _measured_s(cells)
+        chip = chips.get(cells.text("accelerator").lower())
+        if chip is None:
+            raise KeyError("a chip of the catalogue for " + cells.text("accelerator"))
+        model = _model(cells, models, catalog)
+        layout = _layout(cells)
+        sequence = int(cells.number("seq_len"))
+    except KeyError as error:
+        return Unmodelled(
+            id=cells.text("id"),
+            source=cells.text("source"),
+            reason=f"no {error.args[0]}",
+            measured_s=measured,
+        )
+    fabric = _fabric(cells, catalog.chip(chip), fabrics, catalog)
+    memory = cells.number("peak_mem_gb", 0.0)
+    zero = cells.text("zero")
+    return Run(
+        id=cells.text("id"),
+        source=cells.text("source"),
+        accelerator=cells.text("accelerator"),
+        chip=chip,
+        stack=stack_of(
+            cells.text("source"),
+            cells.text("notes") + " " + cells.text("precision"),
+            zero,
+            cells.text("accelerator"),
+        ),
+        fabric=fabric,
+        model_name=cells.text("model"),
+        model=model,
+        sequence=sequence,
+        global_batch=layout.pop("global_batch"),
+        layout=layout,
+        precision=cells.text("precision"),
+        chips=int(cells.number("n_chips")),
+        measured_s=measured,
+        peak_memory_bytes=memory * 2**30 if memory else None,
+        recommended=cells.text("recommended") == "True",
+        tier=cells.text("tier"),
+        notes=cells.text("notes"),
+        assumed=tuple(cells.assumed),
+    )
+
+
+def _fabric(cells: _Cells, chip: Chip, fabrics: Mapping[str, str], catalog: Catalog) -> Fabric:
+    """The catalogue's fabric of these words; otherwise one level at the rate they say, or at the chip's
+    own.
+    """
+    text = cells.text("inter_node_nic")
+    if name := fabrics.get(text.lower()):
+        return catalog.fabric(name)
+    per_node = cells.number("chips_per_node", chip.chips_per_node.value)
+    rate = nic_bytes_per_s(text, per_node, chip.nic_bytes_per_s.value)
+
+    def figure(value: float) -> Figure:
+        return Figure(value=value, status="published", source=cells.text("source") or "the row")
+
+    level = Level(
+        name="network",
+        chips=figure(1e6),
+        bytes_per_s=figure(rate),
+        oversubscription=figure(1.0),
+        latency_s=figure(3e-6),
+    )
+    return Fabric(title=text or "not said", planes=figure(1), levels=(level,))
+
+
+def _measured_s(cells: _Cells) -> float | None:
+    """Seconds of a step, from whichever column has it."""
+    if seconds := cells.number("iter_time_s", 0.0):
+        return seconds
+    tokens = cells.number("gbs", 0.0) * cells.number("seq_len", 0.0)
+    rate = cells.number("tokens_per_s", 0.0)
+    rate = rate or cells.number("tokens_per_s_per_chip", 0.0) * cells.number("n_chips", 0.0)
+    return tokens / rate if tokens and rate else None
+
+
+def _model(cells: _Cells, models: Mapping[str, str], catalog: Catalog) -> Model:
+    """The catalogue's model where the name is one of its aliases, with the row's layers; otherwise the
+    row's own.
+    """
+    name = models.get(cells.text("model").lower())
+    if name is not None:
+        known = catalog.model(name)
+        layers = int(cells.number("layers", known.layers))
+        same_width = cells.number("hidden", known.hidden) == known.hidden
+        if same_width and layers == known.layers:
+            return known
+    experts = int(cells.number("n_experts", 0))
+    heads = int(cells.number("heads"))
+    ffn = int(cells.number("ffn", 0))
+    if not ffn and not experts:
+        raise KeyError("ffn")
+    moe = (
+        Moe(experts=experts, top_k=int(cells.number("top_k", 1)), ffn=int(cells.number("moe_ffn", ffn)))
+        if experts
+        else None
+    )
+    if moe is not None and ffn and name is None and re.search(r"maverick", cells.text("model"), re.I):
+        moe = Moe(
+            experts=moe.experts, top_k=moe.top_k, ffn=moe.ffn, every=2, shared_experts=1, shared_ffn=moe.ffn
+        )
+    parameters = cells.number("params_b", 0.0) * 1e9
+    return Model(
+        title=cells.text("model"),
+        status="published",
+        source=cells.text("source"),
+        layers=int(cells.number("layers")),
+        hidden=int(cells.number("hidden")),
+        heads=heads,
+        kv_heads=int(cells.number("kv_heads", heads)),
+        head_dim=max(1, int(cells.number("hidden")) // heads),
+        ffn=ffn or (moe.ffn if moe else 0),
+        gated=cells.text("gated_mlp") == "True",
+        vocab=int(cells.assume("vocab", 51200)),
+        tied=False,
+        norm="rms" if cells.text("gated_mlp") == "True" else "layer",
+        moe=moe,
+        parameters_published=Figure(value=parameters, status="published", source=cells.text("source")),
+    )
+
+
+def _layout(cells: _Cells) -> dict[str, float]:
+    """Columns of `Layouts` and the global batch. Raises KeyError naming what is missing."""
+    chips, tp, pp, cp = cells.number("n_chips"), cells.number("tp"), cells.number("pp"), cells.number("cp", 1)
+    dp = cells.number("dp", max(1.0, chips / (tp * pp * cp)))
+    batch = cells.number("gbs")
+    zero, notes = cells.text("zero"), cells.text("notes")
+    group = re.search(r"node group (\d+)", zero)
+    hybrid = cells.number("chips_per_node", 8) if "HSDP" in zero else 0.0
+    return {
+        "tp": tp,
+        "pp": pp,
+        "cp": cp,
+        "dp": dp,
+        "ep": cells.number("ep", 1),
+        "vpp": max(1.0, cells.number("vpp", 1)),
+        "micro_batch": cells.assume("mbs", 1.0),
+        "zero": 2 if "ZeRO-2" in zero else 3 if _FSDP.search(zero) else 0 if zero in ("none", "") else 1,
+        "shard": float(group[1]) if group else hybrid,
+        "recompute": _recompute(cells.text("recompute")),
+        "schedule": _schedule(notes),
+        "sequence_parallel": cells.text("sp") == "True",
+        "global_batch": batch,
+        "fp8": bool(re.search(r"fp8|fp4", cells.text("precision"))),
+    }
+
+
+def _recompute(text: str) -> Recompute:
+    if text == "full":
+        return Recompute.FULL
+    return Recompute.SELECTIVE if text.startswith("selective") else Recompute.NONE
+
+
+def _schedule(notes: str) -> Schedule:
+    if re.search(r"ZB-?2", notes, re.IGNORECASE):
+        return Schedule.ZERO_BUBBLE_2
+    if re.search(r"ZB-?1|zbb|zbv", notes, re.IGNORECASE):
+        return Schedule.ZERO_BUBBLE
+    return Schedule.ONE_F_ONE_B
+
+
+def layouts_of(runs: Sequence[Run]) -> Layouts:
+    """The layouts of many runs as columns."""
+    names = list(runs[0].layout)
+    return Layouts.of({name: np.array([run.layout[name] for run in runs]) for name in names})
+
+
+def shipped() -> str:
+    """The runs that come with Myriad, as CSV text."""
+    return resources.files("myriad.studies").joinpath("data/training_runs.csv").read_text(encoding="utf-8")
