@@ -20,7 +20,9 @@ from myriad.catalog.shelf import Catalog
 from myriad.studies import inference_runs
 from myriad.studies.inference_runs import Runs
 
-CHIPS = ("A100-SXM4-80GB", "H100-SXM5-80GB")
+#: Chips of the rows, and the architecture whose name their parameters get.
+CHIPS = {"A100-SXM4-80GB": "ampere", "H100-SXM5-80GB": "hopper"}
+A100, H100 = CHIPS
 #: Parameters of each chip, and of the stack, with physical starting points.
 OF_CHIP = {
     "gemm_share": (0.75, 0.6),
@@ -41,7 +43,7 @@ OF_STACK = {
     "kv_reread_share": 0.1,
     "host_factor": 1.5,  # of the A100 machine; the H100 machine has 1
 }
-NAMES = [f"{chip}.{name}" for name in OF_CHIP for chip in CHIPS] + list(OF_STACK)
+NAMES = [f"{family}.{name}" for name in OF_CHIP for family in CHIPS.values()] + list(OF_STACK)
 START = np.array([value for pair in OF_CHIP.values() for value in pair] + list(OF_STACK.values()))
 PULL, FLOOR = 0.3, 0.03
 
@@ -60,9 +62,9 @@ class Fit:
         given = dict(zip(NAMES, values, strict=True))
         stack = {name: given[name] for name in OF_STACK if name != "host_factor"}
         machines = {}
-        for chip in CHIPS:
-            own = {name: given[f"{chip}.{name}"] for name in OF_CHIP}
-            host = given["host_factor"] if chip == CHIPS[0] else 1.0
+        for chip, family in CHIPS.items():
+            own = {name: given[f"{family}.{name}"] for name in OF_CHIP}
+            host = given["host_factor"] if chip == A100 else 1.0
             machines[chip] = replace(self.base[chip], **own, **stack, host_factor=host)
         prefill_s, decode_s = inference_runs.predict(self.catalog, runs, machines)
         return np.log(np.array([prefill_s / runs.prefill_s, decode_s / runs.decode_s]))
@@ -122,17 +124,21 @@ def main() -> None:
         runs = fit.runs
         parts = {
             "without BLOOM": runs.model == "bloom-176b",
-            "without BLOOM, A100": (runs.model == "bloom-176b") & (runs.chip == CHIPS[0]),
-            "without BLOOM, H100": (runs.model == "bloom-176b") & (runs.chip == CHIPS[1]),
+            "without BLOOM, A100": (runs.model == "bloom-176b") & (runs.chip == A100),
+            "without BLOOM, H100": (runs.model == "bloom-176b") & (runs.chip == H100),
             "without Llama TP 2": (runs.model == "llama2-70b") & (runs.tp == 2),
             "without Llama TP 4": (runs.model == "llama2-70b") & (runs.tp == 4),
             "without Llama TP 8": (runs.model == "llama2-70b") & (runs.tp == 8),
             "without prompts 4k+": runs.prompt >= 4096,
             "without batch 16+": runs.batch >= 16,
         }
+        found = [values]
         for name, out in parts.items():
             left = runs.where(out)
-            print(f"{name:20s}", percent(fit.errors(fit.solve(runs.where(~out)), left), left))
+            found.append(fit.solve(runs.where(~out)))
+            print(f"{name:20s}", percent(fit.errors(found[-1], left), left))
+        for name, low, high in zip(NAMES, np.min(found, axis=0), np.max(found, axis=0), strict=True):
+            print(f"{name:40s} {low:.3g} to {high:.3g}")
 
 
 if __name__ == "__main__":

@@ -56,8 +56,12 @@ def simulate(
     slots: int,
     count: int = 3000,
     seed: int = 1,
+    received: bool = False,
 ) -> Seen:
-    """Serve `count` Poisson arrivals; the first tenth warms up and is not counted."""
+    """Serve `count` Poisson arrivals; the first tenth warms up and is not counted.
+
+    `received`: prompts were read elsewhere and cost nothing here.
+    """
     rng = np.random.default_rng(seed)
     at = np.cumsum(rng.exponential(1 / rate, count))
     prompts, answers = draw(rng, inputs, count), draw(rng, outputs, count)
@@ -74,7 +78,10 @@ def simulate(
         if not waiting and not running:
             now = coming[0].at
             continue
-        take = _take(waiting, len(running), slots, chunk)
+        while received and waiting and len(running) < slots:
+            running.append(waiting.popleft())
+            running[-1].first, running[-1].left = now, running[-1].answer - 1
+        take = [] if received else _take(waiting, len(running), slots, chunk)
         decoding = running if chunk or not take else []
         context = np.mean([one.context for one in decoding]) if decoding else 0.0
         reading = sum(tokens for _, tokens in take)

@@ -77,6 +77,33 @@ def test_percentiles_against_simulation(name, part):
     assert said.ttft_s[0, 2] == pytest.approx(ttft[2], rel=0.35)
 
 
+def test_a_pool_that_only_reads_against_simulation():
+    of, here, layout, inputs, _ = service("chunks")
+    table = lanes.prefill_only(of, here, layout, inputs)
+    rate = 0.6 * load.ceiling(table)
+    said = load.steady(table, rate, PERCENTILES).ttft_s[0] - table.handover_s.mean()
+    # one token each: nobody decodes; whole prompts
+    whole, once = replace(here, chunk_tokens=0.0), Lengths(mean=1)
+    seen = engine_rule.simulate(
+        of, whole, layout, rate=rate[0], inputs=inputs, outputs=once, slots=99, count=4000
+    )
+    assert said == pytest.approx(np.quantile(seen.ttft_s, PERCENTILES), rel=0.15)
+
+
+def test_a_pool_that_only_decodes_against_simulation():
+    of, here, layout, inputs, _ = service("chunks")
+    outputs = Lengths(mean=250)
+    table = lanes.decode_only(of, here, layout, inputs, outputs)
+    rate = load.capacity(table, 0.9, 1.0, 0.03)
+    said = load.steady(table, rate, PERCENTILES)
+    slots = int(table.slots[0, 0])
+    seen = engine_rule.simulate(
+        of, here, layout, rate=rate[0], inputs=inputs, outputs=outputs, slots=slots, received=True
+    )
+    assert said.batch[0] == pytest.approx(seen.batch, rel=0.10)
+    assert said.tpot_s[0] == pytest.approx(np.quantile(seen.tpot_s, PERCENTILES), rel=0.10)
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_more_load_is_never_faster(name):
     of, here, layout, inputs, outputs = service(name)

@@ -1,8 +1,8 @@
 """The plain numbers that the serving formulas read, taken from a chip, a fabric and a serving stack.
 
-Lowest module of the package. A number is looked for in the stack under the chip's name or alias
-(`A100-SXM4-80GB.gemm_share`: calibrated for this pair), then in the stack, then among the chip's own
-parameters.
+Lowest module of the package. A number is looked for in the stack under the chip's alias, title or
+architecture (`hopper.gemm_share`: calibrated for this pair), then in the stack, then among the parameters
+of the chip.
 """
 
 from dataclasses import dataclass
@@ -50,8 +50,11 @@ class ServingMachine:
     scale_up_bytes_per_s: float
     scale_up_domain: float
     nic_bytes_per_s: float
-    #: Shares of the peaks, and the work of one matrix product that costs as much as half of it.
+    #: Shares of the peaks (products by precision), and the work of one matrix product that costs as much as
+    #: half of it.
     gemm_share: float
+    fp8_share: float
+    fp4_share: float
     gemm_half_flop: float
     memory_share: float
     attention_share: float
@@ -91,9 +94,13 @@ class ServingMachine:
     #: Clock in prefill over the chip's own: below 1 under a power cap. Decode draws less and keeps its clock.
     prefill_clock: float = 1.0
 
-    def compute_flops(self, precision: str) -> float:
-        """Peak for weights of this precision; without the hardware for it they are multiplied in bf16."""
-        return self.flops.get(precision, self.flops["bf16"])
+    def product_flops(self, precision: str) -> float:
+        """FLOP/s of a large product of weights of this precision; in bf16 without the hardware for it."""
+        if precision not in self.flops:
+            precision = "bf16"
+        narrow = {"fp8": self.fp8_share, "int8": self.fp8_share, "fp4": self.fp4_share}
+        share = narrow.get(precision, self.gemm_share)
+        return self.flops[precision] * share
 
 
 def machine_of(chip: Chip, fabric: Fabric | None, stack: Stack, end: End = "value") -> ServingMachine:
@@ -126,6 +133,8 @@ def machine_of(chip: Chip, fabric: Fabric | None, stack: Stack, end: End = "valu
         scale_up_domain=_at(domain, end),
         nic_bytes_per_s=_at(level.bytes_per_s if level else chip.nic_bytes_per_s, end),
         gemm_share=parameter("gemm_share", own.gemm_share),
+        fp8_share=parameter("fp8_share", own.fp8_share),
+        fp4_share=parameter("fp4_share", own.fp4_share),
         gemm_half_flop=parameter("gemm_half_flop", own.gemm_half_flop),
         memory_share=parameter("memory_share", own.memory_share),
         attention_share=parameter("attention_share", own.attention_share),
@@ -152,10 +161,15 @@ def _check(stack: Stack) -> None:
 
 
 def _calibrated(chip: Chip, stack: Stack, name: str) -> Figure | None:
-    for whose in (*chip.aliases, chip.title):
+    for whose in names(chip):
         if figure := stack.parameters.get(f"{whose}.{name}"):
             return figure
     return stack.parameters.get(name)
+
+
+def names(chip: Chip) -> tuple[str, ...]:
+    """What a stack may call the chip before a point, closest first."""
+    return (*chip.aliases, chip.title, chip.architecture)
 
 
 def _flip(end: End) -> End:

@@ -14,19 +14,31 @@ from numpy.typing import NDArray
 
 from myriad.catalog.chips import Chip
 from myriad.catalog.fabrics import Fabric
-from myriad.catalog.figures import Figure
 from myriad.catalog.models import Model
 from myriad.catalog.stacks import Stack
 from myriad.kernel.errors import UserError
 from myriad.performance.serving import pools, shapes, times
 from myriad.performance.serving.lanes import Lengths
-from myriad.performance.serving.machine import End, ServingMachine, has_interval, machine_of
+from myriad.performance.serving.machine import End, ServingMachine, has_interval, machine_of, names
 from myriad.performance.serving.pools import Ask, Pool, Slo
 from myriad.performance.serving.shapes import ServingLayouts
 
 #: Largest replica that is tried, chips, and deepest pipeline.
 REPLICA_CHIPS: Final = 64
 _STAGES: Final = (1, 2, 4, 8)
+#: Figures of a chip that a plan reads: of the hardware, shares of it, and shares for narrow weights.
+_HARDWARE: Final = ("memory_bytes_per_s", "scale_up_bytes_per_s", "nic_bytes_per_s")
+_SHARES: Final = (
+    "gemm_share",
+    "gemm_half_flop",
+    "memory_share",
+    "attention_share",
+    "scale_up_share",
+    "scale_up_latency_s",
+    "nic_share",
+    "nic_latency_s",
+)
+_NARROW: Final = {"fp8": ("fp8_share",), "int8": ("fp8_share",), "fp4": ("fp4_share",)}
 #: Options that a plan lists.
 _SHOWN: Final = 8
 
@@ -164,7 +176,7 @@ def serve_plan(
         disaggregated=_disaggregated(ask, layout, options),
         intervals=_intervals(ask, chip, fabric, stack, layout, order, pool),
         hardware_is_a_range=has_interval(chip),
-        estimated=tuple(_estimated(chip, stack)),
+        estimated=tuple(_estimated(chip, stack, weights)),
     )
 
 
@@ -296,19 +308,14 @@ def _at_end(ask: Ask, layout: ServingLayouts, best: int, batch: float) -> dict[s
     }
 
 
-def _estimated(chip: Chip, stack: Stack) -> Iterator[str]:
+def _estimated(chip: Chip, stack: Stack, weights: str) -> Iterator[str]:
     """Names of the estimated figures among those a plan reads."""
-    own = {
-        name: getattr(chip, name)
-        for name in ("memory_bytes_per_s", "scale_up_bytes_per_s", "nic_bytes_per_s")
-    }
-    own |= {f"flops.{name}": figure for name, figure in chip.flops.items()}
-    own |= {name: getattr(chip.parameters, name) for name in chip.parameters.__struct_fields__}
-    calibrated = {
-        name.rpartition(".")[2] for name in stack.parameters if name.startswith((*chip.aliases, chip.title))
-    }
+    own = {name: getattr(chip, name) for name in _HARDWARE}
+    own |= {f"flops.{name}": chip.flops[name] for name in chip.flops if name in ("bf16", weights)}
+    own |= {name: getattr(chip.parameters, name) for name in (*_SHARES, *_NARROW.get(weights, ()))}
+    calibrated = {name.rpartition(".")[2] for name in stack.parameters if name.startswith(names(chip))}
     for name, figure in own.items():
-        if isinstance(figure, Figure) and figure.status == "estimated" and name not in calibrated:
+        if figure.status == "estimated" and name not in stack.parameters and name not in calibrated:
             yield f"chip {name}"
     for name, figure in stack.parameters.items():
         if figure.status == "estimated" and "." not in name and name not in calibrated:

@@ -123,7 +123,7 @@ def _product(
     split = tp if matrix.sliced else 1.0
     arithmetic = 2.0 * tokens * matrix.inner * matrix.outer / split + machine.gemm_half_flop
     precision = shape.weight_precision if size == shape.weight_bytes else "bf16"
-    compute = arithmetic / (machine.compute_flops(precision) * machine.gemm_share)
+    compute = arithmetic / machine.product_flops(precision)
     weights = copies * size * matrix.inner * matrix.outer / split
     moved = weights + _ACTIVATION_BYTES * tokens * (matrix.inner + matrix.outer / split)
     return np.asarray(matrix.layers * (tokens > 0) * _knee(compute, moved / _memory(machine), _ROOFLINE_KNEE))
