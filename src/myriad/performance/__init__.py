@@ -1,1 +1,8 @@
-"""How long it takes: step time and run time of work on chips, each answer with its basis and interval."""
+"""How long things take: training and serving of models on chips, layouts for them, and what failures cost.
+
+Usable alone: `from myriad.performance import plan`.
+"""
+
+from myriad.performance.planner import plan
+
+__all__ = ["plan"]

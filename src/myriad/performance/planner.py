@@ -1,0 +1,372 @@
+"""The planner: which layouts train a model fastest on given chips, how sure that is, and why others do not.
+
+`plan(model="llama3-405b", chip="h100-sxm", chips=16384, tokens=15.6e12)` is the whole use of it. Top of the
+package: `defaults` fills the question, `search` predicts every layout, `spread` says how sure, `goodput` what
+failures cost, `answers` holds what comes back.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+
+from myriad.catalog import listing
+from myriad.catalog.chips import Chip
+from myriad.catalog.fabrics import Fabric
+from myriad.catalog.figures import Figure
+from myriad.catalog.models import Model
+from myriad.catalog.shelf import Catalog
+from myriad.catalog.stacks import Stack
+from myriad.kernel.errors import UserError
+from myriad.performance import defaults, front, goodput, legality, search, spread
+from myriad.performance.answers import (
+    Effect,
+    Input,
+    Interval,
+    Layout,
+    Option,
+    Plan,
+    Point,
+    Question,
+    Refused,
+    Run,
+    Stability,
+)
+from myriad.performance.layouts import Layouts
+from myriad.performance.legality import RULES, Setting
+from myriad.performance.machine import STACK, Machine
+from myriad.performance.search import Found
+from myriad.performance.spread import Ends
+from myriad.performance.training import predict
+from myriad.performance.work import Work
+
+T = TypeVar("T", int, float)
+
+#: Halvings of the chips on the front.
+HALVINGS: Final = 6
+#: Layouts up to this much slower than the best compete for the first place at both ends of the inputs.
+_CONTENDERS: Final = 2.0
+#: Figures of a chip that decide a step time.
+_DECISIVE: Final = ("flops", "memory_bytes_per_s", "gemm_share", "attention_share", "scale_up_bytes_per_s")
+_PRECISIONS: Final = ("bf16", "fp8", "fp4")
+
+
+class _Asked(NamedTuple):
+    """A question with everything that answers it."""
+
+    named: defaults.Named
+    setting: Setting
+    work: Work
+    ends: Ends
+    low: bool  # products in 8 or 4 bits
+    question: Question
+    price: float | None  # of a chip-hour
+    failures: float | None  # of a chip-day
+
+
+def plan(
+    model: Model | str,
+    chip: Chip | str,
+    chips: int,
+    *,
+    tokens: float | None = None,
+    fabric: Fabric | str | None = None,
+    stack: Stack | str | None = None,
+    sequence: int | None = None,
+    global_batch: int | None = None,
+    global_batch_tokens: float | None = None,
+    precision: str = "bf16",
+    layout: Layout | str | None = None,
+    failures_per_chip_day: float | None = None,
+    price_per_chip_hour: float | None = None,
+    top: int = 5,
+    halvings: int = HALVINGS,
+    catalog: Catalog | None = None,
+) -> Plan:
+    """Plan a training run: every legal layout is predicted, the best that fit come back.
+
+    `global_batch` is in sequences; `tokens` are those of the whole run; `layout` asks about that one instead of
+    searching. Raises UserError naming field, value and remedy.
+    """
+    asked = _asked(
+        catalog or Catalog.shipped(), model, chip, chips, tokens, fabric, stack, sequence, global_batch,
+        global_batch_tokens, precision, failures_per_chip_day, price_per_chip_hour,
+    )  # fmt: skip
+    if layout is not None:
+        return _one(asked, Layout.parse(layout, chips) if isinstance(layout, str) else layout)
+    found = search.run(asked.setting, asked.work, asked.ends.middle, fp8=asked.low)
+    chosen = list(search.varied(found, max(top, 1)))
+    options, effects = _options(asked, found.layouts.take(np.array(chosen, dtype=np.intp)))
+    points = list(_front(asked, found, halvings))
+    return Plan(
+        question=asked.question,
+        options=options,
+        considered=found.considered,
+        legal=int((found.rule < 0).sum()),
+        fitting=len(found.order),
+        memory_bytes=search.usable_bytes(asked.ends.middle),
+        refused=tuple(_refused(asked, found)),
+        front=tuple(points),
+        effects=effects,
+        inputs=tuple(_inputs(asked)),
+        uncertain=_uncertain(asked),
+        stability=_stability(asked, found),
+    )
+
+
+def _asked(
+    catalog: Catalog,
+    model: Model | str,
+    chip: Chip | str,
+    chips: int,
+    tokens: float | None,
+    fabric: Fabric | str | None,
+    stack: Stack | str | None,
+    sequence: int | None,
+    global_batch: int | None,
+    global_batch_tokens: float | None,
+    precision: str,
+    failures: float | None,
+    price: float | None,
+) -> _Asked:
+    assumed: list[str] = []
+    named = defaults.entries(catalog, model, chip, fabric, stack, assumed)
+    per_node = int(named.chip.chips_per_node.value)
+    legality.check_chips(chips, per_node)
+    _check_precision(named.chip, precision)
+    sequence = defaults.sequence(named.model, assumed) if sequence is None else _positive(sequence, "sequence", "4096")
+    if global_batch is None and global_batch_tokens is not None:
+        wished = _positive(global_batch_tokens, "global-batch", "16M-tokens") / sequence
+        global_batch = defaults.sequences_of(wished, chips)
+        if global_batch != wished:
+            assumed.append(f"a global batch of {global_batch:,} sequences, {global_batch * sequence / 1e6:,.2f}M tokens")
+    if global_batch is None:
+        global_batch = defaults.global_batch(named.model, sequence, chips, assumed)
+    _positive(global_batch, "global-batch", "2048-sequences")
+    if tokens is not None and tokens < global_batch * sequence:
+        raise UserError(
+            f"is less than one step of {global_batch * sequence:,} tokens",
+            field="tokens", value=tokens, remedy="Write for example 15.6T",
+        )  # fmt: skip
+    if failures is not None and not failures > 0:
+        raise UserError("must be more than zero", field="reliability", value=failures, remedy="Write 0.5")
+    if price is not None and not price >= 0:
+        raise UserError("must not be negative", field="price", value=price, remedy="Write 2.50")
+    reach = int(named.fabric.levels[-1].chips.value)
+    if chips > reach:
+        assumed.append(f"beyond the {reach:,} chips that the fabric joins, links as fast as its outermost")
+    domain = int((named.fabric.scale_up_domain or named.chip.scale_up_domain).value)
+    setting = Setting(
+        model=named.model, sequence=sequence, global_batch=global_batch, chips=chips, chips_per_node=per_node, domain=domain,
+    )  # fmt: skip
+    question = Question(
+        **named.names, chips=chips, sequence=sequence, global_batch=global_batch, precision=precision, tokens=tokens,
+        assumed=tuple(assumed),
+    )  # fmt: skip
+    low = "fp8" if precision == "bf16" else precision
+    middle, slow, fast = (
+        Machine.of(named.chip, named.fabric, named.stack, low_precision=low, end=end)
+        for end in ("middle", "slow", "fast")
+    )
+    work = Work.of(named.model, sequence=sequence, global_batch=global_batch)
+    return _Asked(named, setting, work, Ends(middle, slow, fast), precision != "bf16", question, price, failures)
+
+
+def _positive(number: T, field: str, example: str) -> T:
+    if not number > 0:
+        raise UserError("must be more than zero", field=field, value=number, remedy=f"Write for example {example}")
+    return number
+
+
+def _check_precision(chip: Chip, precision: str) -> None:
+    has = [name for name in _PRECISIONS if name == "bf16" or name in chip.flops]
+    if precision not in _PRECISIONS:
+        raise UserError("is not known", field="precision", value=precision, remedy=f"Choose one of {', '.join(has)}")
+    if precision not in has:
+        raise UserError(
+            f"is not a precision of {chip.title}", field="precision", value=precision, remedy=f"It has {', '.join(has)}"
+        )
+
+
+def _one(asked: _Asked, layout: Layout) -> Plan:
+    """A plan whose only option is what somebody wrote."""
+    legality.refuse(asked.setting, layout.columns)
+    options, effects = _options(asked, Layouts.of({**layout.columns, "fp8": asked.low}))
+    usable = search.usable_bytes(asked.ends.middle)
+    return Plan(
+        question=asked.question, options=options, considered=1, legal=1, fitting=int(options[0].fits),
+        memory_bytes=usable, refused=(), front=(), effects=effects, inputs=tuple(_inputs(asked)),
+        uncertain=_uncertain(asked), stability=None,
+    )  # fmt: skip
+
+
+def _options(asked: _Asked, layouts: Layouts) -> tuple[tuple[Option, ...], tuple[Effect, ...]]:
+    """Layouts with their intervals, and what each input does to the first."""
+    if not len(layouts):
+        return (), ()
+    found = predict(asked.work, asked.ends.middle, layouts)
+    sure = spread.of(asked.work, asked.ends, layouts, found.step_s)
+    flops = float(found.model_flops[0]) / float(asked.ends.middle.flops)
+    options = []
+    for n in range(len(layouts)):
+        step = Interval(float(sure.low_s[n]), float(found.step_s[n]), float(sure.high_s[n]))
+        chips = int(layouts.chips[n])
+        options.append(
+            Option(
+                layout=Layout.at(layouts, n),
+                chips=chips,
+                step_s=step,
+                tokens_per_s=step.over(float(asked.work.tokens)),
+                mfu=step.over(flops / chips),
+                seconds={cause: float(part[n]) for cause, part in found.seconds.items()},
+                memory={kind: float(part[n]) for kind, part in found.memory.items()},
+                peak_bytes=float(found.peak_bytes[n]),
+                fits=bool(found.peak_bytes[n] <= search.usable_bytes(asked.ends.middle)),
+                run=_run(asked, chips, step),
+            )
+        )
+    effects = (Effect(*row) for row in zip(sure.names, sure.fast_s[0].tolist(), sure.slow_s[0].tolist(), strict=True))
+    return tuple(options), tuple(sorted(effects, key=lambda effect: effect.faster_s - effect.slower_s))
+
+
+def _run(asked: _Asked, chips: int, step_s: Interval) -> Run | None:
+    if asked.question.tokens is None:
+        return None
+    steps = asked.question.tokens / float(asked.work.tokens)
+    days = step_s.times(steps / goodput.DAY_S)
+    hours = days.times(24 * chips)
+    kept = None
+    if asked.failures is not None:
+        kept = goodput.expected(
+            parameters=float(asked.named.model.parameters), chips=chips,
+            chips_per_node=asked.setting.chips_per_node, failures_per_chip_day=asked.failures,
+        )  # fmt: skip
+    # who never gets done pays without end
+    slower = 1.0 if kept is None else 1 / kept.share if kept.share > 0 else np.inf
+    return Run(
+        days=days,
+        chip_hours=hours.times(slower),
+        energy_kwh=hours.times(slower * asked.named.chip.power_w.value / 1000),
+        cost=None if asked.price is None else hours.times(slower * asked.price),
+        goodput=kept,
+        calendar_days=None if kept is None else days.times(slower),
+    )
+
+
+def _refused(asked: _Asked, found: Found) -> Iterator[Refused]:
+    """Why what is not among the fitting layouts is not: rules in their order, then memory."""
+    words = legality.facts(asked.setting)
+    for number, count, best in search.regions(found):
+        rule = RULES[number]
+        named = words | {name: "n" for name in rule.reads}
+        if best is not None:
+            named |= {name: f"{getattr(found.layouts, name)[best]:,.0f}" for name in rule.reads}
+        yield Refused(
+            rule=rule.name,
+            reason=rule.text.format(**named),
+            remedy=rule.remedy.format(**named),
+            layouts=count,
+            best_step_s=None if best is None else float(found.step_s[best]),
+            best=None if best is None else Layout.at(found.layouts, best),
+        )
+    large = np.flatnonzero((found.rule < 0) & ~found.fits)
+    if len(large):
+        best = int(large[np.argmin(found.step_s[large])])
+        gib = float(found.peak_bytes[best]) / 2**30
+        usable = search.usable_bytes(asked.ends.middle) / 2**30
+        least = float(found.peak_bytes[large].min()) / 2**30
+        yield Refused(
+            rule="memory",
+            reason=f"needs more than {usable:.1f} GiB a chip (from {least:.1f}; the fastest {gib:.0f})",
+            remedy="Choose more recompute, TP, PP or ZeRO, a smaller micro-batch, or more chips",
+            layouts=len(large),
+            best_step_s=float(found.step_s[best]),
+            best=Layout.at(found.layouts, best),
+        )
+
+
+def _front(asked: _Asked, found: Found, halvings: int) -> Iterator[Point]:
+    """The front of time, memory and chips, over the chips and their halves."""
+    parts = [found]
+    chips = asked.setting.chips
+    for _ in range(halvings):
+        if chips % (2 * asked.setting.chips_per_node) or not len(parts[-1].order):
+            break
+        chips //= 2
+        smaller = Setting(**{name: getattr(asked.setting, name) for name in Setting.__slots__} | {"chips": chips})
+        parts.append(search.run(smaller, asked.work, asked.ends.middle, fp8=asked.low, timed=False))
+    rows = [
+        (part, int(part.order[n]))
+        for part in parts
+        for n in front.of_two(part.step_s[part.order], part.peak_bytes[part.order])
+    ]
+    step = np.array([part.step_s[n] for part, n in rows])
+    peak = np.array([part.peak_bytes[n] for part, n in rows])
+    many = np.array([float(part.setting.chips) for part, _ in rows])
+    for n in front.of_three(step, peak, many):
+        part, position = rows[n]
+        yield Point(
+            chips=part.setting.chips,
+            step_s=float(step[n]),
+            peak_bytes=float(peak[n]),
+            mfu=float(asked.work.model_flops / (step[n] * many[n] * asked.ends.middle.flops)),
+            layout=Layout.at(part.layouts, position),
+        )
+
+
+def _stability(asked: _Asked, found: Found) -> Stability | None:
+    """Who is best when all figures are slow, and when all are fast; memory is the same at both ends."""
+    if not len(found.order):
+        return None
+    near = found.order[found.step_s[found.order] <= _CONTENDERS * found.step_s[found.order[0]]]
+    layouts = found.layouts.take(near)
+    winners, times, regrets = [], [], []
+    for machine in (asked.ends.slow, asked.ends.fast):
+        step_s, _ = search.evaluate(asked.work, machine, layouts)
+        winner = int(np.argmin(step_s))
+        # as fast as the best to a thousandth is the best
+        if step_s[0] <= 1.001 * step_s[winner]:
+            winner = 0
+        winners.append(winner)
+        times.append(float(step_s[0]))
+        regrets.append(float(step_s[0] / step_s[winner] - 1))
+    slow, fast = (Layout.at(layouts, winner) for winner in winners)
+    return Stability(
+        stays=winners == [0, 0], slow=slow, fast=fast, slow_s=times[0], fast_s=times[1], regret=max(regrets)
+    )
+
+
+def _uncertain(asked: _Asked) -> bool:
+    own = {row.name.partition(".")[2]: row for row in _inputs(asked)}
+    return any(row.low is not None for name, row in own.items() if name.partition(".")[0] in _DECISIVE)
+
+
+def _inputs(asked: _Asked) -> Iterator[Input]:
+    """Figures behind the answer that are estimated, or derived and known only as a range."""
+    chip = asked.named.chip
+    precision = chip.training_precision if not asked.low else asked.question.precision
+    read = {
+        "memory_bytes": "", "memory_bytes_per_s": "", f"flops.{precision}": "", "scale_up_bytes_per_s": "",
+        "parameters.gemm_share": "", "parameters.gemm_half": "", "parameters.attention_share": "", "parameters.memory_share": "",
+        "parameters.scale_up_share": "", "parameters.scale_up_latency_s": "", "parameters.nic_share": "", "parameters.nic_latency_s": "",
+    }  # fmt: skip
+    if asked.low:
+        read[f"parameters.{asked.question.precision}_share"] = ""
+    rows = [("chip", row) for row in listing.rows(chip) if row.field in read]
+    rows += [("fabric", row) for row in listing.rows(asked.named.fabric)]
+    rows += [
+        ("stack", row) for row in listing.rows(asked.named.stack) if row.field.removeprefix("parameters.") in STACK
+    ]
+    for of, row in rows:
+        figure = row.figure
+        if _is_judged(figure):
+            shown = listing.show(figure.value, row.measures)
+            name = f"{of}.{row.field.removeprefix('parameters.')}"
+            yield Input(name, figure.value, figure.low, figure.high, shown, figure.status, figure.source)
+
+
+def _is_judged(figure: Figure) -> bool:
+    """Whether it is a judgement, or a derived number known only as a range; calibrated ones are neither."""
+    if figure.status == "estimated":
+        return True
+    return figure.status == "derived" and figure.low is not None and not figure.source.startswith("calibrated")

@@ -1,0 +1,99 @@
+"""How sure a prediction is: every input moved over its own interval, one after the other.
+
+Inputs are taken as independent, so their effects on the logarithm of the step time add as squares; the error
+that the formulas themselves have adds the same way. All inputs at one end together are the outermost case.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from myriad.performance.columns import Column
+from myriad.performance.layouts import Layouts
+from myriad.performance.machine import Level, Machine
+from myriad.performance.training import predict
+from myriad.performance.work import Work
+
+#: Half-width of the 80 % interval that the formulas have with all inputs right. Estimated, until a calibration says better.
+MODEL_SPREAD: Final = 0.10
+#: Names of inputs as people read them; others are said as they are written.
+_NAMES: Final = {
+    "flops": "peak FLOP/s",
+    "memory_bytes_per_s": "memory bandwidth",
+    "gemm_share": "share of peak of matrix products",
+    "fp8_share": "share of peak of 8-bit products",
+    "gemm_half": "size at which products slow down",
+    "attention_share": "share of peak of attention",
+    "memory_share": "share of memory bandwidth",
+}
+_LEVELS: Final = ("scale-up", "first network level", "second network level")
+
+
+class Ends(NamedTuple):
+    """A machine and its two ends."""
+
+    middle: Machine
+    slow: Machine
+    fast: Machine
+
+
+class Spread(NamedTuple):
+    """Of k layouts."""
+
+    low_s: Column  # (k,)
+    high_s: Column  # (k,)
+    names: tuple[str, ...]  # of inputs
+    #: Step time with one input at its fast or slow end; shape (k, inputs).
+    fast_s: Column
+    slow_s: Column
+
+
+def of(work: Work, ends: Ends, layouts: Layouts, middle_s: Column) -> Spread:
+    """The 80 % interval of each layout's step time. For few layouts: costs a prediction for each input and end."""
+    moved = list(_moved(ends))
+    machines = [machine for _, pair in moved for machine in pair]
+    count = len(layouts)
+    if not machines:
+        width = np.full(count, MODEL_SPREAD)
+        nothing = np.empty((count, 0))
+        return Spread(middle_s / (1 + width), middle_s * (1 + width), (), nothing, nothing)
+    table = Machine.stacked(machines * count)
+    each = layouts.take(np.repeat(np.arange(count), len(machines)))
+    times = predict(work, table, each).step_s.reshape(count, len(moved), 2)
+    change = np.log(times / middle_s[:, None, None])
+    model = np.log1p(MODEL_SPREAD) ** 2
+    slower = np.sqrt(np.sum(np.maximum(change.max(axis=2), 0.0) ** 2, axis=1) + model)
+    faster = np.sqrt(np.sum(np.minimum(change.min(axis=2), 0.0) ** 2, axis=1) + model)
+    names = tuple(name for name, _ in moved)
+    return Spread(
+        middle_s * np.exp(-faster), middle_s * np.exp(slower), names, times.min(axis=2), times.max(axis=2)
+    )
+
+
+def _moved(ends: Ends) -> "Sequence[tuple[str, tuple[Machine, Machine]]]":
+    """For each input that is a range: its name, and the middle machine with that input at either end."""
+    found: list[tuple[str, tuple[Machine, Machine]]] = []
+    for field in fields(Machine):
+        # both peaks are one figure's doing
+        if field.name in ("levels", "fp8_flops"):
+            continue
+        names = ("flops", "fp8_flops") if field.name == "flops" else (field.name,)
+        values = [{name: getattr(end, name) for name in names} for end in (ends.slow, ends.fast)]
+        if any(value[field.name] != getattr(ends.middle, field.name) for value in values):
+            slow, fast = (replace(ends.middle, **value) for value in values)
+            found.append((_NAMES.get(field.name, field.name.removesuffix("_s").replace("_", " ")), (slow, fast)))
+    for number, level in enumerate(ends.middle.levels):
+        for part in ("bytes_per_s", "latency_s"):
+            pair = [_with_level(ends.middle, number, level, end, part) for end in (ends.slow, ends.fast)]
+            if any(getattr(one.levels[number], part) != getattr(level, part) for one in pair):
+                what = "bandwidth" if part == "bytes_per_s" else "latency"
+                found.append((f"{_LEVELS[number]} {what}", (pair[0], pair[1])))
+    return found
+
+
+def _with_level(middle: Machine, number: int, level: Level, end: Machine, part: str) -> Machine:
+    changed = level._replace(**{part: getattr(end.levels[number], part)})
+    levels = (*middle.levels[:number], changed, *middle.levels[number + 1 :])
+    return replace(middle, levels=levels)
