@@ -235,6 +235,8 @@ def _facts(entry: Entry) -> Mapping[str, Any]:
     if isinstance(entry, Model):
         features = [name.replace("_", " ") for name in _FEATURES if getattr(entry, name)]
         return {"attention": entry.attention, "norm": entry.norm, "features": ", ".join(features)}
+    if isinstance(entry, Chip):
+        return {"architecture": entry.architecture, "fabric": entry.fabric, "stack": entry.stack}
     if isinstance(entry, Fabric):
         return {"levels": ", ".join(level.name for level in entry.levels)}
     return {"year": entry.year} if isinstance(entry, Stack) else {}
