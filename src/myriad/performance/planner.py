@@ -44,8 +44,6 @@ T = TypeVar("T", int, float)
 
 #: Halvings of the chips on the front.
 HALVINGS: Final = 6
-#: Layouts up to this much slower than the best compete for the first place at both ends of the inputs.
-_CONTENDERS: Final = 2.0
 #: Figures of a chip that decide a step time.
 _DECISIVE: Final = ("flops", "memory_bytes_per_s", "gemm_share", "attention_share", "scale_up_bytes_per_s")
 _PRECISIONS: Final = ("bf16", "fp8", "fp4")
@@ -95,7 +93,7 @@ def plan(
     if layout is not None:
         return _one(asked, Layout.parse(layout, chips) if isinstance(layout, str) else layout)
     found = search.run(asked.setting, asked.work, asked.ends.middle, fp8=asked.low)
-    chosen = list(search.varied(found, max(top, 1)))
+    chosen = search.varied(found, max(top, 1))
     options, effects = _options(asked, found.layouts.take(np.array(chosen, dtype=np.intp)))
     points = list(_front(asked, found, halvings))
     return Plan(
@@ -103,7 +101,7 @@ def plan(
         options=options,
         considered=found.considered,
         legal=int((found.rule < 0).sum()),
-        fitting=len(found.order),
+        fitting=int(((found.rule < 0) & found.fits).sum()),
         memory_bytes=search.usable_bytes(asked.ends.middle),
         refused=tuple(_refused(asked, found)),
         front=tuple(points),
@@ -290,16 +288,12 @@ def _front(asked: _Asked, found: Found, halvings: int) -> Iterator[Point]:
     parts = [found]
     chips = asked.setting.chips
     for _ in range(halvings):
-        if chips % (2 * asked.setting.chips_per_node) or not len(parts[-1].order):
+        if chips % (2 * asked.setting.chips_per_node) or not len(parts[-1].near):
             break
         chips //= 2
         smaller = Setting(**{name: getattr(asked.setting, name) for name in Setting.__slots__} | {"chips": chips})
         parts.append(search.run(smaller, asked.work, asked.ends.middle, fp8=asked.low, timed=False))
-    rows = [
-        (part, int(part.order[n]))
-        for part in parts
-        for n in front.of_two(part.step_s[part.order], part.peak_bytes[part.order])
-    ]
+    rows = [(part, int(position)) for part in parts for position in part.front]
     step = np.array([part.step_s[n] for part, n in rows])
     peak = np.array([part.peak_bytes[n] for part, n in rows])
     many = np.array([float(part.setting.chips) for part, _ in rows])
@@ -315,14 +309,13 @@ def _front(asked: _Asked, found: Found, halvings: int) -> Iterator[Point]:
 
 
 def _stability(asked: _Asked, found: Found) -> Stability | None:
-    """Who is best when all figures are slow, and when all are fast; memory is the same at both ends."""
-    if not len(found.order):
+    """Who of those near the best is best when all figures are slow, and when all are fast; memory stays the same."""
+    if not len(found.near):
         return None
-    near = found.order[found.step_s[found.order] <= _CONTENDERS * found.step_s[found.order[0]]]
-    layouts = found.layouts.take(near)
+    layouts = found.layouts.take(found.near)
     winners, times, regrets = [], [], []
     for machine in (asked.ends.slow, asked.ends.fast):
-        step_s, _ = search.evaluate(asked.work, machine, layouts)
+        step_s = search.evaluate(asked.work, machine, layouts)
         winner = int(np.argmin(step_s))
         # as fast as the best to a thousandth is the best
         if step_s[0] <= 1.001 * step_s[winner]:
