@@ -2,13 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 import msgspec
 
-from myriad.cli.client import Client
 from myriad.kernel.errors import UserError, near
+
+if TYPE_CHECKING:
+    # half a second that only commands which talk to a server wait for
+    from myriad.cli.client import Client
 
 DEFAULT_HOME = "~/.myriad"
 
@@ -39,7 +42,7 @@ class Context:
         """What the home knows of its control plane; None before the first start."""
         return _read(self.home / "context.json", Addresses)
 
-    def client(self) -> Client:
+    def client(self) -> "Client":
         """A client of the control plane. Raises UserError when there is none, or no key for it."""
         known = self.addresses()
         url = self._url or (known.api_url if known else "")
@@ -50,16 +53,16 @@ class Context:
                 value=str(self.home),
                 remedy="Start one with `myriad up`, or name another with --home or --url",
             )
-        return Client(url, self._bearer(known))
+        return _client(url, self._bearer(known))
 
-    def local(self) -> Client:
+    def local(self) -> "Client":
         """A client of the control plane of this home, with the operator's key, whatever options say."""
         known = self.addresses()
         if not known:
             raise UserError("has no control plane yet", field="home", value=str(self.home), status=503)
-        return Client(known.api_url, known.key)
+        return _client(known.api_url, known.key)
 
-    def gateway(self, client: Client) -> str:
+    def gateway(self, client: "Client") -> str:
         """The address of the gateway, without a trailing `/v1`."""
         known = self.addresses()
         url = known.gateway_url if known and not self._url else client.site().gateway_url
@@ -101,6 +104,12 @@ class Context:
             file.write(msgspec.json.format(msgspec.json.encode(self.keys() | new), indent=2))
         os.replace(building, path)
         return path
+
+
+def _client(url: str, key: str) -> "Client":
+    from myriad.cli.client import Client
+
+    return Client(url, key)
 
 
 def _read(path: Path, type_: type[T]) -> T | None:

@@ -1,54 +1,53 @@
 """`myriad`: the group of all commands, the options before a command, and what becomes of errors."""
 
 import sys
-from typing import Any
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Any, Final
 
 import click
 
-from myriad.cli import (
-    book,
-    catalog,
-    chat,
-    down,
-    job,
-    journal,
-    key,
-    node,
-    service,
-    site,
-    submit,
-    tenant,
-    up,
-)
 from myriad.cli.context import DEFAULT_HOME, Context
 from myriad.kernel.errors import UserError, near
 
-#: In the order of a first day.
-COMMANDS = (
-    up.up,
-    down.down,
-    site.site,
-    node.nodes,
-    node.drain,
-    node.undrain,
-    tenant.tenant,
-    key.key,
-    submit.submit,
-    job.jobs,
-    job.explain,
-    job.logs,
-    job.cancel,
-    job.report,
-    service.serve,
-    service.services,
-    service.unserve,
-    chat.chat,
-    book.ledger,
-    book.invoice,
-    book.predictions,
-    journal.journal,
-    catalog.catalog,
-)
+#: Command -> its module, in the order of a first day. A module is imported when its command is run, or asked for
+#: its help, so that a command which needs no server does not wait for the parts of one.
+COMMANDS: Final = {
+    "up": "up", "down": "down", "site": "site", "nodes": "node", "drain": "node", "undrain": "node",
+    "tenant": "tenant", "key": "key", "submit": "submit", "jobs": "job", "explain": "job", "logs": "job", "cancel": "job",
+    "report": "job", "serve": "service", "services": "service", "unserve": "service", "chat": "chat",
+    "ledger": "book", "invoice": "book", "predictions": "book", "journal": "journal", "catalog": "catalog",
+}  # fmt: skip
+
+
+class _Lazy(MutableMapping[str, click.Command]):
+    """Commands by name, each imported when it is first looked up."""
+
+    def __init__(self, modules: dict[str, str]) -> None:
+        self._modules = modules
+        self._loaded: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._loaded:
+            module = import_module(f"myriad.cli.{self._modules[name]}")
+            self._loaded[name] = getattr(module, name)
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules or name in self._loaded
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        self._modules.pop(name, None)
+        self._loaded.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._modules, *self._loaded]))
+
+    def __len__(self) -> int:
+        return len({*self._modules, *self._loaded})
 
 
 class Commands(click.Group):
@@ -103,8 +102,7 @@ def cli(ctx: click.Context, home: str, url: str, bearer: str, tenant: str) -> No
     ctx.obj = Context(home or "", url or "", bearer or "", tenant or "")
 
 
-for command in COMMANDS:
-    cli.add_command(command)
+cli.commands = _Lazy(dict(COMMANDS))
 
 
 def main() -> None:
