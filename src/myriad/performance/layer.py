@@ -59,12 +59,14 @@ def cost(work: Work, machine: Machine, layouts: Layouts) -> Layer:
     tp = _tensor_exchange_s(work, machine, layouts, tokens)
     cp_f, cp_b = _context_exchange_s(work, machine, layouts, (attention_f, attention_b))
     ep_f, ep_b = _expert_exchange_s(work, machine, layouts, tokens, products + attention_f)
-    host = np.broadcast_to(machine.layer_s + _sparse_share(work) * machine.expert_layer_s, tokens.shape)
+    host = machine.layer_s + _sparse_share(work) * machine.expert_layer_s
+    host_f = _waiting_s(products + attention_f + streaming, host)
+    host_b = _waiting_s(2 * products + attention_b + 2 * streaming, 2 * host)
     forward = {
         "gemm": products,
         "attention": attention_f,
         "memory_bound": streaming,
-        "host": host,
+        "host": host_f,
         "tp": tp,
         "cp": cp_f,
         "ep": ep_f,
@@ -73,7 +75,7 @@ def cost(work: Work, machine: Machine, layouts: Layouts) -> Layer:
         "gemm": 2 * products,
         "attention": attention_b,
         "memory_bound": 2 * streaming,
-        "host": 2 * host,
+        "host": host_b,
         "tp": tp,
         "cp": cp_b,
         "ep": ep_b,
@@ -87,6 +89,14 @@ def cost(work: Work, machine: Machine, layouts: Layouts) -> Layer:
         dense_weights=dense,
         expert_weights=expert,
     )
+
+
+def _waiting_s(computing: Column, host: Column) -> Column:
+    """Seconds that a chip waits for its host: launches run ahead of kernels, so the longer of both counts.
+
+    A smooth maximum, sqrt(c^2 + h^2) - c, since layers are not all alike.
+    """
+    return np.hypot(computing, host) - computing
 
 
 def _sparse_share(work: Work) -> Column:

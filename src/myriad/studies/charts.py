@@ -46,7 +46,7 @@ STATE_COLOURS = {
 _GANG_COLOURS = ("#1b7f5c", "#2f6fb7", "#8a6fc0", "#b0722a", "#3a8c99", "#a8527b")
 #: Rows of the time line, and points of a curve, beyond which a sample is shown.
 MOST_ROWS, _MOST_POINTS = 40, 1500
-_STYLE = {
+STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["Inter", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans"],
@@ -68,7 +68,7 @@ def waterfall(buckets: Mapping[str, Span], capacity: Span) -> str:
     taken = sorted(
         ((amount, name) for name, amount in buckets.items() if amount and name not in useful), reverse=True
     )
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(9.6, 0.9 + 0.34 * (len(taken) + 2)))
         axes = figure.add_subplot()
         axes.barh(0, 100, color="#3d4b5c", height=0.62)
@@ -94,7 +94,7 @@ def waterfall(buckets: Mapping[str, Span], capacity: Span) -> str:
         axes.set_yticks(range(len(labels) + 1), [*labels, "goodput"])
         _tidy(axes, (0, 109))
         axes.set_xlabel("% of capacity × time")
-        return _svg(figure, "waterfall")
+        return svg(figure, "waterfall")
 
 
 def _share(axes: Axes, row: int, right: float, share: float) -> None:
@@ -138,7 +138,7 @@ def timeline(story: Story) -> str:
     rows = {node: row for row, node in enumerate(shown_nodes(story))}
     when = _when(story.opened_at or 0, story.now)
     owners = list(dict.fromkeys(attempt.owner for attempt in story.attempts.values()))
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(9.6, 1.1 + 0.36 * len(rows)))
         axes = figure.add_subplot()
         for node, row in rows.items():
@@ -156,7 +156,7 @@ def timeline(story: Story) -> str:
         _tidy(axes, (0, max(when.of(None), 1e-9)))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel(f"{when.unit} since the site opened")
-        return _svg(figure, "timeline")
+        return svg(figure, "timeline")
 
 
 def shown_nodes(story: Story) -> list[NodeId]:
@@ -203,7 +203,7 @@ def training(story: Story, job: JobId) -> str:
     kept = _kept_steps(attempts)
     good = [point for point in points if point.step <= kept[point.attempt]]
     redone = [point for point in points if point.step > kept[point.attempt]]
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(9.6, 4.2))
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         for left, right in _gaps(attempts, when):
@@ -224,7 +224,7 @@ def training(story: Story, job: JobId) -> str:
         for axes in (upper, lower):
             axes.grid(color=GRID, linewidth=0.8)
             axes.tick_params(length=0)
-        return _svg(figure, f"training-{job}")
+        return svg(figure, f"training-{job}")
 
 
 def _dots(axes: Axes, points: Sequence[tuple[float, float]], face: str, edge: str) -> None:
@@ -264,7 +264,7 @@ def _gaps(attempts: Sequence[Attempt], when: _When) -> list[tuple[float, float]]
 def promises(scores: Sequence[Score]) -> str:
     """Each job's promised interval and the end that came, as a share of the promised time."""
     shown = [score for score in scores if score.finished_at is not None and score.finish_promised][-12:]
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(9.6, 1.0 + 0.34 * len(shown)))
         axes = figure.add_subplot()
         for row, score in enumerate(shown):
@@ -285,7 +285,7 @@ def promises(scores: Sequence[Score]) -> str:
         _tidy(axes, (0, max([150.0, *(1.08 * _fraction(score, score.finished_at) for score in shown)])))
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.set_xlabel("% of the promised time from submission to the end")
-        return _svg(figure, "promises")
+        return svg(figure, "promises")
 
 
 def _fraction(score: Score, at: Instant | None) -> float:
@@ -294,7 +294,8 @@ def _fraction(score: Score, at: Instant | None) -> float:
     return 100 * (at - score.submitted_at) / max(1, score.finish_promised - score.submitted_at)
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def svg(figure: Figure, salt: str) -> str:
+    """A figure as SVG text; `salt` makes its ids its own, and the same each time."""
     figure.set_layout_engine("constrained")
     text = io.StringIO()
     with rc_context({"svg.hashsalt": salt}):

@@ -45,6 +45,8 @@ class Run:
     #: Columns of `Layouts`, one value each.
     layout: Mapping[str, float]
     precision: str
+    #: Whether the publisher said what is recomputed.
+    recompute_said: bool
     chips: int
     measured_s: float | None
     peak_memory_bytes: float | None
@@ -101,6 +103,15 @@ _STACKS: Final = tuple(
         (r"Primus", r"", "primus-2025"),
     )
 )
+#: Where the publisher is not known: what most runs on such chips use.
+_BY_CHIP: Final = {
+    "TPU": "xla-2024",
+    "Ascend": "mindspeed-2024",
+    "MI": "primus-2025",
+    "GB": "megatron-bridge-2026",
+    "B200": "megatron-bridge-2026",
+    "B300": "megatron-bridge-2026",
+}
 _FSDP: Final = re.compile(r"FSDP|ZeRO-3|HSDP")
 
 
@@ -109,10 +120,11 @@ def stack_of(source: str, notes: str, zero: str, accelerator: str) -> str:
     for pattern, detail, stack in _STACKS:
         if pattern.search(source) and detail.search(notes):
             return stack
-    if accelerator.startswith("TPU"):
-        return "xla-2024"
-    if accelerator.startswith("Ascend"):
-        return "mindspeed-2024"
+    if accelerator.startswith(("A100", "V100")) and not _FSDP.search(zero):
+        return "megatron-2022" if "fp16" in notes else "megatron-2023"
+    for start, stack in _BY_CHIP.items():
+        if accelerator.startswith(start):
+            return stack
     return "torchtitan-compile" if _FSDP.search(zero) else "nemo-2025"
 
 
@@ -231,6 +243,7 @@ def _run(
         global_batch=layout.pop("global_batch"),
         layout=layout,
         precision=cells.text("precision"),
+        recompute_said=bool(cells.text("recompute")),
         chips=int(cells.number("n_chips")),
         measured_s=measured,
         peak_memory_bytes=memory * 2**30 if memory else None,
@@ -321,10 +334,17 @@ def _model(cells: _Cells, models: Mapping[str, str], catalog: Catalog) -> Model:
 
 def _layout(cells: _Cells) -> dict[str, float]:
     """Columns of `Layouts` and the global batch. Raises KeyError naming what is missing."""
-    chips, tp, pp, cp = cells.number("n_chips"), cells.number("tp"), cells.number("pp"), cells.number("cp", 1)
+    zero, notes = cells.text("zero"), cells.text("notes")
+    chips, cp = cells.number("n_chips"), cells.number("cp", 1)
+    # plain FSDP has no other dimension
+    tp, pp = (
+        (cells.assume("tp", 1), cells.assume("pp", 1))
+        if "FSDP" in zero
+        else (cells.number("tp"), cells.number("pp"))
+    )
     dp = cells.number("dp", max(1.0, chips / (tp * pp * cp)))
     batch = cells.number("gbs")
-    zero, notes = cells.text("zero"), cells.text("notes")
+    stage = 2 if "ZeRO-2" in zero else 3 if _FSDP.search(zero) else 0 if zero in ("none", "") else 1
     group = re.search(r"node group (\d+)", zero)
     hybrid = cells.number("chips_per_node", 8) if "HSDP" in zero else 0.0
     return {
@@ -334,8 +354,8 @@ def _layout(cells: _Cells) -> dict[str, float]:
         "dp": dp,
         "ep": cells.number("ep", 1),
         "vpp": max(1.0, cells.number("vpp", 1)),
-        "micro_batch": cells.assume("mbs", 1.0),
-        "zero": 2 if "ZeRO-2" in zero else 3 if _FSDP.search(zero) else 0 if zero in ("none", "") else 1,
+        "micro_batch": cells.assume("mbs", max(1.0, batch / dp) if stage == 3 and pp == 1 else 1.0),
+        "zero": stage,
         "shard": float(group[1]) if group else hybrid,
         "recompute": _recompute(cells.text("recompute")),
         "schedule": _schedule(notes),
