@@ -17,6 +17,8 @@ COMMANDS: Final = {
     "tenant": "tenant", "key": "key", "submit": "submit", "jobs": "job", "explain": "job", "logs": "job", "cancel": "job",
     "report": "job", "serve": "service", "services": "service", "unserve": "service", "chat": "chat",
     "ledger": "book", "invoice": "book", "predictions": "book", "journal": "journal", "catalog": "catalog",
+    "validate": "validate",
+    "plan": "plan",
 }  # fmt: skip
 
 

@@ -3,9 +3,9 @@
 Beside `planner`, which fills them; the command line and the pages print them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from myriad.catalog.figures import Status
 from myriad.kernel.errors import UserError, near
@@ -13,10 +13,23 @@ from myriad.performance.goodput import Goodput
 from myriad.performance.layouts import Layouts, Recompute, Schedule
 
 _RECOMPUTE: Final = {kind: kind.name.lower() for kind in Recompute}
-_SCHEDULE: Final = {Schedule.ONE_F_ONE_B: "1f1b", Schedule.ZERO_BUBBLE: "zb-h1", Schedule.ZERO_BUBBLE_2: "zb-h2"}
+_SCHEDULE: Final = {
+    Schedule.ONE_F_ONE_B: "1f1b",
+    Schedule.ZERO_BUBBLE: "zb-h1",
+    Schedule.ZERO_BUBBLE_2: "zb-h2",
+}
 _NUMBERS: Final = ("tp", "cp", "pp", "vpp", "dp", "ep", "micro_batch", "zero")
 _SHORT: Final = {"mb": "micro_batch", "micro-batch": "micro_batch", "sp": "sequence_parallel"}
-_YES: Final = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+_YES: Final = {
+    "yes": True,
+    "true": True,
+    "on": True,
+    "1": True,
+    "no": False,
+    "false": False,
+    "off": False,
+    "0": False,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +51,7 @@ class Layout:
     @classmethod
     def at(cls, layouts: Layouts, position: int) -> Self:
         """One of many."""
-        numbers = {name: int(getattr(layouts, name)[position]) for name in _NUMBERS}
+        numbers: dict[str, Any] = {name: int(getattr(layouts, name)[position]) for name in _NUMBERS}
         return cls(
             **numbers,
             recompute=_RECOMPUTE[Recompute(int(layouts.recompute[position]))],
@@ -57,12 +70,18 @@ class Layout:
             name, equals, value = (piece.strip() for piece in part.partition("="))
             name = _SHORT.get(name, name).replace("-", "_")
             if name not in cls.__slots__ or not equals:
-                remedy = near(name, [*cls.__slots__, *_SHORT]) if equals else "Write for example tp=8,pp=16,mb=1"
-                raise UserError("is not a part of a layout", field="layout", value=part.strip(), remedy=remedy)
+                remedy = (
+                    near(name, [*cls.__slots__, *_SHORT]) if equals else "Write for example tp=8,pp=16,mb=1"
+                )
+                raise UserError(
+                    "is not a part of a layout", field="layout", value=part.strip(), remedy=remedy
+                )
             said[name] = value
-        words = {name: _word(name, said.pop(name)) for name in ("recompute", "schedule") if name in said}
+        words: dict[str, Any] = {
+            name: _word(name, said.pop(name)) for name in ("recompute", "schedule") if name in said
+        }
         flag = said.pop("sequence_parallel", None)
-        numbers = {name: _number(name, value) for name, value in said.items()}
+        numbers: dict[str, Any] = {name: _number(name, value) for name, value in said.items()}
         tp = numbers.setdefault("tp", 1)
         numbers.setdefault("dp", chips // max(tp * numbers.get("cp", 1) * numbers.get("pp", 1), 1))
         parallel = tp > 1 if flag is None else _word("sequence_parallel", flag) == "on"
@@ -80,18 +99,21 @@ class Layout:
     def __str__(self) -> str:
         cuts = [("TP", self.tp), ("CP", self.cp), ("PP", self.pp), ("VPP", self.vpp), ("EP", self.ep)]
         parts = [f"{name} {size}" for name, size in cuts if size > 1]
-        parts += [f"DP {self.dp}", f"micro-batch {self.micro_batch}", f"ZeRO-{self.zero}" if self.zero else "no ZeRO"]
+        parts += [
+            f"DP {self.dp}",
+            f"micro-batch {self.micro_batch}",
+            f"ZeRO-{self.zero}" if self.zero else "no ZeRO",
+        ]
         parts += [f"recompute {self.recompute}"] * (self.recompute != "none")
         parts += [self.schedule] * (self.schedule != "1f1b")
         return " ".join(parts + ["SP"] * self.sequence_parallel)
 
 
 def _word(name: str, value: str) -> str:
-    known: Mapping[str, object] = {
-        "recompute": {word: 0 for word in _RECOMPUTE.values()},
-        "schedule": {word: 0 for word in _SCHEDULE.values()},
-        "sequence_parallel": _YES,
-    }[name]
+    kinds: dict[str, Collection[str]] = {
+        "recompute": _RECOMPUTE.values(), "schedule": _SCHEDULE.values(), "sequence_parallel": _YES,
+    }  # fmt: skip
+    known = kinds[name]
     if value not in known:
         remedy = f"Known: {', '.join(known)}"
         raise UserError("is not known", field=f"layout: {name}", value=value, remedy=remedy)
@@ -105,7 +127,8 @@ def _number(name: str, value: str) -> int:
     return int(value)
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Interval:
     """A number and the bounds within which it lies with 80 % probability."""
 
     low: float
@@ -192,7 +215,8 @@ class Point:
     layout: Layout
 
 
-class Effect(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Effect:
     """What one input does to the best layout's step time over its own interval."""
 
     name: str
@@ -200,7 +224,8 @@ class Effect(NamedTuple):
     slower_s: float
 
 
-class Input(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Input:
     """A figure of the catalogue that is no published or measured number."""
 
     name: str
@@ -238,6 +263,7 @@ class Plan:
     legal: int
     fitting: int
     memory_bytes: float  # of a chip, what is kept back left out
+    power_w: float  # of a chip, as rated
     refused: tuple[Refused, ...]
     front: tuple[Point, ...]
     effects: tuple[Effect, ...]

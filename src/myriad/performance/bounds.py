@@ -18,7 +18,14 @@ from myriad.performance.machine import Machine
 from myriad.performance.work import Work
 
 #: Columns that decide what a layer costs, with room for their values; the rest is the same throughout a search.
-_CUT = (("tp", 128), ("cp", 128), ("ep", 1024), ("micro_batch", 32), ("recompute", 4), ("sequence_parallel", 2))
+_CUT = (
+    ("tp", 128),
+    ("cp", 128),
+    ("ep", 1024),
+    ("micro_batch", 32),
+    ("recompute", 4),
+    ("sequence_parallel", 2),
+)
 
 _CHUNK = 16_384
 
@@ -40,7 +47,9 @@ def of(work: Work, machine: Machine, layouts: Layouts) -> Bounds:
     found = Bounds(np.empty(size), np.empty(size))
     for start in range(0, size, _CHUNK):
         part = slice(start, start + _CHUNK)
-        found.least_s[part], found.peak_bytes[part] = _part(work, machine, layouts.take(part), one, inverse[part])
+        found.least_s[part], found.peak_bytes[part] = _part(
+            work, machine, layouts.take(part), one, inverse[part]
+        )
     return found
 
 

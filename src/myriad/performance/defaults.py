@@ -41,9 +41,13 @@ def entries(
     assumed: list[str],
 ) -> Named:
     """Catalogue entries from names or entries; tells `assumed` what was not said. Raises UserError."""
-    chip_, chip_name = (chip, chip.title) if isinstance(chip, Chip) else (catalog.chip(chip), catalog.name_of("chip", chip))
+    chip_, chip_name = (
+        (chip, chip.title) if isinstance(chip, Chip) else (catalog.chip(chip), catalog.name_of("chip", chip))
+    )
     model_, model_name = (
-        (model, model.title) if isinstance(model, Model) else (catalog.model(model), catalog.name_of("model", model))
+        (model, model.title)
+        if isinstance(model, Model)
+        else (catalog.model(model), catalog.name_of("model", model))
     )
     if fabric is None and chip_.fabric:
         fabric = chip_.fabric
@@ -55,14 +59,21 @@ def entries(
         stack = chip_.stack
         assumed.append(f"software stack {stack} (--stack)")
     fabric_, fabric_name = (
-        (fabric, fabric.title) if isinstance(fabric, Fabric) else (catalog.fabric(fabric), catalog.name_of("fabric", fabric))
+        (fabric, fabric.title)
+        if isinstance(fabric, Fabric)
+        else (catalog.fabric(fabric), catalog.name_of("fabric", fabric))
     )
     stack_, stack_name = (
-        (stack, stack.title) if isinstance(stack, Stack) else (catalog.stack(stack), catalog.name_of("stack", stack))
+        (stack, stack.title)
+        if isinstance(stack, Stack)
+        else (catalog.stack(stack), catalog.name_of("stack", stack))
     )
     if "outer_passes" not in stack_.parameters:
         raise UserError(
-            "does not train", field="stack", value=stack_name, remedy="Choose a training stack: myriad catalog stacks"
+            "does not train",
+            field="stack",
+            value=stack_name,
+            remedy="Choose a training stack: myriad catalog stacks",
         )
     names = {"model": model_name, "chip": chip_name, "fabric": fabric_name, "stack": stack_name}
     return Named(model_, chip_, fabric_, stack_, names)
@@ -105,10 +116,10 @@ def sequences_of(wished: float, chips: int) -> int:
     The odd part of the chips times the largest power of two that stays within a few percent; when even that is
     far off, the nearest number.
     """
-    odd = chips // (chips & -chips)
+    odd: int = chips // (chips & -chips)
     for power in range(40, -1, -1):
-        grain = odd * 2**power
-        near = max(round(wished / grain), 1) * grain
+        grain = odd << power
+        near: int = max(round(wished / grain), 1) * grain
         if abs(near / wished - 1) <= _ROUNDING:
             return near
     return max(round(wished), 1)

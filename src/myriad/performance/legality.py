@@ -29,6 +29,7 @@ class Setting:
     chips: int
     chips_per_node: int
     domain: int  # chips that the scale-up links join
+    zero_bubble: bool = False  # the software has such schedules
 
 
 class Rule(NamedTuple):
@@ -43,7 +44,8 @@ class Rule(NamedTuple):
 
 
 def _divides(part: Column, whole: float | Column) -> Flags:
-    return np.mod(whole, np.maximum(part, 1.0)) == 0
+    found: Flags = np.equal(np.mod(whole, np.maximum(part, 1.0)), 0)
+    return found
 
 
 def _chips(of: Setting, at: Columns) -> Flags:
@@ -55,12 +57,15 @@ def _chips(of: Setting, at: Columns) -> Flags:
 def _kv_heads(of: Setting, at: Columns) -> Flags:
     kv = float(of.model.kv_heads)
     # each rank has whole heads, or a whole number of ranks share one
-    return ~(_divides(at["tp"], kv) | (np.mod(at["tp"], kv) == 0)) & (of.model.mla is None)
+    found: Flags = ~(_divides(at["tp"], kv) | (np.mod(at["tp"], kv) == 0)) & (of.model.mla is None)
+    return found
 
 
 def _width(of: Setting, at: Columns) -> Flags:
     shared = of.model.moe.shared_experts * of.model.moe.shared_ffn if of.model.moe else 0
-    return ~(_divides(at["tp"], of.model.ffn) & _divides(at["tp"], of.model.hidden) & _divides(at["tp"], shared))
+    return ~(
+        _divides(at["tp"], of.model.ffn) & _divides(at["tp"], of.model.hidden) & _divides(at["tp"], shared)
+    )
 
 
 def _layers(of: Setting, at: Columns) -> Flags:
@@ -157,6 +162,10 @@ RULES: Final[tuple[Rule, ...]] = (
         "a zero-bubble schedule needs PP above 1 and no interleaving", "Choose schedule 1f1b, or PP above 1 and VPP 1",
     ),
     Rule(
+        "zero-bubble", ("schedule",), lambda of, at: (at["schedule"] > 0) & (not of.zero_bubble),
+        "few frameworks have zero-bubble schedules", "Allow them with --zero-bubble where yours does", timed=True,
+    ),
+    Rule(
         "zero-pp", ("zero", "pp"), lambda _, at: (at["zero"] >= 3) & (at["pp"] > 1),
         "ZeRO-3 is not combined with PP: every micro-batch would gather the weights again",
         "Choose ZeRO-1 with PP, or PP 1", timed=True,
@@ -180,11 +189,15 @@ def facts(of: Setting) -> dict[str, str]:
 def check_chips(chips: int, chips_per_node: int) -> None:
     """Raises UserError unless these are whole nodes."""
     if chips < 1:
-        raise UserError("must be one or more", field="chips", value=chips, remedy=f"Write {64 * chips_per_node}")
+        raise UserError(
+            "must be one or more", field="chips", value=chips, remedy=f"Write {64 * chips_per_node}"
+        )
     if chips % chips_per_node:
         nearest = max(chips // chips_per_node, 1) * chips_per_node
         remedy = f"Write {nearest} or {nearest + chips_per_node}"
-        raise UserError(f"is not a multiple of a node of {chips_per_node}", field="chips", value=chips, remedy=remedy)
+        raise UserError(
+            f"is not a multiple of a node of {chips_per_node}", field="chips", value=chips, remedy=remedy
+        )
 
 
 def broken(of: Setting, at: Columns, fresh: tuple[str, ...] = ()) -> tuple[Column, Flags]:
@@ -210,7 +223,12 @@ def refuse(of: Setting, at: Mapping[str, float]) -> None:
     for name, value in at.items():
         least = 1 if name in ("tp", "cp", "pp", "vpp", "dp", "ep", "micro_batch") else 0
         if value < least or value != int(value):
-            raise UserError("must be a whole number", field=f"layout: {name}", value=value, remedy=f"Write {least} or more")
+            raise UserError(
+                "must be a whole number",
+                field=f"layout: {name}",
+                value=value,
+                remedy=f"Write {least} or more",
+            )
     first, _ = broken(of, {name: np.array([float(value)]) for name, value in at.items()})
     if first[0] < 0:
         return

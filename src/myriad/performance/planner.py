@@ -74,6 +74,7 @@ def plan(
     global_batch: int | None = None,
     global_batch_tokens: float | None = None,
     precision: str = "bf16",
+    zero_bubble: bool = False,
     layout: Layout | str | None = None,
     failures_per_chip_day: float | None = None,
     price_per_chip_hour: float | None = None,
@@ -86,12 +87,15 @@ def plan(
     `global_batch` is in sequences; `tokens` are those of the whole run; `layout` asks about that one instead of
     searching. Raises UserError naming field, value and remedy.
     """
+    if isinstance(layout, str):
+        layout = Layout.parse(layout, chips)
+    zero_bubble = zero_bubble or (layout is not None and layout.schedule != "1f1b")
     asked = _asked(
         catalog or Catalog.shipped(), model, chip, chips, tokens, fabric, stack, sequence, global_batch,
-        global_batch_tokens, precision, failures_per_chip_day, price_per_chip_hour,
+        global_batch_tokens, precision, zero_bubble, failures_per_chip_day, price_per_chip_hour,
     )  # fmt: skip
     if layout is not None:
-        return _one(asked, Layout.parse(layout, chips) if isinstance(layout, str) else layout)
+        return _one(asked, layout)
     found = search.run(asked.setting, asked.work, asked.ends.middle, fp8=asked.low)
     chosen = search.varied(found, max(top, 1))
     options, effects = _options(asked, found.layouts.take(np.array(chosen, dtype=np.intp)))
@@ -103,6 +107,7 @@ def plan(
         legal=int((found.rule < 0).sum()),
         fitting=int(((found.rule < 0) & found.fits).sum()),
         memory_bytes=search.usable_bytes(asked.ends.middle),
+        power_w=asked.named.chip.power_w.value,
         refused=tuple(_refused(asked, found)),
         front=tuple(points),
         effects=effects,
@@ -124,6 +129,7 @@ def _asked(
     global_batch: int | None,
     global_batch_tokens: float | None,
     precision: str,
+    zero_bubble: bool,
     failures: float | None,
     price: float | None,
 ) -> _Asked:
@@ -132,12 +138,18 @@ def _asked(
     per_node = int(named.chip.chips_per_node.value)
     legality.check_chips(chips, per_node)
     _check_precision(named.chip, precision)
-    sequence = defaults.sequence(named.model, assumed) if sequence is None else _positive(sequence, "sequence", "4096")
+    sequence = (
+        defaults.sequence(named.model, assumed)
+        if sequence is None
+        else _positive(sequence, "sequence", "4096")
+    )
     if global_batch is None and global_batch_tokens is not None:
         wished = _positive(global_batch_tokens, "global-batch", "16M-tokens") / sequence
         global_batch = defaults.sequences_of(wished, chips)
         if global_batch != wished:
-            assumed.append(f"a global batch of {global_batch:,} sequences, {global_batch * sequence / 1e6:,.2f}M tokens")
+            assumed.append(
+                f"a global batch of {global_batch:,} sequences, {global_batch * sequence / 1e6:,.2f}M tokens"
+            )
     if global_batch is None:
         global_batch = defaults.global_batch(named.model, sequence, chips, assumed)
     _positive(global_batch, "global-batch", "2048-sequences")
@@ -156,6 +168,7 @@ def _asked(
     domain = int((named.fabric.scale_up_domain or named.chip.scale_up_domain).value)
     setting = Setting(
         model=named.model, sequence=sequence, global_batch=global_batch, chips=chips, chips_per_node=per_node, domain=domain,
+        zero_bubble=zero_bubble,
     )  # fmt: skip
     question = Question(
         **named.names, chips=chips, sequence=sequence, global_batch=global_batch, precision=precision, tokens=tokens,
@@ -167,22 +180,31 @@ def _asked(
         for end in ("middle", "slow", "fast")
     )
     work = Work.of(named.model, sequence=sequence, global_batch=global_batch)
-    return _Asked(named, setting, work, Ends(middle, slow, fast), precision != "bf16", question, price, failures)
+    return _Asked(
+        named, setting, work, Ends(middle, slow, fast), precision != "bf16", question, price, failures
+    )
 
 
 def _positive(number: T, field: str, example: str) -> T:
     if not number > 0:
-        raise UserError("must be more than zero", field=field, value=number, remedy=f"Write for example {example}")
+        raise UserError(
+            "must be more than zero", field=field, value=number, remedy=f"Write for example {example}"
+        )
     return number
 
 
 def _check_precision(chip: Chip, precision: str) -> None:
     has = [name for name in _PRECISIONS if name == "bf16" or name in chip.flops]
     if precision not in _PRECISIONS:
-        raise UserError("is not known", field="precision", value=precision, remedy=f"Choose one of {', '.join(has)}")
+        raise UserError(
+            "is not known", field="precision", value=precision, remedy=f"Choose one of {', '.join(has)}"
+        )
     if precision not in has:
         raise UserError(
-            f"is not a precision of {chip.title}", field="precision", value=precision, remedy=f"It has {', '.join(has)}"
+            f"is not a precision of {chip.title}",
+            field="precision",
+            value=precision,
+            remedy=f"It has {', '.join(has)}",
         )
 
 
@@ -193,7 +215,7 @@ def _one(asked: _Asked, layout: Layout) -> Plan:
     usable = search.usable_bytes(asked.ends.middle)
     return Plan(
         question=asked.question, options=options, considered=1, legal=1, fitting=int(options[0].fits),
-        memory_bytes=usable, refused=(), front=(), effects=effects, inputs=tuple(_inputs(asked)),
+        memory_bytes=usable, power_w=asked.named.chip.power_w.value, refused=(), front=(), effects=effects, inputs=tuple(_inputs(asked)),
         uncertain=_uncertain(asked), stability=None,
     )  # fmt: skip
 
@@ -223,7 +245,9 @@ def _options(asked: _Asked, layouts: Layouts) -> tuple[tuple[Option, ...], tuple
                 run=_run(asked, chips, step),
             )
         )
-    effects = (Effect(*row) for row in zip(sure.names, sure.fast_s[0].tolist(), sure.slow_s[0].tolist(), strict=True))
+    effects = (
+        Effect(*row) for row in zip(sure.names, sure.fast_s[0].tolist(), sure.slow_s[0].tolist(), strict=True)
+    )
     return tuple(options), tuple(sorted(effects, key=lambda effect: effect.faster_s - effect.slower_s))
 
 
@@ -291,7 +315,9 @@ def _front(asked: _Asked, found: Found, halvings: int) -> Iterator[Point]:
         if chips % (2 * asked.setting.chips_per_node) or not len(parts[-1].near):
             break
         chips //= 2
-        smaller = Setting(**{name: getattr(asked.setting, name) for name in Setting.__slots__} | {"chips": chips})
+        smaller = Setting(
+            **{name: getattr(asked.setting, name) for name in Setting.__slots__} | {"chips": chips}
+        )
         parts.append(search.run(smaller, asked.work, asked.ends.middle, fp8=asked.low, timed=False))
     rows = [(part, int(position)) for part in parts for position in part.front]
     step = np.array([part.step_s[n] for part, n in rows])
@@ -348,7 +374,9 @@ def _inputs(asked: _Asked) -> Iterator[Input]:
     rows = [("chip", row) for row in listing.rows(chip) if row.field in read]
     rows += [("fabric", row) for row in listing.rows(asked.named.fabric)]
     rows += [
-        ("stack", row) for row in listing.rows(asked.named.stack) if row.field.removeprefix("parameters.") in STACK
+        ("stack", row)
+        for row in listing.rows(asked.named.stack)
+        if row.field.removeprefix("parameters.") in STACK
     ]
     for of, row in rows:
         figure = row.figure
@@ -362,4 +390,6 @@ def _is_judged(figure: Figure) -> bool:
     """Whether it is a judgement, or a derived number known only as a range; calibrated ones are neither."""
     if figure.status == "estimated":
         return True
-    return figure.status == "derived" and figure.low is not None and not figure.source.startswith("calibrated")
+    return (
+        figure.status == "derived" and figure.low is not None and not figure.source.startswith("calibrated")
+    )

@@ -199,5 +199,7 @@ def regions(found: Found) -> Iterator[tuple[int, int, int | None]]:
         timed = found.rule == number
         count = int(struck) + int(timed.sum())
         if count:
-            able = np.flatnonzero(timed & found.fits) if legality.TIMED[number] else np.empty(0, dtype=np.intp)
+            able = (
+                np.flatnonzero(timed & found.fits) if legality.TIMED[number] else np.empty(0, dtype=np.intp)
+            )
             yield number, count, int(able[np.argmin(found.step_s[able])]) if len(able) else None

@@ -83,7 +83,9 @@ def _moved(ends: Ends) -> "Sequence[tuple[str, tuple[Machine, Machine]]]":
         values = [{name: getattr(end, name) for name in names} for end in (ends.slow, ends.fast)]
         if any(value[field.name] != getattr(ends.middle, field.name) for value in values):
             slow, fast = (replace(ends.middle, **value) for value in values)
-            found.append((_NAMES.get(field.name, field.name.removesuffix("_s").replace("_", " ")), (slow, fast)))
+            found.append(
+                (_NAMES.get(field.name, field.name.removesuffix("_s").replace("_", " ")), (slow, fast))
+            )
     for number, level in enumerate(ends.middle.levels):
         for part in ("bytes_per_s", "latency_s"):
             pair = [_with_level(ends.middle, number, level, end, part) for end in (ends.slow, ends.fast)]
