@@ -1,4 +1,4 @@
-"""`myriad plan`: which layout, how long, how sure, what it costs; for training, for serving, for chips compared.
+"""`myriad plan`: which layout, how long, how sure, at what cost; for training, serving, chips compared.
 
 Needs no control plane. The answers come from `performance`; `training_plan` and `serving_plan` print them.
 """
@@ -68,7 +68,13 @@ class Asked(NamedTuple):
 @folders_option
 @show.as_json
 def plan(
-    serve: bool, explain: bool, plot: Path | None, folders: tuple[Path, ...], as_json: bool, input_: str, **said: Any
+    serve: bool,
+    explain: bool,
+    plot: Path | None,
+    folders: tuple[Path, ...],
+    as_json: bool,
+    input_: str,
+    **said: Any,
 ) -> None:
     """Tell which layout is best, how long it takes, how sure that is, and why others are not.
 
@@ -132,7 +138,9 @@ def _check(asked: Asked, serve: bool, plot: Path | None) -> None:
         if getattr(asked, name):
             remedy = "Leave it out" if serve else "Add --serve, or leave it out"
             problem = "does not go with --serve" if serve else "is about a service"
-            raise UserError(problem, field=f"--{name.replace('_', '-')}", value=getattr(asked, name), remedy=remedy)
+            raise UserError(
+                problem, field=f"--{name.replace('_', '-')}", value=getattr(asked, name), remedy=remedy
+            )
     if asked.compare and (asked.chip or asked.layout or plot):
         field = "--chip" if asked.chip else "--layout" if asked.layout else "--plot"
         raise UserError("does not go with --compare", field=field, remedy="Leave one of them out")
@@ -145,7 +153,9 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(reason, field="--plot", value=str(path), remedy="Name a file that can be written") from None
+        raise UserError(
+            reason, field="--plot", value=str(path), remedy="Name a file that can be written"
+        ) from None
 
 
 def currency(asked: Asked) -> str:

@@ -1,4 +1,4 @@
-"""What people write after the options of `myriad plan`: counts, batches, prices and promises, with their units.
+"""What people write after the options of `myriad plan`: counts, batches, prices, promises, with units.
 
 Each function names the option in its error, with what was written and how to write it.
 """
@@ -27,7 +27,9 @@ def whole(text: str, field: str, example: str) -> int:
     """A whole number above zero: `16384`, `16,384`."""
     digits = text.replace(",", "").replace("_", "")
     if not digits.isdigit() or int(digits) < 1:
-        raise UserError("must be a whole number above zero", field=field, value=text, remedy=f"Write {example}")
+        raise UserError(
+            "must be a whole number above zero", field=field, value=text, remedy=f"Write {example}"
+        )
     return int(digits)
 
 

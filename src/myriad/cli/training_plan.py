@@ -1,5 +1,6 @@
 """The training plans of `myriad plan`: made from the options as written, and printed."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 GIB: Final = 2**30
 #: Causes and kinds as people read them; others are said as they are.
 NAMES: Final = {
-    "gemm": "matrix products", "memory_bound": "memory-bound operations", "tp": "TP exchange", "cp": "CP exchange",
-    "ep": "EP exchange", "pp": "PP hand-over", "dp": "DP exchange", "bubble": "pipeline bubble",
-    "straggle": "stragglers",
+    "gemm": "matrix products", "memory_bound": "memory-bound operations", "tp": "TP exchange",
+    "cp": "CP exchange", "ep": "EP exchange", "pp": "PP hand-over", "dp": "DP exchange",
+    "bubble": "pipeline bubble", "straggle": "stragglers",
 }  # fmt: skip
 #: Effects and points of the front for each number of chips that are shown.
 _EFFECTS, _POINTS = 8, 4
@@ -51,14 +52,14 @@ def made(asked: "Asked", chip: str, catalog: Catalog, halvings: int = HALVINGS) 
 
 def tell(found: Plan, asked: "Asked", explain: bool) -> None:
     """Print a plan; exit code 1 when nothing fits."""
-    _question(found)
     best = found.best
+    if best is not None and found.uncertain:
+        _range_first(found, best)
+    _question(found)
     if best is None:
         click.echo(f"\nNo layout fits {found.memory_bytes / GIB:.1f} GiB a chip.\n")
         _refused(found)
         click.get_current_context().exit(1)
-    if found.uncertain:
-        _range_first(found, best)
     _best(found, best, asked)
     _parts("CAUSE", "SECONDS", best.seconds, 1.0)
     _parts("MEMORY OF THE FULLEST CHIP", "GIB", best.memory, GIB)
@@ -72,7 +73,9 @@ def tell(found: Plan, asked: "Asked", explain: bool) -> None:
         _effects(found, best)
         _inputs(found)
     elif found.inputs:
-        click.echo(f"\n{len(found.inputs)} inputs are estimated or ranges; --explain lists them with their sources.")
+        click.echo(
+            f"\n{len(found.inputs)} inputs are estimated or ranges; --explain lists them with their sources."
+        )
 
 
 def _question(found: Plan) -> None:
@@ -89,12 +92,14 @@ def _question(found: Plan) -> None:
 
 def _range_first(found: Plan, best: Option) -> None:
     low, high = best.step_s.low, best.step_s.high
-    click.echo(f"\nStep time between {low:.3g} and {high:.3g} s (80 %). The chip itself is known only in ranges:")
-    for name, shown, bounds in _ranges(found):
-        click.echo(f"  {name} {shown}{bounds}")
+    click.echo(
+        f"Step time between {low:.3g} and {high:.3g} s (80 %), because the chip is known only in ranges:"
+    )
+    show.table(("FIGURE", ">VALUE", ">LOW", ">HIGH", "STATUS"), _ranges(found), empty="")
+    click.echo()
 
 
-def _ranges(found: Plan) -> Iterator[tuple[str, str, str]]:
+def _ranges(found: Plan) -> Iterator[tuple[str, ...]]:
     from myriad.catalog import figures, listing
 
     for one in found.inputs:
@@ -103,7 +108,7 @@ def _ranges(found: Plan) -> Iterator[tuple[str, str, str]]:
         field = one.name.partition(".")[2]
         measures = figures.dimension(field.partition(".")[0], figures.PLAIN)
         low, high = (listing.show(bound, measures) for bound in (one.low, one.high))
-        yield field.replace("_", " "), one.shown, f" ({low} to {high}, {one.status})"
+        yield field, one.shown, low, high, one.status
 
 
 def _best(found: Plan, best: Option, asked: "Asked") -> None:
@@ -124,14 +129,16 @@ def _run(found: Plan, run: Run | None, asked: "Asked") -> Iterator[tuple[str, ob
     if run is None:
         return
     tokens = found.question.tokens or 0.0
-    yield f"{tokens / 1e12:g}T tokens", _range(run.days, "{:,.1f}", " days") + (
-        "" if run.goodput else ", without a failure (--reliability)"
+    yield (
+        f"{tokens / 1e12:g}T tokens",
+        _range(run.days, "{:,.1f}", " days") + ("" if run.goodput else ", without a failure (--reliability)"),
     )
     if run.goodput and run.calendar_days:
         kept = run.goodput
         said = (
             f"one every {_time(kept.mean_between_s)}, restart {_time(kept.restart_s)}; checkpoint of "
-            f"{kept.checkpoint_bytes / 1e12:.2f} TB in {kept.checkpoint_s:.1f} s every {_time(kept.interval_s)}"
+            f"{kept.checkpoint_bytes / 1e12:.2f} TB in {kept.checkpoint_s:.1f} s "
+            f"every {_time(kept.interval_s)}"
         )
         yield "failures", said
         yield "goodput", f"{100 * kept.share:.1f} % of the time"
@@ -194,16 +201,28 @@ def _front(points: Sequence[Point], explain: bool) -> None:
         most = min(_POINTS if explain else 1, len(here))
         for place in range(most):
             one = here[place * (len(here) - 1) // max(most - 1, 1)]
-            cells = (f"{chips:,}", f"{one.step_s:.3f}", show.percent(one.mfu), f"{one.peak_bytes / GIB:.1f}", one.layout)
+            cells = (
+                f"{chips:,}",
+                f"{one.step_s:.3f}",
+                show.percent(one.mfu),
+                f"{one.peak_bytes / GIB:.1f}",
+                one.layout,
+            )
             rows.append(cells)
     click.echo(f"\nFront of time, memory and chips: {len(points)} layouts that nothing beats in all three")
     show.table((">CHIPS", ">STEP, S", ">MFU", ">GIB", "LAYOUT"), rows, empty="")
 
 
 def _refused(found: Plan) -> None:
-    ranked = sorted(found.refused, key=lambda one: (one.best_step_s is None, one.best_step_s or 0.0, -one.layouts))
+    ranked = sorted(
+        found.refused, key=lambda one: (one.best_step_s is None, one.best_step_s or 0.0, -one.layouts)
+    )
     rows = [
-        (f"{one.layouts:,}", "-" if one.best_step_s is None else f"{one.best_step_s:.3f}", f"{one.reason}. {one.remedy}")
+        (
+            f"{one.layouts:,}",
+            "-" if one.best_step_s is None else f"{one.best_step_s:.3f}",
+            f"{one.reason}. {one.remedy}",
+        )
         for one in ranked
     ]
     click.echo("\nLeft out, with the best time each would have had")
@@ -212,7 +231,12 @@ def _refused(found: Plan) -> None:
 
 def _effects(found: Plan, best: Option) -> None:
     rows = [
-        (one.name, f"{one.faster_s:.3f}", f"{one.slower_s:.3f}", show.percent((one.slower_s - one.faster_s) / best.step_s.value))
+        (
+            one.name,
+            f"{one.faster_s:.3f}",
+            f"{one.slower_s:.3f}",
+            show.percent((one.slower_s - one.faster_s) / best.step_s.value),
+        )
         for one in found.effects[:_EFFECTS]
     ]
     click.echo("\nWhat moves the step time most, each input over its own range")
@@ -229,53 +253,51 @@ def compare(found: Sequence[Plan], asked: "Asked") -> None:
     """Print plans for several chips side by side, fastest first."""
     first = found[0].question
     tokens = first.global_batch * first.sequence
-    click.echo(
-        f"{first.model} on {first.chips:,} chips of each, {first.global_batch:,} sequences of {first.sequence:,} tokens "
-        f"({tokens / 1e6:,.1f}M) a step"
-    )
-    ranked = sorted(found, key=lambda one: one.best.step_s.value if one.best else float("inf"))
+    batch = f"{first.global_batch:,} sequences of {first.sequence:,} tokens ({tokens / 1e6:,.1f}M) a step"
+    click.echo(f"{first.model} on {first.chips:,} chips of each, {batch}\n")
+    ranked = sorted(found, key=lambda one: one.best.step_s.value if one.best else math.inf)
     fastest = ranked[0].best
-    rows = [_compared(one, fastest.step_s.value if fastest else 1.0) for one in ranked]
-    columns = ("CHIP", ">STEP, S", ">80 %", ">SLOWER", ">MFU", ">TOKENS/S A CHIP", ">J/TOKEN")
-    if any(one.best and one.best.run for one in found):
-        columns = (*columns, ">DAYS", ">M CHIP-H", ">GWH")
-        rows = [(*row, *_totals(one)) for row, one in zip(rows, ranked, strict=True)]
-    if asked.price:
-        currency = quantities.price(asked.price).currency
-        columns = (*columns, f">M {currency}")
-        costs = [one.best.run.cost.value / 1e6 if one.best and one.best.run and one.best.run.cost else None for one in ranked]
-        rows = [(*row, "-" if cost is None else f"{cost:,.2f}") for row, cost in zip(rows, costs, strict=True)]
+    rows = [_compared(one, fastest.step_s.value if fastest else 1.0, asked) for one in ranked]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    show.table(columns, [[row.get(name, "-") for name in columns] for row in rows], empty="")
     click.echo()
-    show.table(columns, rows, empty="")
-    click.echo()
-    details = [(one.question.chip, one.question.fabric, one.question.stack, one.best.layout if one.best else "-") for one in ranked]
+    details = [
+        (
+            one.question.chip,
+            one.question.fabric,
+            one.question.stack,
+            one.best.layout if one.best else "none fits",
+        )
+        for one in ranked
+    ]
     show.table(("CHIP", "FABRIC", "STACK", "BEST LAYOUT"), details, empty="")
     click.echo("\nNot published or measured, of the chip itself (energy: chips alone at rated power)")
     show.table(("CHIP", "FIGURES"), [(one.question.chip, _judged(one)) for one in ranked], empty="")
 
 
-def _compared(one: Plan, fastest_s: float) -> tuple[object, ...]:
+def _compared(one: Plan, fastest_s: float, asked: "Asked") -> dict[str, object]:
+    """One chip's cells by column."""
+    cells: dict[str, object] = {"CHIP": one.question.chip}
     best = one.best
     if best is None:
-        return (one.question.chip, "none fits", *["-"] * 5)
+        return cells
     per_chip = best.tokens_per_s.value / best.chips
-    return (
-        one.question.chip,
-        f"{best.step_s.value:.3f}",
-        f"{best.step_s.low:.3g} to {best.step_s.high:.3g}",
-        f"{best.step_s.value / fastest_s:.2f}x",
-        show.percent(best.mfu.value),
-        f"{per_chip:,.0f}",
-        f"{one.power_w / per_chip:.2f}",
-    )
-
-
-def _totals(one: Plan) -> tuple[object, ...]:
-    run = one.best.run if one.best else None
-    if run is None:
-        return ("-", "-", "-")
-    days = run.calendar_days or run.days
-    return f"{days.value:,.1f}", f"{run.chip_hours.value / 1e6:,.2f}", f"{run.energy_kwh.value / 1e6:,.2f}"
+    cells |= {
+        ">STEP, S": f"{best.step_s.value:.3f}",
+        ">80 %": f"{best.step_s.low:.3g} to {best.step_s.high:.3g}",
+        ">SLOWER": f"{best.step_s.value / fastest_s:.2f}x",
+        ">MFU": show.percent(best.mfu.value),
+        ">TOKENS/S A CHIP": f"{per_chip:,.0f}",
+        ">J/TOKEN": f"{one.power_w / per_chip:.2f}",
+    }
+    if best.run is not None:
+        days = best.run.calendar_days or best.run.days
+        cells[">DAYS"] = f"{days.value:,.1f}"
+        cells[">M CHIP-H"] = f"{best.run.chip_hours.value / 1e6:,.2f}"
+        cells[">GWH"] = f"{best.run.energy_kwh.value / 1e6:,.2f}"
+        if best.run.cost and asked.price:
+            cells[f">M {quantities.price(asked.price).currency}"] = f"{best.run.cost.value / 1e6:,.2f}"
+    return cells
 
 
 def _judged(one: Plan) -> str:

@@ -183,7 +183,8 @@ class Option:
     step_s: Interval
     tokens_per_s: Interval
     mfu: Interval
-    #: Seconds of a step by cause, and bytes of the fullest chip by kind; they sum to step_s.value and peak_bytes.
+    #: Seconds of a step by cause, and bytes of the fullest chip by kind; they sum to step_s.value and
+    #: peak_bytes.
     seconds: dict[str, float]
     memory: dict[str, float]
     peak_bytes: float

@@ -1,8 +1,8 @@
 """What can be said of a layout without predicting it: its memory, exactly, and a time it cannot beat.
 
-Between `space` and `search`. A step takes at least what its fullest stage computes for all micro-batches and, in
-a plain pipeline, waits for at its ends; all other causes only add. So the search leaves out, and still misses
-nothing, what this bound already shows to be worse.
+Between `space` and `search`. A step takes at least what its fullest stage computes for all micro-batches and,
+in a plain pipeline, waits for at its ends; all other causes only add. So the search leaves out, and still
+misses nothing, what this bound already shows to be worse.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from myriad.performance.layouts import Layouts, Schedule
 from myriad.performance.machine import Machine
 from myriad.performance.work import Work
 
-#: Columns that decide what a layer costs, with room for their values; the rest is the same throughout a search.
+#: Columns that decide what a layer costs, with room for their values; the rest is the same in a search.
 _CUT = (
     ("tp", 128),
     ("cp", 128),
@@ -61,7 +61,7 @@ def _part(work: Work, machine: Machine, layouts: Layouts, one: Layer, cut: Posit
         forward={}, backward={}, recompute=nothing, weight_gradient=nothing,
         dense_weights=one.dense_weights[cut], expert_weights=one.expert_weights[cut],
     )  # fmt: skip
-    kinds = memory.peak_bytes(work, layouts, weights, parts, machine.reduce_bytes)
+    kinds = memory.peak_bytes(work, machine, layouts, weights, parts)
     plain = layouts.schedule == Schedule.ONE_F_ONE_B
     waits = np.where(plain, (layouts.pp - 1) / layouts.vpp, 0.0)
     least = parts.layers * (parts.micro_batches + waits) * (one.forward_s + one.backward_s)[cut]

@@ -14,7 +14,8 @@ from myriad.catalog.shelf import Catalog
 from myriad.catalog.stacks import Stack
 from myriad.kernel.errors import UserError
 
-#: Global batch in tokens by the weights of a model: published runs of these sizes used 1 to 4, 4 and 4 to 16 million.
+#: Global batch in tokens by the weights of a model: published runs of these sizes used 1 to 4, 4 and 4 to 16
+#: million.
 _BATCH_TOKENS: Final = ((3e9, 2**20), (30e9, 2**22), (math.inf, 2**24))
 #: Sequences that each sixteen chips get at least, so that data parallelism has something to divide.
 _CHIPS_PER_SEQUENCE: Final = 16
@@ -113,8 +114,8 @@ def global_batch(model: Model, tokens: int, chips: int, assumed: list[str]) -> i
 def sequences_of(wished: float, chips: int) -> int:
     """A number of sequences near `wished` that many numbers of DP ranks divide.
 
-    The odd part of the chips times the largest power of two that stays within a few percent; when even that is
-    far off, the nearest number.
+    The odd part of the chips times the largest power of two that stays within a few percent; when even that
+    is far off, the nearest number.
     """
     odd: int = chips // (chips & -chips)
     for power in range(40, -1, -1):

@@ -9,7 +9,7 @@ Positions = NDArray[np.intp]
 
 
 def of_two(first: Column, second: Column) -> Positions:
-    """Positions of the entries that no other beats or equals in both and beats in one; shape (k,), by `first`."""
+    """Positions of the entries that no other equals or beats in both numbers; shape (k,), by `first`."""
     order = np.lexsort((second, first))
     best_before = np.minimum.accumulate(np.concatenate([[np.inf], second[order][:-1]]))
     found: Positions = order[second[order] < best_before]

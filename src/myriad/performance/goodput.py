@@ -1,7 +1,7 @@
 """What failures cost a training run: checkpoints, lost work, restarts, and the calendar time that is left.
 
-Usable alone; `recover` takes its checkpoint interval from here. Sources of the formulas: Young (1974) and Daly
-(2006). Of the numbers: ByteRobust (2025), tables 7 and 8; The Llama 3 Herd of Models (2024).
+Usable alone; `recover` takes its checkpoint interval from here. Sources of the formulas: Young (1974) and
+Daly (2006). Of the numbers: ByteRobust (2025), tables 7 and 8; The Llama 3 Herd of Models (2024).
 """
 
 import math
@@ -17,10 +17,11 @@ DAY_S: Final = 86_400.0
 STATE_BYTES: Final = 14.0
 #: What a node writes to storage while all do, bytes/s: Llama 3's 2 TB/s over some 2,000 nodes. Estimated.
 WRITE_BYTES_PER_S: Final = 1e9
-#: Agreement of all ranks around a write. With the rate above a write of a 70B model on 256 nodes takes 6.8 s and of a
-#: 256B model on 512 nodes 10 s; ByteRobust (table 8) measured 6.8 to 7.1 s and 13 s. Derived.
+#: Agreement of all ranks around a write. With the rate above a write of a 70B model on 256 nodes takes 6.8 s
+#: and of a 256B model on 512 nodes 10 s; ByteRobust (table 8) measured 6.8 to 7.1 s and 13 s. Derived.
 WRITE_LATENCY_S: Final = 3.0
-#: Requeue of a whole job: 454 s at 2,048 chips, 545, 635 and 768 s at each doubling (ByteRobust, table 7). Measured.
+#: Requeue of a whole job: 454 s at 2,048 chips, 545, 635 and 768 s at each doubling (ByteRobust, table 7).
+#: Measured.
 REQUEUE_S: Final = 454.0
 REQUEUE_CHIPS: Final = 2048
 REQUEUE_DOUBLING_S: Final = 105.0
@@ -53,9 +54,10 @@ def young_daly(cost: float, mean: float) -> float:
 
 
 def share(interval_s: float, cost_s: float, restart_s: float, mean_s: float) -> float:
-    """Expected share of useful time (Daly, 2006, eq. 20): exponential failures, also while a checkpoint is written.
+    """Expected share of useful time (Daly, 2006): exponential failures, also while a checkpoint is written.
 
-    A segment of `interval_s` takes M e^(R/M) (e^((t + C)/M) - 1) on average, so the share is above 0 at any rate.
+    A segment of `interval_s` takes M e^(R/M) (e^((t + C)/M) - 1) on average, so the share is above 0 at any
+    rate.
     """
     exponent = (interval_s + cost_s) / mean_s
     if exponent + restart_s / mean_s > 500:

@@ -51,7 +51,8 @@ def _divides(part: Column, whole: float | Column) -> Flags:
 def _chips(of: Setting, at: Columns) -> Flags:
     used = at["tp"] * at["cp"] * at["pp"] * at["dp"]
     whole = (at["dp"] >= 1) & (at["dp"] == np.floor(at["dp"]))
-    return ~whole | (used != of.chips)
+    found: Flags = ~whole | (used != of.chips)
+    return found
 
 
 def _kv_heads(of: Setting, at: Columns) -> Flags:
@@ -63,9 +64,10 @@ def _kv_heads(of: Setting, at: Columns) -> Flags:
 
 def _width(of: Setting, at: Columns) -> Flags:
     shared = of.model.moe.shared_experts * of.model.moe.shared_ffn if of.model.moe else 0
-    return ~(
+    odd: Flags = ~(
         _divides(at["tp"], of.model.ffn) & _divides(at["tp"], of.model.hidden) & _divides(at["tp"], shared)
     )
+    return odd
 
 
 def _layers(of: Setting, at: Columns) -> Flags:
@@ -154,16 +156,19 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "sequence-parallel", ("sequence_parallel", "tp"),
         lambda _, at: (at["sequence_parallel"] > 0) & (at["tp"] == 1),
-        "sequence parallelism works on the ranks of TP, and TP is 1", "Leave it off, or choose a TP of 2 or more",
+        "sequence parallelism works on the ranks of TP, and TP is 1",
+        "Leave it off, or choose a TP of 2 or more",
     ),
     Rule(
         "schedule", ("schedule", "pp", "vpp"),
         lambda _, at: (at["schedule"] > 0) & ((at["pp"] == 1) | (at["vpp"] > 1)),
-        "a zero-bubble schedule needs PP above 1 and no interleaving", "Choose schedule 1f1b, or PP above 1 and VPP 1",
+        "a zero-bubble schedule needs PP above 1 and no interleaving",
+        "Choose schedule 1f1b, or PP above 1 and VPP 1",
     ),
     Rule(
         "zero-bubble", ("schedule",), lambda of, at: (at["schedule"] > 0) & (not of.zero_bubble),
-        "few frameworks have zero-bubble schedules", "Allow them with --zero-bubble where yours does", timed=True,
+        "few frameworks have zero-bubble schedules", "Allow them with --zero-bubble where yours does",
+        timed=True,
     ),
     Rule(
         "zero-pp", ("zero", "pp"), lambda _, at: (at["zero"] >= 3) & (at["pp"] > 1),
@@ -181,7 +186,8 @@ def facts(of: Setting) -> dict[str, str]:
     numbers = {
         "chips": of.chips, "domain": of.domain, "heads": model.heads, "kv_heads": model.kv_heads,
         "hidden": model.hidden, "ffn": model.ffn, "layers": model.layers, "layers_edges": model.layers + 2,
-        "experts": model.moe.experts if model.moe else 1, "sequence": of.sequence, "global_batch": of.global_batch,
+        "experts": model.moe.experts if model.moe else 1, "sequence": of.sequence,
+        "global_batch": of.global_batch,
     }  # fmt: skip
     return {name: f"{number:,}" for name, number in numbers.items()}
 
@@ -201,9 +207,10 @@ def check_chips(chips: int, chips_per_node: int) -> None:
 
 
 def broken(of: Setting, at: Columns, fresh: tuple[str, ...] = ()) -> tuple[Column, Flags]:
-    """Number of the first broken rule of each layout (-1: none), and whether a rule that is not timed is broken.
+    """Number of the first broken rule of each layout (-1: none), and whether one that is not timed is broken.
 
-    Only rules that read nothing but what is in `at` count, and with `fresh` only those that read one of these.
+    Only rules that read nothing but what is in `at` count, and with `fresh` only those that read one of
+    these.
     """
     size = len(next(iter(at.values())))
     first = np.full(size, -1.0)

@@ -5,20 +5,19 @@ package: `defaults` fills the question, `search` predicts every layout, `spread`
 failures cost, `answers` holds what comes back.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from myriad.catalog import listing
 from myriad.catalog.chips import Chip
 from myriad.catalog.fabrics import Fabric
-from myriad.catalog.figures import Figure
 from myriad.catalog.models import Model
 from myriad.catalog.shelf import Catalog
 from myriad.catalog.stacks import Stack
 from myriad.kernel.errors import UserError
-from myriad.performance import defaults, front, goodput, legality, search, spread
+from myriad.performance import defaults, front, goodput, inputs, legality, search, spread
 from myriad.performance.answers import (
     Effect,
     Input,
@@ -32,9 +31,11 @@ from myriad.performance.answers import (
     Run,
     Stability,
 )
+from myriad.performance.kernels import ELEMENT_BYTES
 from myriad.performance.layouts import Layouts
 from myriad.performance.legality import RULES, Setting
-from myriad.performance.machine import STACK, Machine
+from myriad.performance.machine import Machine
+from myriad.performance.memory import OPTIMIZER_BYTES
 from myriad.performance.search import Found
 from myriad.performance.spread import Ends
 from myriad.performance.training import predict
@@ -44,8 +45,6 @@ T = TypeVar("T", int, float)
 
 #: Halvings of the chips on the front.
 HALVINGS: Final = 6
-#: Figures of a chip that decide a step time.
-_DECISIVE: Final = ("flops", "memory_bytes_per_s", "gemm_share", "attention_share", "scale_up_bytes_per_s")
 _PRECISIONS: Final = ("bf16", "fp8", "fp4")
 
 
@@ -60,6 +59,12 @@ class _Asked(NamedTuple):
     question: Question
     price: float | None  # of a chip-hour
     failures: float | None  # of a chip-day
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What is estimated or a range."""
+        of = self.named
+        return tuple(inputs.judged(of.chip, of.fabric, of.stack, self.question.precision))
 
 
 def plan(
@@ -84,8 +89,8 @@ def plan(
 ) -> Plan:
     """Plan a training run: every legal layout is predicted, the best that fit come back.
 
-    `global_batch` is in sequences; `tokens` are those of the whole run; `layout` asks about that one instead of
-    searching. Raises UserError naming field, value and remedy.
+    `global_batch` is in sequences; `tokens` are those of the whole run; `layout` asks about that one instead
+    of searching. Raises UserError naming field, value and remedy.
     """
     if isinstance(layout, str):
         layout = Layout.parse(layout, chips)
@@ -96,6 +101,7 @@ def plan(
     )  # fmt: skip
     if layout is not None:
         return _one(asked, layout)
+    judged = asked.inputs
     found = search.run(asked.setting, asked.work, asked.ends.middle, fp8=asked.low)
     chosen = search.varied(found, max(top, 1))
     options, effects = _options(asked, found.layouts.take(np.array(chosen, dtype=np.intp)))
@@ -111,8 +117,8 @@ def plan(
         refused=tuple(_refused(asked, found)),
         front=tuple(points),
         effects=effects,
-        inputs=tuple(_inputs(asked)),
-        uncertain=_uncertain(asked),
+        inputs=judged,
+        uncertain=inputs.decisive(judged),
         stability=_stability(asked, found),
     )
 
@@ -167,11 +173,13 @@ def _asked(
         assumed.append(f"beyond the {reach:,} chips that the fabric joins, links as fast as its outermost")
     domain = int((named.fabric.scale_up_domain or named.chip.scale_up_domain).value)
     setting = Setting(
-        model=named.model, sequence=sequence, global_batch=global_batch, chips=chips, chips_per_node=per_node, domain=domain,
+        model=named.model, sequence=sequence, global_batch=global_batch, chips=chips,
+        chips_per_node=per_node, domain=domain,
         zero_bubble=zero_bubble,
     )  # fmt: skip
     question = Question(
-        **named.names, chips=chips, sequence=sequence, global_batch=global_batch, precision=precision, tokens=tokens,
+        **named.names, chips=chips, sequence=sequence, global_batch=global_batch, precision=precision,
+        tokens=tokens,
         assumed=tuple(assumed),
     )  # fmt: skip
     low = "fp8" if precision == "bf16" else precision
@@ -211,12 +219,14 @@ def _check_precision(chip: Chip, precision: str) -> None:
 def _one(asked: _Asked, layout: Layout) -> Plan:
     """A plan whose only option is what somebody wrote."""
     legality.refuse(asked.setting, layout.columns)
+    judged = asked.inputs
     options, effects = _options(asked, Layouts.of({**layout.columns, "fp8": asked.low}))
     usable = search.usable_bytes(asked.ends.middle)
     return Plan(
         question=asked.question, options=options, considered=1, legal=1, fitting=int(options[0].fits),
-        memory_bytes=usable, power_w=asked.named.chip.power_w.value, refused=(), front=(), effects=effects, inputs=tuple(_inputs(asked)),
-        uncertain=_uncertain(asked), stability=None,
+        memory_bytes=usable, power_w=asked.named.chip.power_w.value,
+        refused=(), front=(), effects=effects, inputs=judged,
+        uncertain=inputs.decisive(judged), stability=None,
     )  # fmt: skip
 
 
@@ -231,13 +241,14 @@ def _options(asked: _Asked, layouts: Layouts) -> tuple[tuple[Option, ...], tuple
     for n in range(len(layouts)):
         step = Interval(float(sure.low_s[n]), float(found.step_s[n]), float(sure.high_s[n]))
         chips = int(layouts.chips[n])
+        mfu = flops / (step.value * chips)
         options.append(
             Option(
                 layout=Layout.at(layouts, n),
                 chips=chips,
                 step_s=step,
                 tokens_per_s=step.over(float(asked.work.tokens)),
-                mfu=step.over(flops / chips),
+                mfu=Interval(mfu * float(sure.least_mfu[n]), mfu, mfu * float(sure.most_mfu[n])),
                 seconds={cause: float(part[n]) for cause, part in found.seconds.items()},
                 memory={kind: float(part[n]) for kind, part in found.memory.items()},
                 peak_bytes=float(found.peak_bytes[n]),
@@ -280,13 +291,13 @@ def _refused(asked: _Asked, found: Found) -> Iterator[Refused]:
     words = legality.facts(asked.setting)
     for number, count, best in search.regions(found):
         rule = RULES[number]
-        named = words | {name: "n" for name in rule.reads}
+        named = words | dict.fromkeys(rule.reads, "")
         if best is not None:
             named |= {name: f"{getattr(found.layouts, name)[best]:,.0f}" for name in rule.reads}
         yield Refused(
             rule=rule.name,
-            reason=rule.text.format(**named),
-            remedy=rule.remedy.format(**named),
+            reason=_said(rule.text, named),
+            remedy=_said(rule.remedy, named),
             layouts=count,
             best_step_s=None if best is None else float(found.step_s[best]),
             best=None if best is None else Layout.at(found.layouts, best),
@@ -300,11 +311,26 @@ def _refused(asked: _Asked, found: Found) -> Iterator[Refused]:
         yield Refused(
             rule="memory",
             reason=f"needs more than {usable:.1f} GiB a chip (from {least:.1f}; the fastest {gib:.0f})",
-            remedy="Choose more recompute, TP, PP or ZeRO, a smaller micro-batch, or more chips",
+            remedy="Choose more recompute, TP, PP or ZeRO, a smaller micro-batch, or more chips"
+            f" (states alone fill {_least_chips(asked):,})",
             layouts=len(large),
             best_step_s=float(found.step_s[best]),
             best=Layout.at(found.layouts, best),
         )
+
+
+def _said(text: str, words: dict[str, str]) -> str:
+    """A rule's text; where no layout is an example, without its numbers."""
+    return " ".join(text.format(**words).split()).replace(" )", ")")
+
+
+def _least_chips(asked: _Asked) -> int:
+    """Whole nodes that weights, gradients and optimizer fill when nothing is held twice."""
+    held = (
+        ELEMENT_BYTES + float(asked.ends.middle.reduce_bytes) + OPTIMIZER_BYTES
+    ) * asked.named.model.parameters
+    per_node = asked.setting.chips_per_node
+    return math.ceil(held / search.usable_bytes(asked.ends.middle) / per_node) * per_node
 
 
 def _front(asked: _Asked, found: Found, halvings: int) -> Iterator[Point]:
@@ -335,7 +361,7 @@ def _front(asked: _Asked, found: Found, halvings: int) -> Iterator[Point]:
 
 
 def _stability(asked: _Asked, found: Found) -> Stability | None:
-    """Who of those near the best is best when all figures are slow, and when all are fast; memory stays the same."""
+    """Who of those near the best is best when all figures are slow, and when all are fast."""
     if not len(found.near):
         return None
     layouts = found.layouts.take(found.near)
@@ -352,44 +378,4 @@ def _stability(asked: _Asked, found: Found) -> Stability | None:
     slow, fast = (Layout.at(layouts, winner) for winner in winners)
     return Stability(
         stays=winners == [0, 0], slow=slow, fast=fast, slow_s=times[0], fast_s=times[1], regret=max(regrets)
-    )
-
-
-def _uncertain(asked: _Asked) -> bool:
-    own = {row.name.partition(".")[2]: row for row in _inputs(asked)}
-    return any(row.low is not None for name, row in own.items() if name.partition(".")[0] in _DECISIVE)
-
-
-def _inputs(asked: _Asked) -> Iterator[Input]:
-    """Figures behind the answer that are estimated, or derived and known only as a range."""
-    chip = asked.named.chip
-    precision = chip.training_precision if not asked.low else asked.question.precision
-    read = {
-        "memory_bytes": "", "memory_bytes_per_s": "", f"flops.{precision}": "", "scale_up_bytes_per_s": "",
-        "parameters.gemm_share": "", "parameters.gemm_half": "", "parameters.attention_share": "", "parameters.memory_share": "",
-        "parameters.scale_up_share": "", "parameters.scale_up_latency_s": "", "parameters.nic_share": "", "parameters.nic_latency_s": "",
-    }  # fmt: skip
-    if asked.low:
-        read[f"parameters.{asked.question.precision}_share"] = ""
-    rows = [("chip", row) for row in listing.rows(chip) if row.field in read]
-    rows += [("fabric", row) for row in listing.rows(asked.named.fabric)]
-    rows += [
-        ("stack", row)
-        for row in listing.rows(asked.named.stack)
-        if row.field.removeprefix("parameters.") in STACK
-    ]
-    for of, row in rows:
-        figure = row.figure
-        if _is_judged(figure):
-            shown = listing.show(figure.value, row.measures)
-            name = f"{of}.{row.field.removeprefix('parameters.')}"
-            yield Input(name, figure.value, figure.low, figure.high, shown, figure.status, figure.source)
-
-
-def _is_judged(figure: Figure) -> bool:
-    """Whether it is a judgement, or a derived number known only as a range; calibrated ones are neither."""
-    if figure.status == "estimated":
-        return True
-    return (
-        figure.status == "derived" and figure.low is not None and not figure.source.startswith("calibrated")
     )

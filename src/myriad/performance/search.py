@@ -1,7 +1,7 @@
 """The search itself: finds the best of all layouts of a space, and their front, predicting as few as it must.
 
-Between `bounds` and `planner`. Exhaustive: what is not predicted has a bound that is already worse than what was
-found. Predictions run over chunks that stay in the processor's cache.
+Between `bounds` and `planner`. Exhaustive: what is not predicted has a bound that is already worse than what
+was found. Predictions run over chunks that stay in the processor's cache.
 """
 
 from collections.abc import Iterator
@@ -194,7 +194,7 @@ def varied(found: Found, most: int) -> list[int]:
 
 
 def regions(found: Found) -> Iterator[tuple[int, int, int | None]]:
-    """For each rule that left something out: its number, how many layouts, and the best that could be timed."""
+    """For each rule that left something out: its number, how many layouts, and the best that was timed."""
     for number, struck in enumerate(found.struck):
         timed = found.rule == number
         count = int(struck) + int(timed.sum())

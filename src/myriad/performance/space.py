@@ -1,7 +1,7 @@
 """Every layout that the planner considers, built up axis by axis.
 
-After each step the rules that can be judged strike layouts out, with all that would have followed from them, so
-legal layouts are few long before all axes are there; how many each rule struck is counted exactly.
+After each step the rules that can be judged strike layouts out, with all that would have followed from them,
+so few are left long before all axes are there; how many each rule struck is counted exactly.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from myriad.performance.legality import RULES, TIMED, Setting
 
 #: Axes in the order they are added; DP follows from the first three and the chips.
 STEPS: Final = (
-    ("tp", "cp", "pp"), ("vpp", "ep", "schedule"), ("micro_batch", "sequence_parallel", "zero"), ("recompute",),
+    ("tp", "cp", "pp"), ("vpp", "ep", "schedule"), ("micro_batch", "sequence_parallel", "zero"),
+    ("recompute",),
 )  # fmt: skip
 #: Largest TP, CP and micro-batch that are tried, and the fewest tokens of a rank of CP.
 _MOST_TP: Final = 64

@@ -16,7 +16,7 @@ from myriad.performance.machine import Level, Machine
 from myriad.performance.training import predict
 from myriad.performance.work import Work
 
-#: Half-width of the 80 % interval that the formulas have with all inputs right. Estimated, until a calibration says better.
+#: Half-width of the 80 % interval that the formulas have with all inputs right. Estimated.
 MODEL_SPREAD: Final = 0.10
 #: Names of inputs as people read them; others are said as they are written.
 _NAMES: Final = {
@@ -44,6 +44,10 @@ class Spread(NamedTuple):
 
     low_s: Column  # (k,)
     high_s: Column  # (k,)
+    #: Bounds of the FLOP/s reached over the peak, relative to the middle; where the peak itself is a range it
+    #: moves both. (k,)
+    least_mfu: Column
+    most_mfu: Column
     names: tuple[str, ...]  # of inputs
     #: Step time with one input at its fast or slow end; shape (k, inputs).
     fast_s: Column
@@ -51,25 +55,39 @@ class Spread(NamedTuple):
 
 
 def of(work: Work, ends: Ends, layouts: Layouts, middle_s: Column) -> Spread:
-    """The 80 % interval of each layout's step time. For few layouts: costs a prediction for each input and end."""
+    """The 80 % interval of each layout's step time. Costs a prediction for each input and end."""
     moved = list(_moved(ends))
     machines = [machine for _, pair in moved for machine in pair]
     count = len(layouts)
-    if not machines:
-        width = np.full(count, MODEL_SPREAD)
-        nothing = np.empty((count, 0))
-        return Spread(middle_s / (1 + width), middle_s * (1 + width), (), nothing, nothing)
-    table = Machine.stacked(machines * count)
-    each = layouts.take(np.repeat(np.arange(count), len(machines)))
-    times = predict(work, table, each).step_s.reshape(count, len(moved), 2)
-    change = np.log(times / middle_s[:, None, None])
-    model = np.log1p(MODEL_SPREAD) ** 2
-    slower = np.sqrt(np.sum(np.maximum(change.max(axis=2), 0.0) ** 2, axis=1) + model)
-    faster = np.sqrt(np.sum(np.minimum(change.min(axis=2), 0.0) ** 2, axis=1) + model)
-    names = tuple(name for name, _ in moved)
-    return Spread(
-        middle_s * np.exp(-faster), middle_s * np.exp(slower), names, times.min(axis=2), times.max(axis=2)
+    change = np.zeros((count, len(moved), 2))
+    if machines:
+        table = Machine.stacked(machines * count)
+        each = layouts.take(np.repeat(np.arange(count), len(machines)))
+        times = predict(work, table, each).step_s.reshape(change.shape)
+        change = np.log(times / middle_s[:, None, None])
+    peaks = np.array([float(machine.flops / ends.middle.flops) for machine in machines]).reshape(
+        1, len(moved), 2
     )
+    faster, slower = _added(change)
+    more, less = _added(change + np.log(peaks))
+    one = middle_s[:, None]
+    return Spread(
+        low_s=middle_s * np.exp(-faster),
+        high_s=middle_s * np.exp(slower),
+        least_mfu=np.exp(-less),
+        most_mfu=np.exp(more),
+        names=tuple(name for name, _ in moved),
+        fast_s=one * np.exp(change.min(axis=2)),
+        slow_s=one * np.exp(change.max(axis=2)),
+    )
+
+
+def _added(change: Column) -> tuple[Column, Column]:
+    """Logarithms by which all inputs together lower and raise a number, the formulas' own error included."""
+    model = np.log1p(MODEL_SPREAD) ** 2
+    lower = np.sqrt(np.sum(np.minimum(change.min(axis=2, initial=0.0), 0.0) ** 2, axis=1) + model)
+    higher = np.sqrt(np.sum(np.maximum(change.max(axis=2, initial=0.0), 0.0) ** 2, axis=1) + model)
+    return lower, higher
 
 
 def _moved(ends: Ends) -> "Sequence[tuple[str, tuple[Machine, Machine]]]":

@@ -1,8 +1,7 @@
 """How often to checkpoint: Young (1974) and Daly (2006), with a failure rate learned from this site."""
 
-import math
-
 from myriad.kernel.units import DAY, SECOND, Span
+from myriad.performance import goodput
 from myriad.recover.policy import Policy
 
 
@@ -12,10 +11,6 @@ def node_losses_per_ns(losses: int, node_ns: int, policy: Policy) -> float:
 
 
 def interval_s(cost_ns: Span, nodes: int, losses_per_ns: float) -> float:
-    """Seconds between checkpoints of a gang of `nodes`, each checkpoint stalling it for `cost_ns`.
-
-    Daly's first-order optimum sqrt(2 C M) - C for C < 2 M, else M; never more often than the cost.
-    """
+    """Seconds between checkpoints of a gang of `nodes`, each checkpoint stalling it for `cost_ns`."""
     mean_ns = 1.0 / (losses_per_ns * nodes)
-    best = math.sqrt(2.0 * cost_ns * mean_ns) - cost_ns if cost_ns < 2 * mean_ns else mean_ns
-    return max(best, float(cost_ns)) / SECOND
+    return goodput.young_daly(cost_ns, mean_ns) / SECOND
