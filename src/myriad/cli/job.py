@@ -10,7 +10,6 @@ from myriad.cli.client import Report
 from myriad.cli.context import Context, given
 from myriad.control.state import Ended
 from myriad.control.views import Explanation, JobView
-from myriad.kernel.errors import UserError
 from myriad.protocol.values import Forecast
 
 
@@ -151,20 +150,12 @@ def report(context: Context, job: str, html: Path | None, as_json: bool) -> None
         found = client.report(job)
         page = client.report_html() if html else ""
     if html:
-        write(html, page)
+        show.write(html, page)
         click.echo(f"wrote {html}")
     elif as_json:
         show.dump(found)
     else:
         _tell(found)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file. Raises UserError when that is not possible."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(error.strerror or str(error), field="file", value=str(path)) from None
 
 
 def _tell(found: Report) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from myriad.kernel import units
+from myriad.kernel.errors import UserError
 from myriad.kernel.units import Instant, Span
 
 #: Columns of text that is not shown on a terminal.
@@ -145,3 +147,11 @@ def bar(share: float, width: int = 30) -> str:
         eighths = max(eighths, 1)
     part = " ▏▎▍▌▋▊▉"[eighths % 8].strip()
     return "█" * (eighths // 8) + part
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file. Raises UserError when that is not possible."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(error.strerror or str(error), field="file", value=str(path)) from None

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from myriad.catalog.shelf import Catalog
-from myriad.cli import job, show
+from myriad.cli import show
 from myriad.cli.catalog import folders_option, opened
 from myriad.kernel import documents
 from myriad.studies import published, validation
@@ -49,7 +49,7 @@ def performance(
     if plot:
         from myriad.studies import validation_page
 
-        job.write(plot, validation_page.render(judged))
+        show.write(plot, validation_page.render(judged))
     if as_json:
         show.dump(_as_tree(judged, failed))
         return
