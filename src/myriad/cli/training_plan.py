@@ -57,7 +57,8 @@ def tell(found: Plan, asked: "Asked", explain: bool) -> None:
         _range_first(found, best)
     _question(found)
     if best is None:
-        click.echo(f"\nNo layout fits {found.memory_bytes / GIB:.1f} GiB a chip.\n")
+        why = f"of the {found.legal:,} that are legal fits {found.memory_bytes / GIB:.1f} GiB a chip"
+        click.echo(f"\nNo layout {why if found.legal else 'is legal'}.")
         _refused(found)
         click.get_current_context().exit(1)
     _best(found, best, asked)

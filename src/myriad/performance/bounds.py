@@ -41,10 +41,12 @@ class Bounds(NamedTuple):
 
 def of(work: Work, machine: Machine, layouts: Layouts) -> Bounds:
     """The bound of each layout's step time, and its peak memory as `predict` gives it."""
-    first, inverse = _cuts(layouts)
-    one = layer.cost(work, machine, layouts.take(first))
     size = len(layouts)
     found = Bounds(np.empty(size), np.empty(size))
+    if not size:
+        return found
+    first, inverse = _cuts(layouts)
+    one = layer.cost(work, machine, layouts.take(first))
     for start in range(0, size, _CHUNK):
         part = slice(start, start + _CHUNK)
         found.least_s[part], found.peak_bytes[part] = _part(

@@ -21,6 +21,7 @@ _BATCH_TOKENS: Final = ((3e9, 2**20), (30e9, 2**22), (math.inf, 2**24))
 _CHIPS_PER_SEQUENCE: Final = 16
 #: How far the sequences of a batch may lie from what its tokens say, to become a number that many DP divide.
 _ROUNDING: Final = 0.06
+_AT_MOST: Final = 0.3
 
 
 class Named(NamedTuple):
@@ -114,8 +115,8 @@ def global_batch(model: Model, tokens: int, chips: int, assumed: list[str]) -> i
 def sequences_of(wished: float, chips: int) -> int:
     """A number of sequences near `wished` that many numbers of DP ranks divide.
 
-    The odd part of the chips times the largest power of two that stays within a few percent; when even that
-    is far off, the nearest number.
+    A multiple of the odd part of the chips times the largest power of two that stays within a few percent;
+    without one, the nearest multiple of the odd part; when even that is far off, the nearest number.
     """
     odd: int = chips // (chips & -chips)
     for power in range(40, -1, -1):
@@ -123,4 +124,5 @@ def sequences_of(wished: float, chips: int) -> int:
         near: int = max(round(wished / grain), 1) * grain
         if abs(near / wished - 1) <= _ROUNDING:
             return near
-    return max(round(wished), 1)
+    multiple: int = max(round(wished / odd), 1) * odd
+    return multiple if abs(multiple / wished - 1) <= _AT_MOST else max(round(wished), 1)
