@@ -37,6 +37,14 @@ STACK: Final = (
     "recompute_share",
     "selective_share",
     "straggle_share",
+    "gradient_bytes",
+    "logit_bytes",
+    "outer_kept",
+    "inner_kept",
+    "selective_kept_share",
+    "fragmentation_share",
+    "buffer_bytes",
+    "head_counted",
 )
 #: Numbers that make a machine faster the larger they are; of all others the opposite holds.
 _GAINS: Final = frozenset(
@@ -99,6 +107,16 @@ class Machine:
     recompute_share: Column  # of the forward pass that full recompute repeats
     selective_share: Column  # of the forward products that selective recompute repeats
     straggle_share: Column  # lost for each doubling of the chips beyond one node
+
+    # ---- its memory ------------------------------------------------------------------------------
+    gradient_bytes: Column  # held for one gradient element, with its sum over micro-batches
+    logit_bytes: Column  # held for one logit when the loss is computed
+    outer_kept: Column  # elements kept for each token and hidden unit, norms and residuals
+    inner_kept: Column  # elements kept for each token and feed-forward unit, beside those of its inputs
+    selective_kept_share: Column  # of a layer's activations that selective recompute keeps
+    fragmentation_share: Column  # lost by the allocator for each byte of activations and logits
+    buffer_bytes: Column  # communication buffers and workspaces
+    head_counted: Column  # 1: the head counts as layers when stages are cut
 
     @classmethod
     def of(

@@ -1,88 +1,155 @@
 """Peak memory of the fullest chip, split by kind.
 
-Sources: ZeRO (Rajbhandari et al., 2020) for states; Korthikanti et al. (2022, section 4) for activations,
-with the
-terms of fused attention, gated and grouped layers counted the same way, tensor by tensor.
+Tensor by tensor, after ZeRO (Rajbhandari et al., 2020) for states and Korthikanti et al. (2022, section 4)
+for activations. Two stages of a pipeline are counted, and the fuller one is told: the first has the embedding
+and the most micro-batches in flight, the last has the head and the logits. What a software stack keeps of each
+tensor is in its parameters (`Machine`).
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from myriad.performance.columns import Column
+from myriad.performance.columns import Column, total
 from myriad.performance.kernels import ELEMENT_BYTES
 from myriad.performance.layer import Layer
 from myriad.performance.layouts import Layouts, Recompute, Schedule
+from myriad.performance.machine import Machine
 from myriad.performance.stages import Stages
 from myriad.performance.work import Work
 
 #: Master weight and two Adam moments in 32 bits.
 OPTIMIZER_BYTES: Final = 12.0
-#: 32-bit logits, their softmax and gradient, for each entry of the vocabulary. Derived from Megatron-LM's
-#: fused loss.
-LOGIT_BYTES: Final = 10.0
-#: Context, communication buffers and workspaces. Estimated: 1 GiB, NCCL's default channels included.
-BUFFER_BYTES: Final = 1.0 * 2**30
+#: Of a score of unfused attention: softmax and its dropout in 16 bits, a mask of one byte (Korthikanti et
+#: al., 2022, section 4.1).
+SCORE_BYTES: Final = 5.0
+#: Layers whose weights FSDP holds whole: the one at work, and the next one.
+GATHERED_LAYERS: Final = 2.0
+#: Vocabularies are padded to a multiple of this on each rank (Megatron-LM).
+_PAD: Final = 128.0
+
+
+class Kept(NamedTuple):
+    """Activations of one layer and micro-batch on one chip, bytes; shape (n,)."""
+
+    stored: Column  # from the forward to the backward pass
+    working: Column  # besides, while this layer runs backward
 
 
 def peak_bytes(
-    work: Work, layouts: Layouts, layer: Layer, stages: Stages, gradient_bytes: Column
+    work: Work, machine: Machine, layouts: Layouts, layer: Layer, stages: Stages
 ) -> dict[str, Column]:
-    """Bytes of the fullest chip by kind: weights, gradients, optimizer, activations, buffers; shape (n,)."""
-    # the first stage holds the most micro-batches, and the embedding
-    edge = work.vocab * work.hidden / layouts.tp * np.where((layouts.pp > 1) | (work.tied > 0), 1.0, 2.0)
-    dense = stages.layers * layer.dense_weights + edge
-    expert = stages.layers * layer.expert_weights
+    """Bytes of the fullest chip by kind, each of shape (n,).
+
+    Kinds: weights, gradients, optimizer, activations, logits, buffers. Of `layer` only the weights are read.
+    """
+    kept = layer_kept(work, machine, layouts)
+    edge = np.ceil(work.vocab / (_PAD * layouts.tp)) * _PAD * work.hidden
+    one = layouts.pp == 1
+    first_layers, last_layers = _edge_layers(work, machine, layouts, stages)
+    first_flight, last_flight = _in_flight(layouts, stages)
+    logits = machine.logit_bytes * _tokens(work, layouts) * work.vocab / layouts.tp
+    # one stage has both ends, and one copy of them where they are tied
+    both = np.where(one, edge * (2.0 - work.tied), edge)
+    first = _states(machine, layouts, layer, first_layers, both)
+    first["activations"] = kept.stored * first_layers * first_flight + kept.working
+    first["logits"] = np.zeros(layouts.tp.shape)
+    last = _states(machine, layouts, layer, last_layers, both)
+    # the logits are gone when the last layer starts its backward pass
+    stored = kept.stored * last_layers * last_flight
+    last["activations"] = stored + np.maximum(kept.working - logits, 0.0)
+    last["logits"] = logits
+    fuller = total(last.values()) > total(first.values())
+    kinds = {kind: np.where(fuller, last[kind], first[kind]) for kind in first}
+    moving = kinds["activations"] + kinds["logits"]
+    kinds["buffers"] = machine.buffer_bytes + machine.fragmentation_share * moving
+    return kinds
+
+
+def _edge_layers(work: Work, machine: Machine, layouts: Layouts, stages: Stages) -> tuple[Column, Column]:
+    """Layers of the first and the last stage.
+
+    Where the stack counts the head as layers, each stage takes layers until it has passed its part of the sum
+    (nanotron).
+    """
+    head = work.vocab * work.hidden
+    parts = (work.layers + work.layers * head / (work.matmul_parameters - head)) / layouts.pp
+    counted = (machine.head_counted > 0) & (layouts.pp > 1)
+    first = np.where(counted, np.minimum(np.floor(parts) + 1, work.layers), stages.layers)
+    before = np.minimum(np.floor(parts * (layouts.pp - 1)) + 1, work.layers)
+    return first, np.where(counted, work.layers - before, stages.last_layers)
+
+
+def _tokens(work: Work, layouts: Layouts) -> Column:
+    """Tokens of a micro-batch on one chip, before TP."""
+    return layouts.micro_batch * work.sequence / layouts.cp
+
+
+def _states(
+    machine: Machine, layouts: Layouts, layer: Layer, layers: Column, edge: Column
+) -> dict[str, Column]:
+    """Weights, gradients and optimizer of a stage.
+
+    FSDP shards 32-bit weights, and keeps in 16 bits only what is gathered: two layers with embedding and head.
+    In a pipeline it would gather for every micro-batch, so there weights and summed gradients stay whole
+    (torchtitan, reshard_after_forward).
+    """
+    dense, expert = layers * layer.dense_weights + edge, layers * layer.expert_weights
+    whole = dense + expert
     sharded = np.maximum(layouts.sharded, 1.0)
     replicas = np.maximum(sharded * layouts.tp / layouts.ep, 1.0)
-
-    def kept(stage: int) -> Column:
-        """Weights of which this chip keeps the state, when ZeRO reaches `stage`."""
-        split = layouts.zero >= stage
-        return np.where(split, dense / sharded + expert / replicas, dense + expert)
-
-    gathered = np.where(layouts.zero >= 3, 2 * (layer.dense_weights + layer.expert_weights), 0.0)
-    activations = _activations_bytes(work, layouts, stages)
+    part = dense / sharded + expert / replicas
+    piped = layouts.pp > 1
+    one_layer = layer.dense_weights + layer.expert_weights
+    gathered = np.minimum(GATHERED_LAYERS * one_layer + edge, whole)
+    weights = np.where((layouts.zero >= 3) & ~piped, gathered, whole)
+    scattered = layouts.zero >= 2
+    held = np.where(scattered, np.where(piped, whole + part, part), whole)
+    # of the layer at work, whole until they are scattered
+    passing = np.where(scattered & ~piped, one_layer, 0.0)
+    optimizer = np.where(layouts.zero >= 1, part, whole)
     return {
-        "weights": ELEMENT_BYTES * (kept(3) + gathered),
-        "gradients": gradient_bytes * kept(2),
-        "optimizer": OPTIMIZER_BYTES * kept(1),
-        "activations": activations,
-        "buffers": np.full(layouts.tp.shape, BUFFER_BYTES),
+        "weights": ELEMENT_BYTES * weights,
+        "gradients": machine.gradient_bytes * held + machine.reduce_bytes * passing,
+        "optimizer": OPTIMIZER_BYTES * optimizer,
     }
 
 
-def layer_activation_bytes(work: Work, layouts: Layouts) -> tuple[Column, Column]:
-    """Of one layer and micro-batch: what is kept for the backward pass, and the whole of it."""
-    tokens = layouts.micro_batch * work.sequence / layouts.cp
+def _in_flight(layouts: Layouts, stages: Stages) -> tuple[Column, Column]:
+    """Micro-batches of which the first and the last stage keep activations.
+
+    1F1B: pp and 1. Interleaved: (pp - 1) / vpp more on the first (Korthikanti et al., 2022, appendix C), and on
+    the last all chunks but its final one wait for a round. ZB-H2 keeps up to twice as many (Qi et al., 2024).
+    """
+    first = layouts.pp + np.where(layouts.vpp > 1, (layouts.pp - 1) / layouts.vpp, 0.0)
+    last = (layouts.pp * (layouts.vpp - 1) + 1) / layouts.vpp
+    twice = np.where(layouts.schedule == Schedule.ZERO_BUBBLE_2, 2.0, 1.0)
+    return (
+        np.minimum(first * twice, stages.micro_batches),
+        np.minimum(last * twice, stages.micro_batches),
+    )
+
+
+def layer_kept(work: Work, machine: Machine, layouts: Layouts) -> Kept:
+    """Activations of one average layer."""
+    tokens = _tokens(work, layouts)
     outer = np.where(layouts.sequence_parallel, tokens / layouts.tp, tokens)
+    boundary = ELEMENT_BYTES * outer * work.hidden
+    around = machine.outer_kept * boundary + ELEMENT_BYTES * outer * (work.q_rank + work.kv_rank)
+    heads = (work.heads + work.kv_heads) * (work.qk_dim + work.v_dim)
     share = work.moe_layers / work.layers
-    # inputs and outputs of two norms, residual masks
-    around = ELEMENT_BYTES * 5 * outer * work.hidden
-    heads = work.heads * (work.qk_dim + work.v_dim) + work.kv_heads * (work.qk_dim + work.v_dim)
-    dense = (work.ffn_inputs + 1) * work.ffn * (1 - share)
-    routed = (work.ffn_inputs + 1) * (
-        work.top_k * work.expert_ffn + work.shared_ffn
-    ) + 2 * work.top_k * work.hidden
-    inside = ELEMENT_BYTES * tokens / layouts.tp * (heads + dense + share * routed)
-    # softmax input and output in 16 bits, a mask of one byte
-    scores = 5 * layouts.micro_batch * work.heads / layouts.tp * work.sequence * work.sequence / layouts.cp
-    scores = np.where(layouts.flash, 0.0, scores)
-    whole = around + inside + scores
-    selective = np.where(layouts.recompute == Recompute.SELECTIVE, 0.75 * around + inside, whole)
-    kept = np.where(layouts.recompute == Recompute.FULL, ELEMENT_BYTES * outer * work.hidden, selective)
-    return kept, whole
-
-
-def _activations_bytes(work: Work, layouts: Layouts, stages: Stages) -> Column:
-    """All micro-batches in flight on the first stage, and the logits where one stage has everything."""
-    kept, whole = layer_activation_bytes(work, layouts)
-    flight = np.minimum(stages.micro_batches, layouts.pp)
-    # interleaving keeps one more warm-up round of chunks (Korthikanti et al., 2022, appendix C)
-    flight = flight * np.where(layouts.vpp > 1, 1 + (layouts.pp - 1) / (layouts.pp * layouts.vpp), 1.0)
-    flight = flight * np.where(layouts.schedule == Schedule.ZERO_BUBBLE_2, 2.0, 1.0)
-    stored = kept * stages.layers * np.maximum(flight, 1.0)
-    working = np.where(layouts.recompute == Recompute.FULL, whole, 0.0)
-    tokens = layouts.micro_batch * work.sequence / layouts.cp
-    logits = np.where(layouts.pp > 1, 0.0, LOGIT_BYTES * tokens * work.vocab / layouts.tp)
-    return stored + np.maximum(working, logits)
+    wide = (1 - share) * work.ffn + share * (work.top_k * work.expert_ffn + work.shared_ffn)
+    routed = share * 2 * work.top_k * work.hidden
+    slice_bytes = ELEMENT_BYTES * tokens / layouts.tp
+    feed = (machine.inner_kept + work.ffn_inputs) * wide
+    inside = slice_bytes * (heads + feed + routed)
+    scores = layouts.micro_batch * work.heads / layouts.tp * work.sequence * work.sequence / layouts.cp
+    scores = np.where(layouts.flash, 0.0, SCORE_BYTES * scores)
+    selective = machine.selective_kept_share * (around + inside)
+    full = layouts.recompute == Recompute.FULL
+    some = layouts.recompute == Recompute.SELECTIVE
+    stored = np.where(full, boundary, np.where(some, selective, around + inside + scores))
+    again = around + inside + scores - stored
+    # gradients of the feed-forward layer, its input gathered over TP and the gradient of that
+    flow = slice_bytes * (1 + work.ffn_inputs) * wide + 2 * ELEMENT_BYTES * tokens * work.hidden
+    return Kept(stored, np.maximum(again, 0.0) + flow)

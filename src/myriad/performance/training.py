@@ -37,7 +37,7 @@ CAUSES: Final = (
     "optimizer",
     "straggle",
 )
-KINDS: Final = ("weights", "gradients", "optimizer", "activations", "buffers")
+KINDS: Final = ("weights", "gradients", "optimizer", "activations", "logits", "buffers")
 #: Bytes that Adam moves for each weight it owns: master weight and moments read and written, gradient read.
 _ADAM_BYTES: Final = 28.0
 #: Columns of a layout that decide what one layer costs.
@@ -73,7 +73,7 @@ def predict(work: Work, machine: Machine, layouts: Layouts) -> Prediction:
     whole = total(seconds.values())
     nodes = np.maximum(layouts.chips / 8.0, 1.0)
     seconds["straggle"] = whole * machine.straggle_share * np.log2(nodes)
-    kinds = memory.peak_bytes(work, layouts, layer, parts, machine.reduce_bytes)
+    kinds = memory.peak_bytes(work, machine, layouts, layer, parts)
     return Prediction(
         step_s=whole + seconds["straggle"],
         seconds={cause: seconds[cause] for cause in CAUSES},
