@@ -256,10 +256,12 @@ def _options(asked: _Asked, layouts: Layouts) -> tuple[tuple[Option, ...], tuple
                 run=_run(asked, chips, step),
             )
         )
-    effects = (
+    moved = [
         Effect(*row) for row in zip(sure.names, sure.fast_s[0].tolist(), sure.slow_s[0].tolist(), strict=True)
-    )
-    return tuple(options), tuple(sorted(effects, key=lambda effect: effect.faster_s - effect.slower_s))
+    ]
+    # inputs that only say how much memory is filled move no time
+    moved = [one for one in moved if one.slower_s > one.faster_s]
+    return tuple(options), tuple(sorted(moved, key=lambda one: one.faster_s - one.slower_s))
 
 
 def _run(asked: _Asked, chips: int, step_s: Interval) -> Run | None:

@@ -22,7 +22,7 @@ _CAUSES: Final = {
 }  # fmt: skip
 _KINDS: Final = {
     "weights": "#2f6fb7", "gradients": "#8a6fc0", "optimizer": "#b39fd8", "activations": "#1b7f5c",
-    "buffers": "#a9b4c0",
+    "logits": "#8fc7ae", "buffers": "#a9b4c0",
 }  # fmt: skip
 _CHIPS: Final = ("#1b7f5c", "#2f6fb7", "#8a6fc0", "#c98a1b", "#3a8c99", "#a8527b", "#6b7785", "#c0392b")
 
