@@ -24,6 +24,8 @@ NAMES: Final = {
 }  # fmt: skip
 #: Effects and points of the front for each number of chips that are shown.
 _EFFECTS, _POINTS = 8, 4
+#: Of the front what is at most this much slower than the fastest on as many chips.
+_SLOWEST: Final = 3.0
 
 
 def made(asked: "Asked", chip: str, catalog: Catalog, halvings: int = HALVINGS) -> Plan:
@@ -71,6 +73,7 @@ def tell(found: Plan, asked: "Asked", explain: bool) -> None:
     if found.refused:
         _refused(found)
     if explain:
+        _causes(found.options)
         _effects(found, best)
         _inputs(found)
     elif found.inputs:
@@ -199,6 +202,7 @@ def _front(points: Sequence[Point], explain: bool) -> None:
     rows = []
     for chips in sorted({point.chips for point in points}, reverse=True):
         here = [point for point in points if point.chips == chips]
+        here = [point for point in here if point.step_s <= _SLOWEST * here[0].step_s]
         most = min(_POINTS if explain else 1, len(here))
         for place in range(most):
             one = here[place * (len(here) - 1) // max(most - 1, 1)]
@@ -228,6 +232,20 @@ def _refused(found: Plan) -> None:
     ]
     click.echo("\nLeft out, with the best time each would have had")
     show.table((">LAYOUTS", ">STEP, S", "WHY"), rows, empty="")
+
+
+def _causes(options: Sequence[Option]) -> None:
+    """Where the alternatives lose and win: seconds by cause, a column for each."""
+    if len(options) < 2:
+        return
+    least = 5e-4 * options[0].step_s.value
+    rows = [
+        (NAMES.get(name, name), *(f"{one.seconds[name]:.3f}" for one in options))
+        for name in options[0].seconds
+        if any(one.seconds[name] >= least for one in options)
+    ]
+    click.echo("\nSeconds by cause of each layout above, in its order")
+    show.table(("CAUSE", *(f">{number}" for number in range(1, len(options) + 1))), rows, empty="")
 
 
 def _effects(found: Plan, best: Option) -> None:
