@@ -86,7 +86,7 @@ def test_nothing_fits_is_an_answer() -> None:
     done = plan("--model llama3-405b --chip h100-sxm --chips 16")
     assert done.exit_code == 1
     assert "No layout of the" in done.output
-    assert "states alone fill" in done.output
+    assert "gradients and optimizer alone fill 72" in " ".join(done.output.split())
 
 
 def test_json_has_everything() -> None:

@@ -31,7 +31,6 @@ from myriad.performance.answers import (
     Run,
     Stability,
 )
-from myriad.performance.kernels import ELEMENT_BYTES
 from myriad.performance.layouts import Layouts
 from myriad.performance.legality import RULES, Setting
 from myriad.performance.machine import Machine
@@ -314,7 +313,7 @@ def _refused(asked: _Asked, found: Found) -> Iterator[Refused]:
             rule="memory",
             reason=f"needs more than {usable:.1f} GiB a chip (from {least:.1f}; the fastest {gib:.0f})",
             remedy="Choose more recompute, TP, PP or ZeRO, a smaller micro-batch, or more chips"
-            f" (states alone fill {_least_chips(asked):,})",
+            f" (gradients and optimizer alone fill {_least_chips(asked):,})",
             layouts=len(large),
             best_step_s=float(found.step_s[best]),
             best=Layout.at(found.layouts, best),
@@ -327,10 +326,8 @@ def _said(text: str, words: dict[str, str]) -> str:
 
 
 def _least_chips(asked: _Asked) -> int:
-    """Whole nodes that weights, gradients and optimizer fill when nothing is held twice."""
-    held = (
-        ELEMENT_BYTES + float(asked.ends.middle.reduce_bytes) + OPTIMIZER_BYTES
-    ) * asked.named.model.parameters
+    """Whole nodes that gradients and optimizer fill when nothing is held twice."""
+    held = (float(asked.ends.middle.reduce_bytes) + OPTIMIZER_BYTES) * asked.named.model.parameters
     per_node = asked.setting.chips_per_node
     return math.ceil(held / search.usable_bytes(asked.ends.middle) / per_node) * per_node
 
