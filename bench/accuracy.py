@@ -28,7 +28,7 @@ BAR = {"mean of sources": 6.0, "within 10 %": 90.0, "worst chip": 10.0, "vTrain 
 
 def constant(runs: Sequence[Run], catalog: Catalog) -> np.ndarray:
     """Seconds by one efficiency for each chip and stack, shape (n,)."""
-    work, layouts, machine = validation.columns(runs, catalog)
+    work, machine, layouts = validation.columns(runs, catalog)
     passes = np.where(layouts.recompute == Recompute.FULL, 4 / 3, 1.0)
     batches = np.maximum(work.global_batch / (layouts.dp * layouts.micro_batch), 1.0)
     bubble = 1 + (layouts.pp - 1) / (layouts.vpp * batches)

@@ -82,7 +82,7 @@ class Fit:
 
     def __init__(self, runs: Sequence[Run], catalog: Catalog) -> None:
         self.runs, self.catalog, self.free = runs, catalog, _free()
-        self.work, self.layouts, self.base = validation.columns(runs, catalog)
+        self.work, self.base, self.layouts = validation.columns(runs, catalog)
         self.of_chip = {free.name for free in self.free if free.entries[0].startswith("architecture:")}
         self.measured = np.array([run.measured_s for run in runs], dtype=float)
         self.weights = self._weights()

@@ -45,8 +45,6 @@ class Run:
     #: Columns of `Layouts`, one value each.
     layout: Mapping[str, float]
     precision: str
-    #: Whether the publisher said what is recomputed.
-    recompute_said: bool
     chips: int
     measured_s: float | None
     peak_memory_bytes: float | None
@@ -243,7 +241,6 @@ def _run(
         global_batch=layout.pop("global_batch"),
         layout=layout,
         precision=cells.text("precision"),
-        recompute_said=bool(cells.text("recompute")),
         chips=int(cells.number("n_chips")),
         measured_s=measured,
         peak_memory_bytes=memory * 2**30 if memory else None,

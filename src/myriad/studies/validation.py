@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from myriad.catalog.shelf import Catalog
-from myriad.performance.layouts import Layouts, Recompute
+from myriad.performance.layouts import Layouts
 from myriad.performance.machine import Machine
-from myriad.performance.training import Prediction, predict
+from myriad.performance.training import predict
 from myriad.performance.work import Work
 from myriad.studies import published
 from myriad.studies.published import Run, Unmodelled
@@ -60,26 +60,17 @@ class Ranking(NamedTuple):
 
 
 def judge(runs: Sequence[Run], catalog: Catalog) -> list[Judged]:
-    """Predictions for runs. A run that does not say what it recomputes, and fits only so, recomputes all."""
+    """Predictions for runs, in their order."""
     if not runs:
         return []
-    work, layouts, machine = columns(runs, catalog)
-    silent = np.array([not run.recompute_said for run in runs])
-    first = predict(work, machine, layouts)
-    full = silent & (first.peak_bytes > machine.memory_bytes)
-    found = first
-    if full.any():
-        recompute = np.where(full, float(Recompute.FULL), layouts.recompute)
-        found = predict(work, machine, replace(layouts, recompute=recompute))
-    return [_judged(run, found, n, bool(full[n])) for n, run in enumerate(runs)]
+    found = predict(*columns(runs, catalog))
+    return [
+        Judged(run, float(found.step_s[n]), float(found.peak_bytes[n]), run.assumed)
+        for n, run in enumerate(runs)
+    ]
 
 
-def _judged(run: Run, found: Prediction, n: int, full: bool) -> Judged:
-    assumed = (*run.assumed, "recompute=full, since it does not fit without") if full else run.assumed
-    return Judged(run, float(found.step_s[n]), float(found.peak_bytes[n]), assumed)
-
-
-def columns(runs: Sequence[Run], catalog: Catalog) -> tuple[Work, Layouts, Machine]:
+def columns(runs: Sequence[Run], catalog: Catalog) -> tuple[Work, Machine, Layouts]:
     """All runs as one table for `performance.training.predict`."""
     works = [Work.of(run.model, sequence=run.sequence, global_batch=run.global_batch) for run in runs]
     machines = [
@@ -93,7 +84,7 @@ def columns(runs: Sequence[Run], catalog: Catalog) -> tuple[Work, Layouts, Machi
     ]
     layouts = published.layouts_of(runs)
     flash = np.array([kernel(run, catalog) != "plain" for run in runs])
-    return Work.stacked(works), replace(layouts, flash=flash), Machine.stacked(machines)
+    return Work.stacked(works), Machine.stacked(machines), replace(layouts, flash=flash)
 
 
 # ---- groups ------------------------------------------------------------------------------------------
