@@ -60,8 +60,8 @@ class Chip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     #: Name of a shipped architecture whose parameters the chip shares; a chip of a new one gives its own.
     architecture: str = ""
     own_parameters: Parameters | None = msgspec.field(default=None, name="parameters")
-    #: Names of the fabric it usually hangs on and of the software that usually trains on it, where nobody says
-    #: otherwise; without a fabric its own network ports are taken, on switches that block nothing.
+    #: Names of the fabric it usually hangs on and of the software that usually trains on it, where nobody
+    #: says otherwise; without a fabric its own network ports are taken, on switches that block nothing.
     fabric: str = ""
     stack: str = "reference"
     chips_per_node: Figure
