@@ -2,8 +2,8 @@
 
 Tensor by tensor, after ZeRO (Rajbhandari et al., 2020) for states and Korthikanti et al. (2022, section 4)
 for activations. Two stages of a pipeline are counted, and the fuller one is told: the first has the embedding
-and the most micro-batches in flight, the last has the head and the logits. What a software stack keeps of each
-tensor is in its parameters (`Machine`).
+and the most micro-batches in flight, the last has the head and the logits. What a software stack keeps of
+each tensor is in its parameters (`Machine`).
 """
 
 from typing import Final, NamedTuple
@@ -36,6 +36,13 @@ class Kept(NamedTuple):
     working: Column  # besides, while this layer runs backward
 
 
+class _State(NamedTuple):
+    """Bytes of one kind: of each layer of a stage, and what does not depend on their number."""
+
+    layer: Column
+    fixed: Column
+
+
 def peak_bytes(
     work: Work, machine: Machine, layouts: Layouts, layer: Layer, stages: Stages
 ) -> dict[str, Column]:
@@ -44,23 +51,19 @@ def peak_bytes(
     Kinds: weights, gradients, optimizer, activations, logits, buffers. Of `layer` only the weights are read.
     """
     kept = layer_kept(work, machine, layouts)
-    edge = np.ceil(work.vocab / (_PAD * layouts.tp)) * _PAD * work.hidden
-    one = layouts.pp == 1
-    first_layers, last_layers = _edge_layers(work, machine, layouts, stages)
+    states = _states(work, machine, layouts, layer)
+    first, last = _edge_layers(work, machine, layouts, stages)
     first_flight, last_flight = _in_flight(layouts, stages)
     logits = machine.logit_bytes * _tokens(work, layouts) * work.vocab / layouts.tp
-    # one stage has both ends, and one copy of them where they are tied
-    both = np.where(one, edge * (2.0 - work.tied), edge)
-    first = _states(machine, layouts, layer, first_layers, both)
-    first["activations"] = kept.stored * first_layers * first_flight + kept.working
-    first["logits"] = np.zeros(layouts.tp.shape)
-    last = _states(machine, layouts, layer, last_layers, both)
+    of_first = kept.stored * first * first_flight + kept.working
     # the logits are gone when the last layer starts its backward pass
-    stored = kept.stored * last_layers * last_flight
-    last["activations"] = stored + np.maximum(kept.working - logits, 0.0)
-    last["logits"] = logits
-    fuller = total(last.values()) > total(first.values())
-    kinds = {kind: np.where(fuller, last[kind], first[kind]) for kind in first}
+    of_last = kept.stored * last * last_flight + np.maximum(kept.working - logits, 0.0)
+    more = (last - first) * total(state.layer for state in states.values())
+    fuller = more + of_last + logits > of_first
+    layers = np.where(fuller, last, first)
+    kinds = {kind: state.layer * layers + state.fixed for kind, state in states.items()}
+    kinds["activations"] = np.where(fuller, of_last, of_first)
+    kinds["logits"] = np.where(fuller, logits, 0.0)
     moving = kinds["activations"] + kinds["logits"]
     kinds["buffers"] = machine.buffer_bytes + machine.fragmentation_share * moving
     return kinds
@@ -85,41 +88,46 @@ def _tokens(work: Work, layouts: Layouts) -> Column:
     return layouts.micro_batch * work.sequence / layouts.cp
 
 
-def _states(
-    machine: Machine, layouts: Layouts, layer: Layer, layers: Column, edge: Column
-) -> dict[str, Column]:
-    """Weights, gradients and optimizer of a stage.
+def _states(work: Work, machine: Machine, layouts: Layouts, layer: Layer) -> dict[str, _State]:
+    """Weights, gradients and optimizer of a stage that has an embedding or a head, or both.
 
-    FSDP shards 32-bit weights, and keeps in 16 bits only what is gathered: two layers with embedding and head.
-    In a pipeline it would gather for every micro-batch, so there weights and summed gradients stay whole
+    FSDP shards 32-bit weights, and keeps in 16 bits only what is gathered: two layers, embedding and head. In
+    a pipeline it would gather for every micro-batch, so there weights and summed gradients stay whole
     (torchtitan, reshard_after_forward).
     """
-    dense, expert = layers * layer.dense_weights + edge, layers * layer.expert_weights
-    whole = dense + expert
+    one, piped = layer.dense_weights + layer.expert_weights, layouts.pp > 1
+    edge = np.ceil(work.vocab / (_PAD * layouts.tp)) * _PAD * work.hidden
+    # one stage has both ends, and one copy of them where they are tied
+    edge = edge * np.where(piped, 1.0, 2.0 - work.tied)
     sharded = np.maximum(layouts.sharded, 1.0)
     replicas = np.maximum(sharded * layouts.tp / layouts.ep, 1.0)
-    part = dense / sharded + expert / replicas
-    piped = layouts.pp > 1
-    one_layer = layer.dense_weights + layer.expert_weights
-    gathered = np.minimum(GATHERED_LAYERS * one_layer + edge, whole)
-    weights = np.where((layouts.zero >= 3) & ~piped, gathered, whole)
-    scattered = layouts.zero >= 2
-    held = np.where(scattered, np.where(piped, whole + part, part), whole)
-    # of the layer at work, whole until they are scattered
-    passing = np.where(scattered & ~piped, one_layer, 0.0)
-    optimizer = np.where(layouts.zero >= 1, part, whole)
+    own, own_edge = layer.dense_weights / sharded + layer.expert_weights / replicas, edge / sharded
+    sharding = np.where(layouts.zero >= 1, own, one), np.where(layouts.zero >= 1, own_edge, edge)
+    # whole weights and gradients, shards of gradients, and what passes through of the layer at work
+    gathering = (layouts.zero >= 3) & ~piped
+    scattering = (layouts.zero >= 2) & ~piped
+    summed = np.where(scattering, 0.0, 1.0)
+    shards = np.where(layouts.zero >= 2, 1.0, 0.0)
+    passing = np.where(scattering, machine.reduce_bytes * one, 0.0)
     return {
-        "weights": ELEMENT_BYTES * weights,
-        "gradients": machine.gradient_bytes * held + machine.reduce_bytes * passing,
-        "optimizer": OPTIMIZER_BYTES * optimizer,
+        "weights": _State(
+            ELEMENT_BYTES * np.where(gathering, 0.0, one),
+            ELEMENT_BYTES * (edge + np.where(gathering, GATHERED_LAYERS * one, 0.0)),
+        ),
+        "gradients": _State(
+            machine.gradient_bytes * (summed * one + shards * own),
+            machine.gradient_bytes * (summed * edge + shards * own_edge) + passing,
+        ),
+        "optimizer": _State(OPTIMIZER_BYTES * sharding[0], OPTIMIZER_BYTES * sharding[1]),
     }
 
 
 def _in_flight(layouts: Layouts, stages: Stages) -> tuple[Column, Column]:
     """Micro-batches of which the first and the last stage keep activations.
 
-    1F1B: pp and 1. Interleaved: (pp - 1) / vpp more on the first (Korthikanti et al., 2022, appendix C), and on
-    the last all chunks but its final one wait for a round. ZB-H2 keeps up to twice as many (Qi et al., 2024).
+    1F1B: pp and 1. Interleaved: (pp - 1) / vpp more on the first (Korthikanti et al., 2022, appendix C), and
+    on the last all chunks but its final one wait for a round. ZB-H2 keeps up to twice as many (Qi et al.,
+    2024).
     """
     first = layouts.pp + np.where(layouts.vpp > 1, (layouts.pp - 1) / layouts.vpp, 0.0)
     last = (layouts.pp * (layouts.vpp - 1) + 1) / layouts.vpp
