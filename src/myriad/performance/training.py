@@ -162,20 +162,25 @@ def _sharded_exchange_s(machine: Machine, layouts: Layouts, layer: Layer) -> tup
     scattered after it. What hides behind computation still slows it by contention.
     """
     sharded, stride = layouts.sharded, layouts.tp
-    weights = layer.dense_weights + layer.expert_weights
-    gather = collectives.gather_s(machine, weights * ELEMENT_BYTES, sharded, stride)
-    scatter = collectives.gather_s(machine, weights * machine.reduce_bytes, sharded, stride)
+    # experts are on fewer ranks already, and shared by those that hold the same ones
+    owners = np.maximum(sharded * layouts.tp / layouts.ep, 1.0)
+
+    def exchange(element_bytes: Column | float) -> Column:
+        dense = collectives.gather_s(machine, layer.dense_weights * element_bytes, sharded, stride)
+        experts = collectives.gather_s(machine, layer.expert_weights * element_bytes, owners, layouts.ep)
+        return dense + experts
+
+    gather, scatter = exchange(ELEMENT_BYTES), exchange(machine.reduce_bytes)
     replicas = layouts.dp * layouts.cp / np.maximum(sharded, 1.0)
-    across = collectives.all_reduce_s(
-        machine, weights / np.maximum(sharded, 1.0) * machine.reduce_bytes, replicas, stride * sharded
-    )
+    held = layer.dense_weights / np.maximum(sharded, 1.0) + layer.expert_weights / owners
+    across = collectives.all_reduce_s(machine, held * machine.reduce_bytes, replicas, stride * sharded)
     forward = np.where(layouts.zero >= 2, gather, 0.0)
     backward = np.where(layouts.zero >= 2, scatter + across, 0.0) + np.where(layouts.zero >= 3, gather, 0.0)
 
-    def exposed(exchange: Column, computing: Column) -> Column:
+    def exposed(sent: Column, computing: Column) -> Column:
         window = np.where(layouts.overlap, machine.fsdp_overlap_share * computing, 0.0)
-        shared = np.minimum(exchange, window)
-        return exchange - shared + machine.fsdp_contention_share * shared
+        shared = np.minimum(sent, window)
+        return sent - shared + machine.fsdp_contention_share * shared
 
     return exposed(forward, layer.forward_s), exposed(backward, layer.backward_s)
 

@@ -322,7 +322,7 @@ def _model(cells: _Cells, models: Mapping[str, str], catalog: Catalog) -> Model:
         ffn=ffn or (moe.ffn if moe else 0),
         gated=cells.text("gated_mlp") == "True",
         vocab=int(cells.assume("vocab", 51200)),
-        tied=False,
+        tied="embeddings tied" in cells.text("notes"),
         norm="rms" if cells.text("gated_mlp") == "True" else "layer",
         moe=moe,
         parameters_published=Figure(value=parameters, status="published", source=cells.text("source")),
@@ -351,7 +351,7 @@ def _layout(cells: _Cells) -> dict[str, float]:
         "dp": dp,
         "ep": cells.number("ep", 1),
         "vpp": max(1.0, cells.number("vpp", 1)),
-        "micro_batch": cells.assume("mbs", max(1.0, batch / dp) if stage == 3 and pp == 1 else 1.0),
+        "micro_batch": _micro_batch(cells, pp, batch / dp if stage == 3 and pp == 1 else 1.0),
         "zero": stage,
         "shard": float(group[1]) if group else hybrid,
         "recompute": _recompute(cells.text("recompute")),
@@ -360,6 +360,15 @@ def _layout(cells: _Cells) -> dict[str, float]:
         "global_batch": batch,
         "fp8": bool(re.search(r"fp8|fp4", cells.text("precision"))),
     }
+
+
+def _micro_batch(cells: _Cells, pp: float, otherwise: float) -> float:
+    """Sequences of a micro-batch. Where a local batch is said to be split among pipeline ranks, that share
+    of it.
+    """
+    if local := re.search(r"[Ll]ocal batch size (\d+)", cells.text("notes")):
+        return cells.assume("micro-batch", max(1.0, int(local[1]) / pp))
+    return cells.assume("mbs", max(1.0, otherwise))
 
 
 def _recompute(text: str) -> Recompute:
