@@ -60,8 +60,8 @@ def cost(work: Work, machine: Machine, layouts: Layouts) -> Layer:
     cp_f, cp_b = _context_exchange_s(work, machine, layouts, (attention_f, attention_b))
     ep_f, ep_b = _expert_exchange_s(work, machine, layouts, tokens, products + attention_f)
     host = machine.layer_s + _sparse_share(work) * machine.expert_layer_s
-    host_f = _waiting_s(products + attention_f + streaming, host)
-    host_b = _waiting_s(2 * products + attention_b + 2 * streaming, 2 * host)
+    host_f = _waiting_s(products + attention_f + streaming + tp + cp_f + ep_f, host)
+    host_b = _waiting_s(2 * products + attention_b + 2 * streaming + tp + cp_b + ep_b, 2 * host)
     forward = {
         "gemm": products,
         "attention": attention_f,
@@ -91,12 +91,12 @@ def cost(work: Work, machine: Machine, layouts: Layouts) -> Layer:
     )
 
 
-def _waiting_s(computing: Column, host: Column) -> Column:
+def _waiting_s(busy: Column, host: Column) -> Column:
     """Seconds that a chip waits for its host: launches run ahead of kernels, so the longer of both counts.
 
-    A smooth maximum, sqrt(c^2 + h^2) - c, since layers are not all alike.
+    A smooth maximum, sqrt(b^2 + h^2) - b, since layers are not all alike.
     """
-    return np.hypot(computing, host) - computing
+    return np.hypot(busy, host) - busy
 
 
 def _sparse_share(work: Work) -> Column:
