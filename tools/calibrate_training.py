@@ -34,9 +34,9 @@ from myriad.studies.published import Run
 CATALOG = Path(__file__).parents[1] / "src" / "myriad" / "catalog"
 PRIORS = Path(__file__).parent / "training_priors.yaml"
 #: Error at which the loss turns from square to absolute, and weight of the priors.
-SCALE, PRIOR = 0.06, 0.06
+SCALE, PRIOR = 0.07, 0.06
 #: Rows with gaps in their configuration weigh this much; rows of a source of n weigh n ** FEWER.
-GAPS, FEWER = 0.45, -0.2
+GAPS, FEWER = 0.45, -0.15
 Array = NDArray[np.float64]
 
 

@@ -125,7 +125,7 @@ def _products_s(work: Work, machine: Machine, layouts: Layouts, tokens: Column) 
         # experts are whole on a chip; the tokens of TP ranks are split among them
         local = work.experts / layouts.ep
         routed = tokens / tp * work.top_k / local
-        sparse = local * _mlp_s(work, product, routed, work.expert_ffn)
+        sparse = local * _mlp_s(work, product, routed, work.expert_ffn) / machine.grouped_share
         sparse = sparse + _mlp_s(work, product, tokens, work.shared_ffn / tp)
         sparse = sparse + product(tokens / tp, hidden, work.experts)
         share = _sparse_share(work)

@@ -24,6 +24,7 @@ STACK: Final = (
     "inner_passes",
     "layer_s",
     "expert_layer_s",
+    "grouped_share",
     "step_s",
     "tp_overlap_share",
     "ep_overlap_share",
@@ -53,6 +54,7 @@ _GAINS: Final = frozenset(
         "bytes_per_s",
         "share",
         "ep_dedup",
+        "grouped_share",
         "tp_overlap_share",
         "ep_overlap_share",
         "dp_overlap_share",
@@ -94,6 +96,7 @@ class Machine:
     inner_passes: Column  # the same for each unit inside a tensor-parallel region
     layer_s: Column  # host time and launches of a layer, forward
     expert_layer_s: Column  # further host time of a layer with experts, forward
+    grouped_share: Column  # of the rate of single products, for those of many experts in one launch
     step_s: Column  # host time of a step
     tp_overlap_share: Column  # share of TP communication behind products
     ep_overlap_share: Column  # share of a layer's computing that hides EP exchange
