@@ -119,3 +119,14 @@ def test_a_folder_must_exist(tmp_path: Path) -> None:
 def test_other_files_of_a_folder_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("notes")
     assert shelf(tmp_path).names("chip") == Catalog.shipped().names("chip")
+
+
+def test_the_examples_are_a_catalogue() -> None:
+    folder = Path(__file__).parents[2] / "examples" / "catalog"
+    catalog = Catalog.shipped().with_folder(folder)
+    assert catalog.chip("our-chip").parameters == Catalog.shipped().architecture("ppu").parameters
+    model = catalog.model("our-model")
+    told = model.parameters_published
+    assert told.low is not None
+    assert told.high is not None
+    assert told.low <= model.parameters <= told.high
