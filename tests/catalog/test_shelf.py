@@ -1,5 +1,6 @@
 """A user's own entries: one file each, before shipped ones; mistakes are told with file, field, remedy."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,53 @@ def test_a_model_that_cannot_be_is_refused(tmp_path: Path, was: str, now: str, s
 def test_what_is_no_entry_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError):
         shelf(tmp_path, mine=text)
+
+
+@pytest.mark.parametrize(
+    ("field", "now", "says"),
+    [
+        ("memory_bytes", "0 GiB", "must be more than zero"),
+        ("memory_bytes_per_s", "0 TB/s", "must be more than zero"),
+        ("scale_up_bytes_per_s", "0 GB/s", "must be more than zero"),
+        ("nic_bytes_per_s", "0 Gb/s", "must be more than zero"),
+        ("power_w", "0 W", "must be more than zero"),
+        ("chips_per_node", "0", "must be a whole number"),
+        ("chips_per_node", "8.5", "must be a whole number"),
+        ("scale_up_domain", "0", "must be a whole number"),
+        ("power_w", "1e400 W", "is too large"),
+        ("power_w", "-1 W", "must not be negative"),
+    ],
+)
+def test_a_capacity_is_more_than_zero_and_a_count_whole(
+    tmp_path: Path, field: str, now: str, says: str
+) -> None:
+    text = files.shipped_text("chip", "h100-sxm")
+    text = re.sub(rf"(\n  {field}: {{value: )[^,]*", rf"\g<1>{now}", text)
+    with pytest.raises(UserError, match=says) as caught:
+        shelf(tmp_path, mine=text)
+    assert caught.value.field == f"mine.yaml: chip.{field}.value"
+    assert caught.value.value is not None
+    assert caught.value.remedy
+
+
+def test_a_peak_of_zero_and_a_level_of_no_chips_are_refused(tmp_path: Path) -> None:
+    chip = files.shipped_text("chip", "h100-sxm").replace("bf16: {value: 989", "bf16: {value: 0")
+    with pytest.raises(UserError, match=r"flops\.bf16\.value: must be more than zero"):
+        shelf(tmp_path, mine=chip)
+    fabric = re.sub(
+        r"chips: {value: [^,]*", "chips: {value: 0.5", files.shipped_text("fabric", "rail-400g"), count=1
+    )
+    with pytest.raises(UserError, match="must be a whole number"):
+        shelf(tmp_path, mine=fabric)
+
+
+def test_another_case_is_a_near_miss_and_a_shadow_is_known(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Did you mean h100"):
+        Catalog.shipped().chip("H100")
+    catalog = shelf(tmp_path, h20=files.shipped_text("chip", "h20"), mine=MODEL)
+    assert catalog.shadows("chip", "h20")
+    assert not catalog.shadows("chip", "h100-sxm")
+    assert not catalog.shadows("model", "mine")
 
 
 def test_a_folder_must_exist(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_the_interval_is_ten_percent_where_no_input_has_a_range() -> None:
 
 def test_what_was_assumed_is_told(large: Plan) -> None:
     told = " ".join(large.question.assumed)
-    for word in ("rail-400g", "nemo-2024", "8,192 tokens", "16.8M"):
+    for word in ("rail-400g", "nemo-2024", "8,192 tokens", "16.78M"):
         assert word in told
     said = plan(
         "llama3-8b",
@@ -169,7 +169,7 @@ def test_nothing_fits_is_an_answer() -> None:
     assert found.fitting == 0
     assert found.stability is None
     memory = next(one for one in found.refused if one.rule == "memory")
-    assert "gradients and optimizer alone fill 72" in memory.remedy
+    assert "the model needs at least 96" in memory.remedy
 
 
 def test_eight_bits_are_faster_where_the_chip_has_them() -> None:
@@ -202,7 +202,10 @@ def test_the_answer_goes_into_json(large: Plan) -> None:
     ("layout", "field", "told"),
     [
         ("tp=16", "layout: tp", "TP 16 leaves the scale-up domain of 8"),
-        ("tp=8,pp=3", "layout: dp", "is not 1,024 chips"),
+        ("tp=8,pp=3", "layout: pp", "PP 3 does not divide 1,024 / 8 chips"),
+        ("tp=3", "layout: tp", "TP 3 does not divide 1,024 chips"),
+        ("tp=8,tp=4", "layout: tp", "is said twice"),
+        ("", "layout", "is empty"),
         ("tp=8,pp=2,dp=63", "layout: dp", "is not 1,024 chips"),
         ("tp=8,pp=64", "layout: pp", "neither 80 layers nor 82"),
         ("tp=8,pp=4,vpp=3", "layout: vpp", "does not divide 80 layers"),
@@ -230,6 +233,9 @@ def test_layouts_that_cannot_run_are_refused_with_a_remedy(layout: str, field: s
     [
         ({"chips": 1020}, "chips"),
         ({"chips": 0}, "chips"),
+        ({"chips": 3}, "chips"),
+        ({"chips": 10**9}, "chips"),
+        ({"global_batch_tokens": 7.0}, "global-batch"),
         ({"chips": -8}, "chips"),
         ({"model": "llama3-71b"}, "model"),
         ({"chip": "h1000"}, "chip"),
@@ -259,6 +265,70 @@ def test_layouts_are_read_as_they_are_written() -> None:
     assert Layout.at(Layouts.of(found.columns), 0) == found
     assert str(found) == "TP 8 PP 16 VPP 8 DP 128 micro-batch 2 no ZeRO recompute selective"
     assert Layout.parse("tp=8", 16).sequence_parallel
+    assert Layout.parse("TP=8, MB=1, SP=off", 16) == Layout(tp=8, dp=2)
+
+
+@pytest.mark.parametrize("name", ["llama3-405b", "deepseek-v3"])
+def test_layouts_are_read_as_they_are_printed(name: str) -> None:
+    found = plan(name, "h100-sxm", 2048, zero_bubble=True, top=12)
+    layouts = {one.layout for one in found.options} | {point.layout for point in found.front}
+    assert len(layouts) > 12
+    for layout in layouts:
+        chips = layout.tp * layout.cp * layout.pp * layout.dp
+        assert Layout.parse(str(layout), chips) == layout
+        assert Layout.parse(str(layout).lower().replace(" ", "  "), chips) == layout
+
+
+@pytest.mark.parametrize(
+    ("model", "chip", "chips", "batch"),
+    [
+        ("myriad-1t-a34b", "zhenwu-810e", 10_000, 5000),
+        ("llama3-8b", "h100-sxm", 808, 808),
+        ("llama3-405b", "h100-sxm", 16_384, 2048),
+    ],
+)
+def test_a_batch_nobody_chose_suits_the_chips(model: str, chip: str, chips: int, batch: int) -> None:
+    assert plan(model, chip, chips, halvings=0).question.global_batch == batch
+
+
+def test_batches_that_work_are_named() -> None:
+    found = plan("myriad-1t-a34b", "zhenwu-810e", 10_000, global_batch=4096)
+    remedy = next(one for one in found.refused if one.rule == "batch").remedy
+    assert "4,000 or 4,125 sequences" in remedy
+    for batch in (4000, 4125):
+        assert plan("myriad-1t-a34b", "zhenwu-810e", 10_000, global_batch=batch, halvings=0).best
+
+
+def test_the_fewest_chips_are_the_fewest() -> None:
+    batch = 2048
+    assert plan("llama3-405b", "h100-sxm", 96, global_batch=batch, halvings=0).best
+    assert not plan("llama3-405b", "h100-sxm", 88, global_batch=batch, halvings=0).best
+    beside = plan("llama3-70b", "h100-sxm", 16, layout="tp=1")
+    assert "other layouts fit" in beside.refused[0].remedy
+
+
+def test_software_that_nobody_named_is_told_with_what_else_it_may_be() -> None:
+    found = plan("llama3-405b", "h100-sxm", 16_384, halvings=0)
+    assert found.best
+    assert [one.stack for one in found.stacks if one.assumed] == [found.question.stack] == ["nemo-2024"]
+    by_name = {one.stack: one.step_s for one in found.stacks}
+    assert by_name["nemo-2024"] == pytest.approx(found.best.step_s.value)
+    assert by_name["reference"] > 1.1 * by_name["nemo-2024"]
+    assert plan("llama3-405b", "h100-sxm", 16_384, stack="nemo-2024", halvings=0).stacks == ()
+    experts = plan("deepseek-v3", "h800-sxm", 2048, halvings=0).question
+    assert experts.stack == "megatron-moe"
+
+
+@pytest.mark.parametrize("chips", [1, 2, 4])
+def test_a_part_of_a_node_is_planned(chips: int) -> None:
+    assert plan("llama3-8b", "h200-sxm", chips, halvings=0).question.chips == chips
+
+
+@pytest.mark.parametrize("name", planning.CATALOG.names("architecture"))
+def test_every_architecture_names_software_that_trains(name: str) -> None:
+    family = planning.CATALOG.architecture(name)
+    for stack in (*family.stacks, *family.expert_stacks):
+        assert "outer_passes" in planning.CATALOG.stack(stack).parameters
 
 
 @pytest.mark.parametrize("name", planning.CATALOG.names("chip"))

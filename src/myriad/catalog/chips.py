@@ -49,6 +49,10 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     title: str
     aliases: tuple[str, ...] = ()
+    #: Names of the software that trains on it, and of that made for models with experts, the usual first:
+    #: what the choice among them does is told where nobody makes it.
+    stacks: tuple[str, ...] = ("reference",)
+    expert_stacks: tuple[str, ...] = ()
     parameters: Parameters
 
 
@@ -84,6 +88,13 @@ class Chip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if self.own_parameters is not None:
             return self.own_parameters
         return files.shipped("architecture", self.architecture, Architecture).parameters
+
+    @property
+    def family(self) -> Architecture | None:
+        """Its architecture, if it is one of those shipped."""
+        if self.architecture not in files.shipped_names("architecture"):
+            return None
+        return files.shipped("architecture", self.architecture, Architecture)
 
     def peak(self, precision: str) -> Figure:
         """Dense peak FLOP/s. Raises UserError when the hardware lacks the precision."""

@@ -95,8 +95,10 @@ def quantity(text: object, measures: Dimension, field: str) -> float:
     if unit not in measures.scales:
         problem = f"must be {measures.what}" if unit else "has no unit"
         raise UserError(problem, field=field, value=text, remedy=_remedy(measures))
-    if not math.isfinite(number) or number < 0:
+    if number < 0:
         raise UserError("must not be negative", field=field, value=text, remedy=_remedy(measures))
+    if not math.isfinite(number * measures.scales[unit]):
+        raise UserError("is too large a number", field=field, value=text, remedy=_remedy(measures))
     if measures is SHARE and number > 1:
         raise UserError(
             "must be 1 or less", field=field, value=text, remedy="Write 0.4 where you mean 40 percent"

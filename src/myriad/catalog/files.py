@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from myriad.catalog import figures
+from myriad.catalog import figures, limits
 from myriad.kernel import documents
 from myriad.kernel.errors import UserError, near
 
@@ -58,6 +58,7 @@ def entry(tree: Any, kind: str, type_: type[T], source: str) -> T:
         raise UserError(problem, field=field, value=error.value, remedy=remedy) from None
     if problems:
         raise problems[0]
+    limits.check(tree, kind, f"{source}: {kind}")
     return found
 
 

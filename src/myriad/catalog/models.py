@@ -79,6 +79,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     embedding_norm: bool = False
     #: 0 = rotary, ALiBi or none.
     learned_positions: Natural = 0
+    #: Tokens of a sequence in most of its pre-training, as published; 0 = nobody said.
+    context: Natural = 0
     #: Exact when it has no interval; otherwise the interval is that of the rounding.
     parameters_published: Figure
 

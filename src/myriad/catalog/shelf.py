@@ -103,8 +103,14 @@ class Catalog:
             return name
         if found := self._shipped_alias(kind, name):
             return found
-        remedy = near(name, self.names(kind))
+        remedy = near(name.lower(), self.names(kind))
         raise UserError("is not in the catalogue", field=kind, value=name, remedy=remedy)
+
+    def shadows(self, kind: str, name: str) -> bool:
+        """Whether a name stands for a user's entry where it would else stand for a shipped one."""
+        if (kind, self.name_of(kind, name)) not in self._own:
+            return False
+        return name in files.shipped_names(kind) or self._shipped_alias(kind, name) is not None
 
     def _find(self, kind: str, name: str, type_: type[T]) -> T:
         key = self.name_of(kind, name)

@@ -3,6 +3,7 @@
 Beside `planner`, which fills them; the command line and the pages print them.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -20,6 +21,15 @@ _SCHEDULE: Final = {
 }
 _NUMBERS: Final = ("tp", "cp", "pp", "vpp", "dp", "ep", "micro_batch", "zero")
 _SHORT: Final = {"mb": "micro_batch", "micro-batch": "micro_batch", "sp": "sequence_parallel"}
+#: A layout as it is printed, part by part, and the parts it stands for.
+_PRINTED: Final = (
+    (re.compile(r"\b(tp|cp|pp|vpp|ep|dp|micro-batch|recompute)\s+(\w+)"), r"\1=\2"),
+    (re.compile(r"\bno\s+zero\b"), "zero=0"),
+    (re.compile(r"\bzero-(\d)"), r"zero=\1"),
+    (re.compile(r"(?<![=\w-])(zb-h[12]|1f1b)\b"), r"schedule=\1"),
+    (re.compile(r"\bsp\b(?!\s*=)"), "sp=on"),
+    (re.compile(r"\s*=\s*"), "="),
+)
 _YES: Final = {
     "yes": True,
     "true": True,
@@ -61,12 +71,13 @@ class Layout:
 
     @classmethod
     def parse(cls, text: str, chips: int) -> Self:
-        """`tp=8,pp=16,mb=1,recompute=selective,sp=on`; DP is what is left of the chips.
+        """`tp=8,pp=16,mb=1,recompute=selective,sp=on`, or as layouts are printed.
 
-        Raises UserError naming the part that is not understood.
+        DP is what is left of the chips. A printed layout without SP has none; where parts are written with
+        `=`, SP goes with TP. Raises UserError naming the part that is not understood.
         """
         said: dict[str, str] = {}
-        for part in text.split(","):
+        for part in _parts(text):
             name, equals, value = (piece.strip() for piece in part.partition("="))
             name = _SHORT.get(name, name).replace("-", "_")
             if name not in cls.__slots__ or not equals:
@@ -76,6 +87,8 @@ class Layout:
                 raise UserError(
                     "is not a part of a layout", field="layout", value=part.strip(), remedy=remedy
                 )
+            if name in said:
+                raise UserError("is said twice", field=f"layout: {name}", value=value, remedy="Leave one out")
             said[name] = value
         words: dict[str, Any] = {
             name: _word(name, said.pop(name)) for name in ("recompute", "schedule") if name in said
@@ -83,7 +96,8 @@ class Layout:
         flag = said.pop("sequence_parallel", None)
         numbers: dict[str, Any] = {name: _number(name, value) for name, value in said.items()}
         tp = numbers.setdefault("tp", 1)
-        numbers.setdefault("dp", chips // max(tp * numbers.get("cp", 1) * numbers.get("pp", 1), 1))
+        if "dp" not in numbers:
+            numbers["dp"] = _left(chips, [(name, numbers.get(name, 1)) for name in ("tp", "cp", "pp")])
         parallel = tp > 1 if flag is None else _word("sequence_parallel", flag) == "on"
         return cls(**numbers, **words, sequence_parallel=parallel)
 
@@ -107,6 +121,32 @@ class Layout:
         parts += [f"recompute {self.recompute}"] * (self.recompute != "none")
         parts += [self.schedule] * (self.schedule != "1f1b")
         return " ".join(parts + ["SP"] * self.sequence_parallel)
+
+
+def _parts(text: str) -> list[str]:
+    """The parts of a layout as `name=value`, whichever way it is written."""
+    low = text.strip().lower()
+    if not low:
+        raise UserError("is empty", field="layout", value=text, remedy="Write for example tp=8,pp=16,mb=1")
+    if "=" in low:
+        return list(low.split(","))
+    for form, part in _PRINTED:
+        low = form.sub(part, low)
+    found = low.replace(",", " ").split()
+    return found if any(part.startswith("sp=") for part in found) else [*found, "sp=off"]
+
+
+def _left(chips: int, cuts: list[tuple[str, int]]) -> int:
+    """Ranks that the cuts leave for DP. Raises UserError naming the first that leaves no whole number."""
+    left = chips
+    for name, size in cuts:
+        if left % size:
+            above = f" / {chips // left:,}" * (left != chips)
+            remedy = f"Choose a {name.upper()} that divides {left:,}"
+            problem = f"{name.upper()} {size} does not divide {chips:,}{above} chips"
+            raise UserError(problem, field=f"layout: {name}", value=size, remedy=remedy)
+        left //= size
+    return left
 
 
 def _word(name: str, value: str) -> str:
@@ -238,6 +278,17 @@ class Input:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Software:
+    """What another choice of software would make of the best layout."""
+
+    stack: str
+    step_s: float
+    fits: bool
+    #: It is the one that the plan took.
+    assumed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stability:
     """Whether the best layout stays the best when all figures lie at their slow or fast ends together."""
@@ -272,6 +323,8 @@ class Plan:
     #: The chip's decisive figures are themselves ranges.
     uncertain: bool
     stability: Stability | None
+    #: Where nobody named the software: what may be meant, the assumed first.
+    stacks: tuple[Software, ...] = ()
 
     @property
     def best(self) -> Option | None:

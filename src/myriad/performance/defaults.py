@@ -58,8 +58,11 @@ def entries(
         fabric = own_network(chip_)
         assumed.append("a network that blocks nothing, at the speed of the chip's own port (--fabric)")
     if stack is None:
-        stack = chip_.stack
+        stack = usual_stack(chip_, model_)
         assumed.append(f"software stack {stack} (--stack)")
+    for kind, said in (("chip", chip), ("model", model), ("fabric", fabric), ("stack", stack)):
+        if isinstance(said, str) and catalog.shadows(kind, said):
+            assumed.append(f"{kind} {said} of your catalogue, not the shipped one of this name")
     fabric_, fabric_name = (
         (fabric, fabric.title)
         if isinstance(fabric, Fabric)
@@ -95,21 +98,39 @@ def own_network(chip: Chip) -> Fabric:
     return Fabric(title="its own network ports", planes=one, levels=(level,))
 
 
+def usual_stack(chip: Chip, model: Model) -> str:
+    """Name of the software that usually trains such a model on this chip."""
+    family = chip.family
+    if model.moe is None or family is None or not family.expert_stacks:
+        return chip.stack
+    return chip.stack if chip.stack in family.expert_stacks else family.expert_stacks[0]
+
+
+def stacks(chip: Chip, model: Model) -> tuple[str, ...]:
+    """Names of all software that may train such a model on this chip, the usual first."""
+    family = chip.family
+    known: tuple[str, ...] = ("reference",)
+    if family is not None:
+        experts = model.moe is not None and family.expert_stacks
+        known = (*family.expert_stacks, "reference") if experts else family.stacks
+    return tuple(dict.fromkeys((usual_stack(chip, model), *known)))
+
+
 def sequence(model: Model, assumed: list[str]) -> int:
-    """Tokens of a sequence in pre-training: 8,192 for dense models with grouped heads, 4,096 for others."""
-    tokens = 8192 if model.moe is None and model.attention == "gqa" else 4096
-    assumed.append(f"sequences of {tokens:,} tokens (--sequence)")
+    """Tokens of a sequence in pre-training, as published.
+
+    Where nobody published them 8,192 for dense models with grouped heads, 4,096 for others.
+    """
+    tokens = model.context or (8192 if model.moe is None and model.attention == "gqa" else 4096)
+    told = ", as published for the model" if model.context else ""
+    assumed.append(f"sequences of {tokens:,} tokens{told} (--sequence)")
     return tokens
 
 
-def global_batch(model: Model, tokens: int, chips: int, assumed: list[str]) -> int:
-    """Sequences of a step when nobody said."""
+def usual_batch(model: Model, tokens: int, chips: int) -> float:
+    """Sequences of a step when nobody said, before they become a number that layouts divide."""
     usual = next(batch for limit, batch in _BATCH_TOKENS if model.parameters < limit)
-    sequences = sequences_of(max(usual / tokens, chips / _CHIPS_PER_SEQUENCE), chips)
-    assumed.append(
-        f"a global batch of {sequences:,} sequences, {sequences * tokens / 1e6:,.1f}M tokens (--global-batch)"
-    )
-    return sequences
+    return max(usual / tokens, chips / _CHIPS_PER_SEQUENCE)
 
 
 def sequences_of(wished: float, chips: int) -> int:

@@ -15,6 +15,8 @@ from myriad.catalog.models import Model
 from myriad.kernel.errors import UserError
 from myriad.performance.columns import Column, Flags
 
+#: More than these are no question about a cluster that somebody could build.
+MOST_CHIPS: Final = 10_000_000
 #: Columns of layouts by name, all of shape (n,).
 Columns = Mapping[str, Column]
 
@@ -193,17 +195,24 @@ def facts(of: Setting) -> dict[str, str]:
 
 
 def check_chips(chips: int, chips_per_node: int) -> None:
-    """Raises UserError unless these are whole nodes."""
+    """Raises UserError unless these are whole nodes, or a part that divides one."""
     if chips < 1:
         raise UserError(
             "must be one or more", field="chips", value=chips, remedy=f"Write {64 * chips_per_node}"
         )
-    if chips % chips_per_node:
+    if chips > MOST_CHIPS:
+        remedy = f"Write {MOST_CHIPS:,} or less"
+        raise UserError("is more than any cluster has", field="chips", value=chips, remedy=remedy)
+    if chips % chips_per_node and chips_per_node % chips:
         nearest = max(chips // chips_per_node, 1) * chips_per_node
         remedy = f"Write {nearest} or {nearest + chips_per_node}"
+        if chips < chips_per_node:
+            parts = [str(n) for n in range(1, chips_per_node + 1) if chips_per_node % n == 0]
+            remedy = "Write " + " or ".join([", ".join(parts[:-1]), parts[-1]])
         raise UserError(
-            f"is not a multiple of a node of {chips_per_node}", field="chips", value=chips, remedy=remedy
-        )
+            f"is not a multiple of a node of {chips_per_node}, nor a part that divides one",
+            field="chips", value=chips, remedy=remedy,
+        )  # fmt: skip
 
 
 def broken(of: Setting, at: Columns, fresh: tuple[str, ...] = ()) -> tuple[Column, Flags]:

@@ -1,11 +1,10 @@
 """The planner: which layouts train a model fastest on given chips, how sure that is, and why others do not.
 
 `plan(model="llama3-405b", chip="h100-sxm", chips=16384, tokens=15.6e12)` is the whole use of it. Top of the
-package: `defaults` fills the question, `search` predicts every layout, `spread` says how sure, `goodput` what
-failures cost, `answers` holds what comes back.
+package: `defaults` fills the question, `search` predicts every layout, `fitting` says what would suit,
+`spread` how sure all this is, `goodput` what failures cost; `answers` holds what comes back.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeVar
 
@@ -17,7 +16,7 @@ from myriad.catalog.models import Model
 from myriad.catalog.shelf import Catalog
 from myriad.catalog.stacks import Stack
 from myriad.kernel.errors import UserError
-from myriad.performance import defaults, front, goodput, inputs, legality, search, spread
+from myriad.performance import defaults, fitting, front, goodput, inputs, legality, search, spread
 from myriad.performance.answers import (
     Effect,
     Input,
@@ -29,12 +28,12 @@ from myriad.performance.answers import (
     Question,
     Refused,
     Run,
+    Software,
     Stability,
 )
 from myriad.performance.layouts import Layouts
 from myriad.performance.legality import RULES, Setting
 from myriad.performance.machine import Machine
-from myriad.performance.memory import OPTIMIZER_BYTES
 from myriad.performance.search import Found
 from myriad.performance.spread import Ends
 from myriad.performance.training import predict
@@ -58,6 +57,8 @@ class _Asked(NamedTuple):
     question: Question
     price: float | None  # of a chip-hour
     failures: float | None  # of a chip-day
+    #: Software that may be meant, by name and the assumed first; none where somebody named it.
+    stacks: tuple[tuple[str, Stack], ...]
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -119,6 +120,7 @@ def plan(
         inputs=judged,
         uncertain=inputs.decisive(judged),
         stability=_stability(asked, found),
+        stacks=_stacks(asked, options),
     )
 
 
@@ -148,48 +150,69 @@ def _asked(
         if sequence is None
         else _positive(sequence, "sequence", "4096")
     )
-    if global_batch is None and global_batch_tokens is not None:
-        wished = _positive(global_batch_tokens, "global-batch", "16M-tokens") / sequence
-        global_batch = defaults.sequences_of(wished, chips)
-        if global_batch != wished:
-            assumed.append(
-                f"a global batch of {global_batch:,} sequences, {global_batch * sequence / 1e6:,.2f}M tokens"
-            )
+    low = "fp8" if precision == "bf16" else precision
+    middle, slow, fast = (
+        Machine.of(named.chip, named.fabric, named.stack, low_precision=low, end=end)
+        for end in ("middle", "slow", "fast")
+    )
+    if global_batch is not None:
+        _positive(global_batch, "global-batch", "2048-sequences")
+    domain = int((named.fabric.scale_up_domain or named.chip.scale_up_domain).value)
+    setting = Setting(
+        model=named.model, sequence=sequence, global_batch=global_batch or 1, chips=chips,
+        chips_per_node=per_node, domain=domain, zero_bubble=zero_bubble,
+    )  # fmt: skip
     if global_batch is None:
-        global_batch = defaults.global_batch(named.model, sequence, chips, assumed)
-    _positive(global_batch, "global-batch", "2048-sequences")
-    if tokens is not None and tokens < global_batch * sequence:
+        global_batch = _batch(setting, middle, global_batch_tokens, assumed, fp8=precision != "bf16")
+        setting = fitting.resized(setting, global_batch=global_batch)
+    _check_run(tokens, global_batch * sequence, failures, price)
+    reach = int(named.fabric.levels[-1].chips.value)
+    if chips > reach:
+        assumed.append(f"beyond the {reach:,} chips that the fabric joins, links as fast as its outermost")
+    question = Question(
+        **named.names, chips=chips, sequence=sequence, global_batch=global_batch, precision=precision,
+        tokens=tokens,
+        assumed=tuple(assumed),
+    )  # fmt: skip
+    work = Work.of(named.model, sequence=sequence, global_batch=global_batch)
+    others = defaults.stacks(named.chip, named.model) if stack is None else ()
+    return _Asked(
+        named, setting, work, Ends(middle, slow, fast), precision != "bf16", question, price, failures,
+        tuple((name, catalog.stack(name)) for name in others),
+    )  # fmt: skip
+
+
+def _batch(of: Setting, machine: Machine, tokens: float | None, assumed: list[str], *, fp8: bool) -> int:
+    """Sequences of a step, from tokens or as is usual; tells `assumed` how they were found."""
+    if tokens is None:
+        wished = defaults.usual_batch(of.model, of.sequence, of.chips)
+        chosen, among = fitting.batch(of, machine, wished, fp8=fp8)
+        how = f"; of {among} near the usual {wished:,.0f} the one that suits these chips best" * (among > 1)
+    else:
+        wished = _positive(tokens, "global-batch", "16M-tokens") / of.sequence
+        if wished < 1:
+            remedy = f"Write {of.sequence}-tokens or more, or a shorter --sequence"
+            problem = f"is less than one sequence of {of.sequence:,} tokens"
+            raise UserError(problem, field="global-batch", value=f"{tokens:g} tokens", remedy=remedy)
+        chosen = defaults.sequences_of(wished, of.chips)
+        if chosen == wished:
+            return chosen
+        how = f", rounded from {tokens:,.0f}"
+    total = f"{chosen * of.sequence / 1e6:,.2f}M tokens"
+    assumed.append(f"a global batch of {chosen:,} sequences, {total}{how} (--global-batch)")
+    return chosen
+
+
+def _check_run(tokens: float | None, step_tokens: int, failures: float | None, price: float | None) -> None:
+    if tokens is not None and tokens < step_tokens:
         raise UserError(
-            f"is less than one step of {global_batch * sequence:,} tokens",
+            f"is less than one step of {step_tokens:,} tokens",
             field="tokens", value=tokens, remedy="Write for example 15.6T",
         )  # fmt: skip
     if failures is not None and not failures > 0:
         raise UserError("must be more than zero", field="reliability", value=failures, remedy="Write 0.5")
     if price is not None and not price >= 0:
         raise UserError("must not be negative", field="price", value=price, remedy="Write 2.50")
-    reach = int(named.fabric.levels[-1].chips.value)
-    if chips > reach:
-        assumed.append(f"beyond the {reach:,} chips that the fabric joins, links as fast as its outermost")
-    domain = int((named.fabric.scale_up_domain or named.chip.scale_up_domain).value)
-    setting = Setting(
-        model=named.model, sequence=sequence, global_batch=global_batch, chips=chips,
-        chips_per_node=per_node, domain=domain,
-        zero_bubble=zero_bubble,
-    )  # fmt: skip
-    question = Question(
-        **named.names, chips=chips, sequence=sequence, global_batch=global_batch, precision=precision,
-        tokens=tokens,
-        assumed=tuple(assumed),
-    )  # fmt: skip
-    low = "fp8" if precision == "bf16" else precision
-    middle, slow, fast = (
-        Machine.of(named.chip, named.fabric, named.stack, low_precision=low, end=end)
-        for end in ("middle", "slow", "fast")
-    )
-    work = Work.of(named.model, sequence=sequence, global_batch=global_batch)
-    return _Asked(
-        named, setting, work, Ends(middle, slow, fast), precision != "bf16", question, price, failures
-    )
 
 
 def _positive(number: T, field: str, example: str) -> T:
@@ -221,12 +244,31 @@ def _one(asked: _Asked, layout: Layout) -> Plan:
     judged = asked.inputs
     options, effects = _options(asked, Layouts.of({**layout.columns, "fp8": asked.low}))
     usable = search.usable_bytes(asked.ends.middle)
+    fits = options[0].fits
+    refused = (
+        () if fits else (_too_large(asked, [options[0].peak_bytes], options[0].step_s.value, layout, fits),)
+    )
     return Plan(
-        question=asked.question, options=options, considered=1, legal=1, fitting=int(options[0].fits),
+        question=asked.question, options=options, considered=1, legal=1, fitting=int(fits),
         memory_bytes=usable, power_w=asked.named.chip.power_w.value,
-        refused=(), front=(), effects=effects, inputs=judged,
-        uncertain=inputs.decisive(judged), stability=None,
+        refused=refused, front=(), effects=effects, inputs=judged,
+        uncertain=inputs.decisive(judged), stability=None, stacks=_stacks(asked, options),
     )  # fmt: skip
+
+
+def _stacks(asked: _Asked, options: tuple[Option, ...]) -> tuple[Software, ...]:
+    """The best layout's step time under each software that may be meant."""
+    if not options or len(asked.stacks) < 2:
+        return ()
+    layout = Layouts.of({**options[0].layout.columns, "fp8": asked.low})
+    low = asked.question.precision if asked.low else "fp8"
+    found = []
+    for name, stack in asked.stacks:
+        machine = Machine.of(asked.named.chip, asked.named.fabric, stack, low_precision=low)
+        one = predict(asked.work, machine, layout)
+        fits = bool(one.peak_bytes[0] <= search.usable_bytes(machine))
+        found.append(Software(name, float(one.step_s[0]), fits, name == asked.question.stack))
+    return tuple(found)
 
 
 def _options(asked: _Asked, layouts: Layouts) -> tuple[tuple[Option, ...], tuple[Effect, ...]]:
@@ -295,10 +337,16 @@ def _refused(asked: _Asked, found: Found) -> Iterator[Refused]:
         named = words | dict.fromkeys(rule.reads, "")
         if best is not None:
             named |= {name: f"{getattr(found.layouts, name)[best]:,.0f}" for name in rule.reads}
+        remedy = _said(rule.remedy, named)
+        if rule.name == "batch" and not (found.rule < 0).any():
+            near = fitting.nearest_batches(asked.setting, asked.ends.middle, fp8=asked.low)
+            if near:
+                counts = " or ".join(f"{one:,}" for one in near)
+                remedy = f"The nearest global batches that work here are {counts} sequences"
         yield Refused(
             rule=rule.name,
             reason=_said(rule.text, named),
-            remedy=_said(rule.remedy, named),
+            remedy=remedy,
             layouts=count,
             best_step_s=None if best is None else float(found.step_s[best]),
             best=None if best is None else Layout.at(found.layouts, best),
@@ -306,30 +354,36 @@ def _refused(asked: _Asked, found: Found) -> Iterator[Refused]:
     large = np.flatnonzero((found.rule < 0) & ~found.fits)
     if len(large):
         best = int(large[np.argmin(found.step_s[large])])
-        gib = float(found.peak_bytes[best]) / 2**30
-        usable = search.usable_bytes(asked.ends.middle) / 2**30
-        least = float(found.peak_bytes[large].min()) / 2**30
-        yield Refused(
-            rule="memory",
-            reason=f"needs more than {usable:.1f} GiB a chip (from {least:.1f}; the fastest {gib:.0f})",
-            remedy="Choose more recompute, TP, PP or ZeRO, a smaller micro-batch, or more chips"
-            f" (gradients and optimizer alone fill {_least_chips(asked):,})",
-            layouts=len(large),
-            best_step_s=float(found.step_s[best]),
-            best=Layout.at(found.layouts, best),
-        )
+        peaks = [float(found.peak_bytes[best]), float(found.peak_bytes[large].min())]
+        layout = Layout.at(found.layouts, best)
+        fits = bool(len(found.near))
+        yield _too_large(asked, peaks, float(found.step_s[best]), layout, fits, len(large))
+
+
+def _too_large(
+    asked: _Asked, peaks: list[float], step_s: float, layout: Layout, fits: bool, layouts: int = 1
+) -> Refused:
+    """What fills too much memory: peak bytes of the fastest, and of the smallest; `fits`: others do not."""
+    usable = search.usable_bytes(asked.ends.middle) / 2**30
+    said = " (from {1:.1f}; the fastest {0:.0f})" if layouts > 1 else " ({0:.1f})"
+    more = ""
+    if not fits and (fewest := fitting.fewest_chips(asked.setting, asked.ends.middle)):
+        more = f", or more chips: the model needs at least {fewest:,}"
+        if fewest <= asked.setting.chips:
+            more = f"; other layouts fit from {fewest:,} chips on"
+    return Refused(
+        rule="memory",
+        reason=f"needs more than {usable:.1f} GiB a chip" + said.format(*(peak / 2**30 for peak in peaks)),
+        remedy=f"Choose more recompute, TP, PP or ZeRO, or a smaller micro-batch{more}",
+        layouts=layouts,
+        best_step_s=step_s,
+        best=layout,
+    )
 
 
 def _said(text: str, words: dict[str, str]) -> str:
     """A rule's text; where no layout is an example, without its numbers."""
     return " ".join(text.format(**words).split()).replace(" )", ")")
-
-
-def _least_chips(asked: _Asked) -> int:
-    """Whole nodes that gradients and optimizer fill when nothing is held twice."""
-    held = (float(asked.ends.middle.reduce_bytes) + OPTIMIZER_BYTES) * asked.named.model.parameters
-    per_node = asked.setting.chips_per_node
-    return math.ceil(held / search.usable_bytes(asked.ends.middle) / per_node) * per_node
 
 
 def _front(asked: _Asked, found: Found, halvings: int) -> Iterator[Point]:
@@ -340,9 +394,7 @@ def _front(asked: _Asked, found: Found, halvings: int) -> Iterator[Point]:
         if chips % (2 * asked.setting.chips_per_node) or not len(parts[-1].near):
             break
         chips //= 2
-        smaller = Setting(
-            **{name: getattr(asked.setting, name) for name in Setting.__slots__} | {"chips": chips}
-        )
+        smaller = fitting.resized(asked.setting, chips=chips)
         parts.append(search.run(smaller, asked.work, asked.ends.middle, fp8=asked.low, timed=False))
     rows = [(part, int(position)) for part in parts for position in part.front]
     step = np.array([part.step_s[n] for part, n in rows])
