@@ -91,16 +91,20 @@ def _tell(judged: Sequence[Judged], failed: Sequence[Unmodelled]) -> None:
             continue
         click.echo(click.style(f"Step time, {title}", bold=True))
         for name, key in validation.GROUPS.items():
-            if name != "stack":
+            if name not in ("publisher", "stack"):
                 click.echo()
                 _table(name, validation.errors(these, key))
         whole = validation.summary("all", [one.error for one in these])
-        mean = f"mean of sources {100 * validation.mean_of_sources(these):.1f} %"
+        means = (f"{kind}s {100 * validation.mean_of(kind, these):.1f} %" for kind in ("source", "publisher"))
+        mean = "mean of " + ", of ".join(means)
         within = f"{100 * whole.within_tenth:.1f} % of {whole.runs} rows within 10 %"
-        click.echo(f"\n{mean}, mean of rows {100 * whole.mean_absolute:.1f} %, {within}\n")
+        click.echo(f"\n{mean}, of rows {100 * whole.mean_absolute:.1f} %, {within}\n")
     _rankings(judged)
+    if not any(one.run.measured_s for one in judged):
+        click.echo("no run in this table can be modelled and was timed")
     if failed:
-        click.echo(f"\n{len(failed)} rows cannot be modelled: " + _reasons(failed))
+        click.echo(f"\n{len(failed)} rows cannot be modelled")
+        show.table((">ROWS", "WHY", "FOR EXAMPLE"), _reasons(failed), empty="")
 
 
 def _table(name: str, found: Sequence[Errors]) -> None:
@@ -131,8 +135,8 @@ def _rankings(judged: Sequence[Judged]) -> None:
     click.echo(f"\nmean tau {tau:.2f}; {told}")
 
 
-def _reasons(failed: Sequence[Unmodelled]) -> str:
-    counts: dict[str, int] = {}
+def _reasons(failed: Sequence[Unmodelled]) -> list[tuple[int, str, str]]:
+    found: dict[str, list[str]] = {}
     for one in failed:
-        counts[one.reason] = counts.get(one.reason, 0) + 1
-    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        found.setdefault(one.reason, []).append(one.id or "a row without id")
+    return [(len(ids), reason, ", ".join(ids[:3])) for reason, ids in found.items()]

@@ -41,21 +41,23 @@ def all_to_all_s(
 ) -> Column:
     """Exchange in which each chip sends `size_bytes`, `copies` destinations for each token, spread evenly.
 
-    With `dedup` a token crosses to a domain once (DeepEP, DeepSeek-AI 2025): of d domains each holding an
-    equal part of the destinations it visits d (1 - (1 - 1/d)^copies).
+    With `dedup` a token crosses to a domain once and is forwarded inside, both at a time (DeepEP, DeepSeek-AI
+    2025): of d domains each holding an equal part of the destinations it visits d (1 - (1 - 1/d)^copies).
     """
-    time = np.zeros(())
-    for level, outer in zip(machine.levels, (*machine.levels[1:], None), strict=True):
+    inner = machine.levels[0]
+    inside = np.maximum(np.minimum(ranks, inner.chips), 1.0)
+    # of what a chip sends or has forwarded, all but what stays on a chip moves inside the domain
+    local = np.where(dedup > 0, (inside - 1) / inside, (inside - 1) / ranks)
+    time = local * size_bytes / inner.bytes_per_s + inner.latency_s
+    for level, outer in zip(machine.levels, machine.levels[1:], strict=False):
         inside = np.maximum(np.minimum(ranks, level.chips), 1.0)
-        if level is machine.levels[0]:
-            time = (inside - 1) / ranks * size_bytes / level.bytes_per_s + level.latency_s
-        if outer is None:
-            break
         domains = ranks / inside
-        plain = 1 - 1 / domains
         visited = (domains - 1) * (1 - (1 - 1 / domains) ** copies) / np.maximum(copies, 1.0)
-        crossing = np.where(dedup > 0, visited, plain) * size_bytes
-        time = time + np.where(domains > 1.001, crossing / outer.bytes_per_s + outer.latency_s, 0.0)
+        crossing = (
+            np.where(dedup > 0, visited, 1 - 1 / domains) * size_bytes / outer.bytes_per_s + outer.latency_s
+        )
+        longer = np.where(dedup > 0, np.maximum(time, crossing), time + crossing)
+        time = np.where(domains > 1.001, longer, time)
     return np.where(ranks > 1, time, 0.0)
 
 

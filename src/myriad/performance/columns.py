@@ -19,12 +19,6 @@ def column(value: float | Iterable[float]) -> Column:
     return np.asarray(value, dtype=np.float64)
 
 
-def over(part: Column, whole: Column | float) -> Column:
-    """`part / whole`, and 0 where whole is 0."""
-    safe = np.where(np.equal(whole, 0.0), 1.0, whole)
-    return np.where(np.equal(whole, 0.0), 0.0, part / safe)
-
-
 def total(parts: Iterable[Column]) -> Column:
     """The sum of columns, entry by entry."""
     first, *rest = parts

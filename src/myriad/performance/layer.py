@@ -116,7 +116,7 @@ def _products_s(work: Work, machine: Machine, layouts: Layouts, tokens: Column) 
     attention = direct
     if np.any(work.kv_rank > 0):
         down = product(tokens, hidden, work.q_rank + work.kv_rank + work.rope_dim)
-        up = product(tokens, work.q_rank, queries / tp)
+        up = product(tokens, np.where(work.q_rank > 0, work.q_rank, hidden), queries / tp)
         up = up + product(tokens, work.kv_rank, work.heads * (work.qk_dim - work.rope_dim + work.v_dim) / tp)
         attention = np.where(work.kv_rank > 0, down + up, direct)
     attention = attention + product(tokens, work.heads * work.v_dim / tp, hidden)
@@ -184,7 +184,7 @@ def _context_exchange_s(
     size = layouts.micro_batch * work.sequence * width * ELEMENT_BYTES
     ring = collectives.gather_s(machine, size, layouts.cp, layouts.tp)
     forward, backward = attention
-    hidden = np.where(layouts.overlap, 0.7, 0.0)
+    hidden = np.where(layouts.overlap, machine.cp_overlap_share, 0.0)
     return np.maximum(ring - hidden * forward, 0.0), np.maximum(2 * ring - hidden * backward, 0.0)
 
 
@@ -217,6 +217,8 @@ def _weights(work: Work, layouts: Layouts) -> tuple[Column, Column]:
     """Weights of one average layer on one chip: those outside experts, and those of experts."""
     share = _sparse_share(work)
     matrices = (work.ffn_inputs + 1) * work.hidden
-    dense = work.attention_parameters + (1 - share) * matrices * work.ffn + share * matrices * work.shared_ffn
+    split = work.attention_parameters - work.latent_parameters
+    split = split + matrices * ((1 - share) * work.ffn + share * work.shared_ffn)
+    whole = work.latent_parameters + share * work.hidden * work.experts + 2 * work.hidden
     expert = share * matrices * work.expert_ffn * work.experts / layouts.ep
-    return dense / layouts.tp + share * work.hidden * work.experts + 2 * work.hidden, expert + 0 * layouts.tp
+    return split / layouts.tp + whole, np.broadcast_to(expert, layouts.tp.shape)

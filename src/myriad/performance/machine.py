@@ -27,6 +27,7 @@ STACK: Final = (
     "grouped_share",
     "step_s",
     "tp_overlap_share",
+    "cp_overlap_share",
     "ep_overlap_share",
     "dp_overlap_share",
     "fsdp_overlap_share",
@@ -56,6 +57,7 @@ _GAINS: Final = frozenset(
         "ep_dedup",
         "grouped_share",
         "tp_overlap_share",
+        "cp_overlap_share",
         "ep_overlap_share",
         "dp_overlap_share",
         "fsdp_overlap_share",
@@ -99,6 +101,7 @@ class Machine:
     grouped_share: Column  # of the rate of single products, for those of many experts in one launch
     step_s: Column  # host time of a step
     tp_overlap_share: Column  # share of TP communication behind products
+    cp_overlap_share: Column  # share of attention that hides CP exchange
     ep_overlap_share: Column  # share of a layer's computing that hides EP exchange
     dp_overlap_share: Column  # share of gradient and weight exchange behind the last backward pass
     fsdp_overlap_share: Column  # share of a layer's time that can hide FSDP exchange

@@ -55,7 +55,10 @@ def peak_bytes(
     first, last = _edge_layers(work, machine, layouts, stages)
     first_flight, last_flight = _in_flight(layouts, stages)
     logits = machine.logit_bytes * _tokens(work, layouts) * work.vocab / layouts.tp
-    of_first = kept.stored * first * first_flight + kept.working
+    # where embedding and head count as layers the second stage has one more, and one micro-batch less in
+    # flight
+    of_second = stages.layers * np.maximum(first_flight - 1, 0.0)
+    of_first = kept.stored * np.maximum(first * first_flight, of_second) + kept.working
     # the logits are gone when the last layer starts its backward pass
     of_last = kept.stored * last * last_flight + np.maximum(kept.working - logits, 0.0)
     more = (last - first) * total(state.layer for state in states.values())
@@ -78,7 +81,7 @@ def _edge_layers(work: Work, machine: Machine, layouts: Layouts, stages: Stages)
     head = work.vocab * work.hidden
     parts = (work.layers + work.layers * head / (work.matmul_parameters - head)) / layouts.pp
     counted = (machine.head_counted > 0) & (layouts.pp > 1)
-    first = np.where(counted, np.minimum(np.floor(parts) + 1, work.layers), stages.layers)
+    first = np.where(counted, np.minimum(np.floor(parts) + 1, work.layers), stages.first_layers)
     before = np.minimum(np.floor(parts * (layouts.pp - 1)) + 1, work.layers)
     return first, np.where(counted, work.layers - before, stages.last_layers)
 

@@ -86,12 +86,20 @@ class Work:
         return self.sequence * self.global_batch
 
     @property
+    def latent_parameters(self) -> Column:
+        """Weights that compress queries, keys and values, or 0; every TP rank has all of them."""
+        return np.where(self.kv_rank > 0, self.hidden * (self.q_rank + self.kv_rank + self.rope_dim), 0.0)
+
+    @property
     def attention_parameters(self) -> Column:
         """Weights of the attention of one layer."""
         direct = self.hidden * (self.heads * self.qk_dim + self.kv_heads * (self.qk_dim + self.v_dim))
-        latent = self.hidden * (self.q_rank + self.kv_rank + self.rope_dim)
-        latent = latent + self.q_rank * self.heads * self.qk_dim
-        latent = latent + self.kv_rank * self.heads * (self.qk_dim - self.rope_dim + self.v_dim)
+        queries = np.where(self.q_rank > 0, self.q_rank, self.hidden) * self.heads * self.qk_dim
+        latent = (
+            self.latent_parameters
+            + queries
+            + self.kv_rank * self.heads * (self.qk_dim - self.rope_dim + self.v_dim)
+        )
         output = self.heads * self.v_dim * self.hidden
         return np.where(self.kv_rank > 0, latent, direct) + output
 

@@ -7,12 +7,14 @@ that cannot be modelled says why.
 
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from myriad.catalog.chips import Chip
@@ -144,9 +146,8 @@ def read(text: str, source: str, catalog: Catalog) -> tuple[list[Run], list[Unmo
     reader = csv.DictReader(io.StringIO(text))
     missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
     if missing:
-        raise UserError(
-            "lacks columns", field=source, value=", ".join(missing), remedy="Give a table of training runs"
-        )
+        remedy = "Give a table of training runs with a heading of our columns"
+        raise UserError(f"lacks the columns {', '.join(missing)}", field=source, remedy=remedy)
     models = _aliases(catalog, "model")
     chips, fabrics = _aliases(catalog, "chip"), _aliases(catalog, "fabric")
     runs: list[Run] = []
@@ -166,8 +167,15 @@ def _aliases(catalog: Catalog, kind: str) -> dict[str, str]:
     return names
 
 
+class _Gap(Exception):
+    """Why a row cannot be modelled."""
+
+
 class _Cells:
-    """One row, with numbers where they can be read, and a list of what was assumed."""
+    """One row, with numbers where they can be read, and a list of what was assumed.
+
+    Reading raises `_Gap` where the row does not say, or says nonsense.
+    """
 
     def __init__(self, row: Mapping[str, str]) -> None:
         self.row, self.assumed = row, []  # type: ignore[var-annotated]
@@ -176,24 +184,39 @@ class _Cells:
         return (self.row.get(name) or "").strip()
 
     def number(self, name: str, default: float | None = None) -> float:
-        """The number of a column. Raises KeyError when there is none and no default."""
+        """The number of a column, or the default where there is none."""
         text = self.text(name)
-        if text:
-            try:
-                return float(text)
-            except ValueError:
-                pass
-        if default is None:
-            raise KeyError(name)
-        return default
+        if not text:
+            if default is None:
+                raise _Gap(f"{name} is missing")
+            return default
+        try:
+            number = float(text)
+        except ValueError:
+            raise _Gap(f"{name} is not a number (got {text!r})") from None
+        if not math.isfinite(number) or number < 0:
+            raise _Gap(f"{name} must be zero or more (got {text!r})")
+        return number
+
+    def positive(self, name: str, default: float | None = None) -> float:
+        """As `number`, and more than zero."""
+        number = self.number(name, default)
+        if number <= 0:
+            raise _Gap(f"{name} must be more than zero (got {self.text(name)!r})")
+        return number
+
+    def said(self, name: str, otherwise: str) -> str:
+        """The words of a column, or what is assumed where it says nothing."""
+        if not self.text(name):
+            self.assumed.append(f"{name}={otherwise}")
+        return self.text(name) or otherwise
 
     def assume(self, name: str, value: float) -> float:
-        """The number, or an assumed one that the run names."""
-        try:
-            return self.number(name)
-        except KeyError:
-            self.assumed.append(f"{name}={value:g}")
-            return value
+        """The number, more than zero, or an assumed one that the run names."""
+        if self.text(name):
+            return self.positive(name)
+        self.assumed.append(f"{name}={value:g}")
+        return value
 
 
 def _run(
@@ -209,19 +232,16 @@ def _run(
         measured = _measured_s(cells)
         chip = chips.get(cells.text("accelerator").lower())
         if chip is None:
-            raise KeyError("a chip of the catalogue for " + cells.text("accelerator"))
+            raise _Gap(f"the catalogue has no chip {cells.text('accelerator')!r}")
         model = _model(cells, models, catalog)
         layout = _layout(cells)
-        sequence = int(cells.number("seq_len"))
-    except KeyError as error:
+        sequence = int(cells.positive("seq_len"))
+        fabric = _fabric(cells, catalog.chip(chip), fabrics, catalog)
+        memory = cells.number("peak_mem_gb", 0.0)
+    except (_Gap, ValueError) as why:
         return Unmodelled(
-            id=cells.text("id"),
-            source=cells.text("source"),
-            reason=f"no {error.args[0]}",
-            measured_s=measured,
+            id=cells.text("id"), source=cells.text("source"), reason=str(why), measured_s=measured
         )
-    fabric = _fabric(cells, catalog.chip(chip), fabrics, catalog)
-    memory = cells.number("peak_mem_gb", 0.0)
     zero = cells.text("zero")
     return Run(
         id=cells.text("id"),
@@ -291,72 +311,85 @@ def _model(cells: _Cells, models: Mapping[str, str], catalog: Catalog) -> Model:
     name = models.get(cells.text("model").lower())
     if name is not None:
         known = catalog.model(name)
-        layers = int(cells.number("layers", known.layers))
-        same_width = cells.number("hidden", known.hidden) == known.hidden
-        if same_width and layers == known.layers:
-            return known
-    experts = int(cells.number("n_experts", 0))
-    heads = int(cells.number("heads"))
+        if cells.number("hidden", known.hidden) == known.hidden:
+            return _as_in_the_row(known, cells)
+    heads, hidden = int(cells.positive("heads")), int(cells.positive("hidden"))
+    moe = _experts(cells)
     ffn = int(cells.number("ffn", 0))
-    if not ffn and not experts:
-        raise KeyError("ffn")
-    moe = (
-        Moe(experts=experts, top_k=int(cells.number("top_k", 1)), ffn=int(cells.number("moe_ffn", ffn)))
-        if experts
-        else None
-    )
-    if moe is not None and ffn and name is None and re.search(r"maverick", cells.text("model"), re.I):
-        moe = Moe(
-            experts=moe.experts, top_k=moe.top_k, ffn=moe.ffn, every=2, shared_experts=1, shared_ffn=moe.ffn
-        )
-    parameters = cells.number("params_b", 0.0) * 1e9
+    if not ffn and moe is None:
+        raise _Gap("ffn is missing")
+    gated = cells.text("gated_mlp") == "True"
     return Model(
         title=cells.text("model"),
         status="published",
-        source=cells.text("source"),
-        layers=int(cells.number("layers")),
-        hidden=int(cells.number("hidden")),
+        source=cells.text("source") or "the row",
+        layers=int(cells.positive("layers")),
+        hidden=hidden,
         heads=heads,
-        kv_heads=int(cells.number("kv_heads", heads)),
-        head_dim=max(1, int(cells.number("hidden")) // heads),
+        kv_heads=int(cells.positive("kv_heads", heads)),
+        head_dim=max(1, hidden // heads),
         ffn=ffn or (moe.ffn if moe else 0),
-        gated=cells.text("gated_mlp") == "True",
+        gated=gated,
         vocab=int(cells.assume("vocab", 51200)),
         tied="embeddings tied" in cells.text("notes"),
-        norm="rms" if cells.text("gated_mlp") == "True" else "layer",
+        norm="rms" if gated else "layer",
         moe=moe,
-        parameters_published=Figure(value=parameters, status="published", source=cells.text("source")),
+        parameters_published=Figure(
+            value=cells.number("params_b", 0.0) * 1e9, status="published", source="the row"
+        ),
     )
+
+
+def _as_in_the_row(known: Model, cells: _Cells) -> Model:
+    """A model of the catalogue with the numbers of the row, where it gives others: runs change
+    vocabularies.
+    """
+    given = {name: int(cells.positive(name, getattr(known, name))) for name in ("layers", "vocab")}
+    if known.ffn and cells.number("ffn", 0):
+        given["ffn"] = int(cells.positive("ffn"))
+    return msgspec.structs.replace(known, **given)
+
+
+def _experts(cells: _Cells) -> Moe | None:
+    """The experts of a row whose model is not in the catalogue; every second layer has them in Llama 4
+    Maverick.
+    """
+    count = int(cells.number("n_experts", 0))
+    if not count:
+        return None
+    width = int(cells.positive("moe_ffn", cells.number("ffn", 0)))
+    moe = Moe(experts=count, top_k=int(cells.positive("top_k", 1)), ffn=width)
+    if re.search(r"maverick", cells.text("model"), re.IGNORECASE):
+        return msgspec.structs.replace(moe, every=2, shared_experts=1, shared_ffn=width)
+    return moe
 
 
 def _layout(cells: _Cells) -> dict[str, float]:
-    """Columns of `Layouts` and the global batch. Raises KeyError naming what is missing."""
-    zero, notes = cells.text("zero"), cells.text("notes")
-    chips, cp = cells.number("n_chips"), cells.number("cp", 1)
-    # plain FSDP has no other dimension
-    tp, pp = (
-        (cells.assume("tp", 1), cells.assume("pp", 1))
-        if "FSDP" in zero
-        else (cells.number("tp"), cells.number("pp"))
-    )
-    dp = cells.number("dp", max(1.0, chips / (tp * pp * cp)))
-    batch = cells.number("gbs")
+    """Columns of `Layouts`, and the global batch."""
+    zero, notes = cells.said("zero", "none"), cells.text("notes")
+    chips, cp = cells.positive("n_chips"), cells.positive("cp", 1)
+    if "FSDP" in zero:  # alone, it has no other dimension
+        tp, pp = cells.assume("tp", 1), cells.assume("pp", 1)
+    else:
+        tp, pp = cells.positive("tp"), cells.positive("pp")
+    dp = cells.positive("dp", max(1.0, chips / (tp * pp * cp)))
+    batch = cells.positive("gbs")
     stage = 2 if "ZeRO-2" in zero else 3 if _FSDP.search(zero) else 0 if zero in ("none", "") else 1
-    group = re.search(r"node group (\d+)", zero)
+    group = re.search(r"node group (\d+)|FSDP\((\d+)\)|ici_fsdp_parallelism=(\d+)", zero)
     hybrid = cells.number("chips_per_node", 8) if "HSDP" in zero else 0.0
     return {
         "tp": tp,
         "pp": pp,
         "cp": cp,
         "dp": dp,
-        "ep": cells.number("ep", 1),
-        "vpp": max(1.0, cells.number("vpp", 1)),
+        "ep": cells.positive("ep", 1),
+        "vpp": cells.positive("vpp", 1),
         "micro_batch": _micro_batch(cells, pp, batch / dp if stage == 3 and pp == 1 else 1.0),
         "zero": stage,
-        "shard": float(group[1]) if group else hybrid,
-        "recompute": _recompute(cells.text("recompute")),
+        "shard": float(next(filter(None, group.groups()))) if group else hybrid,
+        "recompute": _recompute(cells.said("recompute", "none")),
         "schedule": _schedule(notes),
-        "sequence_parallel": cells.text("sp") == "True",
+        "sequence_parallel": tp > 1 and cells.said("sp", "False") == "True",
         "global_batch": batch,
         "fp8": bool(re.search(r"fp8|fp4", cells.text("precision"))),
     }
@@ -372,7 +405,7 @@ def _micro_batch(cells: _Cells, pp: float, otherwise: float) -> float:
 
 
 def _recompute(text: str) -> Recompute:
-    if text == "full":
+    if text.startswith("full"):
         return Recompute.FULL
     return Recompute.SELECTIVE if text.startswith("selective") else Recompute.NONE
 

@@ -96,11 +96,12 @@ def _kind(run: Run) -> str:
     return "experts" if run.model.moe else "dense"
 
 
+_SCALES: Final = {8: "1 to 8 chips", 64: "9 to 64", 256: "65 to 256", 999: "257 to 999"}
+_LARGEST: Final = "1,000 and more"
+
+
 def _scale(run: Run) -> str:
-    for limit, name in ((8, "1 to 8 chips"), (64, "9 to 64"), (256, "65 to 256"), (999, "257 to 999")):
-        if run.chips <= limit:
-            return name
-    return "1,000 and more"
+    return next((name for limit, name in _SCALES.items() if run.chips <= limit), _LARGEST)
 
 
 def _sharding(run: Run) -> str:
@@ -109,9 +110,16 @@ def _sharding(run: Run) -> str:
     return "FSDP" if run.layout["zero"] >= 2 else "TP, PP and data parallel"
 
 
+def publisher(run: Run) -> str:
+    """Who published a run, whatever the document."""
+    words = run.source.split()
+    return " ".join(words[: 2 if words[0] in ("NVIDIA", "Google", "MLPerf") else 1])
+
+
 #: What errors are told by.
 GROUPS: Final[Mapping[str, Key]] = {
     "source": lambda run: run.source,
+    "publisher": publisher,
     "chip": lambda run: run.chip,
     "model": _kind,
     "parallelism": _sharding,
@@ -121,12 +129,14 @@ GROUPS: Final[Mapping[str, Key]] = {
 
 
 def errors(judged: Iterable[Judged], key: Key) -> list[Errors]:
-    """Errors by group, in the order in which the groups appear; runs that were not timed are left out."""
+    """Errors by group, scales by size and others as they appear; runs that were not timed are left out."""
     groups: dict[str, list[float]] = {}
     for one in judged:
         if one.run.measured_s:
             groups.setdefault(key(one.run), []).append(one.error)
-    return [summary(group, found) for group, found in groups.items()]
+    scales = [*_SCALES.values(), _LARGEST]
+    ordered = sorted(groups, key=lambda group: scales.index(group) if group in scales else 0)
+    return [summary(group, groups[group]) for group in ordered]
 
 
 def summary(group: str, found: Sequence[float]) -> Errors:
@@ -138,7 +148,12 @@ def summary(group: str, found: Sequence[float]) -> Errors:
 
 def mean_of_sources(judged: Iterable[Judged]) -> float:
     """Mean over sources of the mean absolute error of each."""
-    return float(np.mean([one.mean_absolute for one in errors(judged, GROUPS["source"])]))
+    return mean_of("source", judged)
+
+
+def mean_of(group: str, judged: Iterable[Judged]) -> float:
+    """Mean over the groups of a kind (`GROUPS`) of the mean absolute error of each."""
+    return float(np.mean([one.mean_absolute for one in errors(judged, GROUPS[group])]))
 
 
 # ---- ranking -----------------------------------------------------------------------------------------

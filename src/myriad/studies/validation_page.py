@@ -11,11 +11,16 @@ from myriad.studies import charts, page, validation
 from myriad.studies.validation import Errors, Judged
 
 _MOST_SOURCES = 40
+_SUBTITLE = (
+    "parameters of chips, stacks and fabrics, fitted once on the shipped runs; none of a row or a source"
+)
 
 
 def render(judged: Sequence[Judged]) -> str:
     """A self-contained HTML page. Runs that were not timed are left out."""
     timed = [one for one in judged if one.run.measured_s]
+    if not timed:
+        return page.document("Performance model on published runs", "no run in this table was timed", [])
     chosen = [one for one in timed if one.run.recommended] or timed
     whole = validation.summary("all", [one.error for one in chosen])
     cards = [
@@ -49,7 +54,9 @@ def render(judged: Sequence[Judged]) -> str:
         page.section("Error by source", page.figure(bars(sources)) + table),
     )
     return page.document(
-        "Performance model on published runs", "nothing is fitted to a row or a source", parts
+        "Performance model on published runs",
+        _SUBTITLE,
+        parts,
     )
 
 
@@ -91,5 +98,5 @@ def bars(sources: Sequence[Errors]) -> str:
         axes.set_yticks(range(len(shown)), [f"{one.group[:60]} ({one.runs})" for one in shown])
         axes.axvline(6, color=charts.MUTED, linewidth=0.8, linestyle=":")
         axes.set_ylim(len(shown) - 0.5, -0.5)
-        axes.set_xlabel("mean absolute error of step time, %")
+        axes.set_xlabel("mean absolute error of step time, %; dotted: 6 %, amber above it; runs in brackets")
         return charts.svg(figure, "validation-bars")
