@@ -5,6 +5,7 @@ Each function names the option in its error, with what was written and how to wr
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Final, NamedTuple
 
 from myriad.kernel import units
@@ -14,6 +15,15 @@ _BATCH: Final = re.compile(r"(?P<number>.+?)[-_ ]?(?P<unit>tokens?|sequences?|se
 _PRICE: Final = re.compile(r"(?P<amount>\d+(\.\d+)?)\s*(?P<currency>[A-Z]{3})")
 _RATE: Final = re.compile(r"(?P<number>\d+(\.\d+)?)\s*/\s*(?P<unit>s|min|h)")
 _SECONDS: Final = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_COUNT: Final = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<suffix>[kMBT]?)")
+#: Currencies in which prices of chips are commonly told, by their ISO 4217 codes.
+CURRENCIES: Final = (
+    "AED", "AUD", "BRL", "CAD", "CHF", "CNY", "DKK", "EUR", "GBP", "HKD", "ILS", "INR", "JPY", "KRW",
+    "NOK", "NZD", "PLN", "SAR", "SEK", "SGD", "TWD", "USD",
+)  # fmt: skip
+
+
+_PROMISES: Final = {"ttft": "ttft=1s", "tpot": "tpot=50ms", "percentile": "percentile=0.9"}
 
 
 class Price(NamedTuple):
@@ -31,6 +41,30 @@ def whole(text: str, field: str, example: str) -> int:
             "must be a whole number above zero", field=field, value=text, remedy=f"Write {example}"
         )
     return int(digits)
+
+
+def count(text: str, field: str, example: str) -> int:
+    """A whole number above zero that may be written short: `16384`, `16,384`, `16k`."""
+    found = _exact(text.replace(",", "").replace("_", ""))
+    if found is None:
+        remedy = f"Write {example} (suffixes: k, M, B, T)"
+        problem = "must be a whole number above zero"
+        if re.fullmatch(r"[0-9.]+[eE][+]?[0-9]+|[0-9.]{30,}", text):
+            problem = "must be written out in figures, and be a number that can be counted to"
+        raise UserError(problem, field=field, value=text, remedy=remedy)
+    if found < 1 or found.denominator > 1:
+        raise UserError(
+            "must be a whole number above zero", field=field, value=text, remedy=f"Write {example}"
+        )
+    return int(found)
+
+
+def _exact(text: str) -> Fraction | None:
+    """The exact value of a count; None where it is none."""
+    match = _COUNT.fullmatch(text.strip())
+    if not match or len(text) > 40:
+        return None
+    return Fraction(match["number"]) * units.COUNTS[match["suffix"]]
 
 
 def tokens(text: str, field: str) -> int:
@@ -53,13 +87,12 @@ def batch(text: str) -> tuple[int | None, float | None]:
         known = text.replace(".", "").rstrip("kMBT").isdigit()
         problem = "has no unit" if known else "is not understood"
         raise UserError(problem, field="global-batch", value=text, remedy=remedy)
-    try:
-        number = units.count(match["number"])
-    except ValueError:
-        number = 0
-    if number < 1:
+    number = _exact(match["number"])
+    if number is None or number <= 0:
         raise UserError("must be more than zero", field="global-batch", value=text, remedy=remedy)
-    return (None, float(number)) if match["unit"].startswith("token") else (number, None)
+    if number.denominator > 1:
+        raise UserError("must be a whole number", field="global-batch", value=text, remedy=remedy)
+    return (None, float(number)) if match["unit"].startswith("token") else (int(number), None)
 
 
 def price(text: str) -> Price:
@@ -68,6 +101,12 @@ def price(text: str) -> Price:
     if not match:
         remedy = "Write an amount and a currency, for example 2.50USD (for a chip-hour)"
         raise UserError("is not a price", field="price", value=text, remedy=remedy)
+    if match["currency"] not in CURRENCIES:
+        remedy = near(match["currency"], CURRENCIES)
+        raise UserError("is not a known currency", field="price", value=match["currency"], remedy=remedy)
+    if not float(match["amount"]) > 0:
+        remedy = "Write for example 2.50USD, or leave it out"
+        raise UserError("must be more than zero", field="price", value=text, remedy=remedy)
     return Price(float(match["amount"]), match["currency"])
 
 
@@ -87,11 +126,16 @@ def promise(text: str) -> dict[str, float]:
         name, _, value = (piece.strip() for piece in part.partition("="))
         if name not in readers:
             raise UserError("is not a promise", field="slo", value=name, remedy=near(name, readers))
+        if name in found:
+            raise UserError("is said twice", field=f"slo: {name}", value=value, remedy="Leave one out")
         try:
             found[name] = readers[name](value)
         except ValueError:
             remedy = "Write for example ttft=1s,tpot=50ms"
             raise UserError("is not understood", field=f"slo: {name}", value=value, remedy=remedy) from None
+        if not found[name] > 0:
+            remedy = f"Write for example {_PROMISES[name]}"
+            raise UserError("must be more than zero", field=f"slo: {name}", value=value, remedy=remedy)
     for name in ("ttft", "tpot"):
         if name not in found:
             raise UserError("is missing", field=f"slo: {name}", remedy="Write for example ttft=1s,tpot=50ms")

@@ -11,13 +11,16 @@ from myriad.catalog.shelf import Catalog
 from myriad.cli import quantities, show
 from myriad.kernel.errors import UserError
 from myriad.performance.serving import ServePlan, Slo, serve_plan
-from myriad.performance.serving.plan import Interval, Option
+from myriad.performance.serving.plan import Disaggregated, Option
+from myriad.performance.serving.spread import Interval
 
 if TYPE_CHECKING:
     from myriad.cli.plan import Asked
 
 #: The software that serves, where nobody says otherwise.
 STACK: Final = "vllm-2025"
+#: Shares of chips this close to 1 are no difference.
+_ALIKE: Final = 0.03
 #: Unfit layouts and points of the front that are shown without --explain.
 _MOST, _POINTS = 4, 8
 
@@ -64,41 +67,53 @@ def made(asked: "Asked", catalog: Catalog) -> Served:
 
 
 def tell(found: Served, asked: "Asked", *, explain: bool, as_json: bool) -> None:
-    """Print a plan, or dump it; exit code 1 when no layout keeps the promise."""
+    """Print a plan, or dump it."""
     if as_json:
         show.dump(_tree(found))
         return
     plan = found.plan
     if plan.hardware_is_a_range and plan.best:
         _range_first(found)
-    show.pairs(
-        [
-            ("model", f"{found.model}, weights in {asked.precision}"),
-            ("chip", f"{found.chip} on {found.fabric}, {found.stack}"),
-            ("requests", f"{found.input:,} tokens in, {found.output:,} out"),
-            ("promise", _promise(found.slo)),
-            (
-                "load",
-                f"{found.requests_per_s:g} requests/s"
-                if found.requests_per_s
-                else "what one replica can take (--load)",
-            ),
-        ]
-    )
+    show.pairs(question(found, asked))
     best = plan.best
     if best is None:
         click.echo("\nNo layout keeps the promise.\n")
         _refused(plan, most=1000)
-        click.get_current_context().exit(1)
+        return
     click.echo()
     show.pairs(_best(found, best))
     _options(plan.options[: asked.top])
     _refused(plan, most=1000 if explain else _MOST)
     _front(plan, len(plan.pareto) if explain else _POINTS)
     if explain:
+        _outer(found)
         click.echo("\nEstimated: " + (", ".join(plan.estimated) or "nothing"))
     elif plan.estimated:
-        click.echo(f"\n{len(plan.estimated)} inputs are estimated; --explain names them.")
+        count = len(plan.estimated)
+        said = f"{count} inputs are" if count > 1 else "1 input is"
+        click.echo(f"\n{said} estimated; --explain names all.")
+
+
+def question(found: Served, asked: "Asked") -> list[tuple[str, str]]:
+    """What was asked, defaults filled in, name by name."""
+    load = "what one replica can take (--load)"
+    if found.requests_per_s:
+        load = f"{found.requests_per_s:g} requests/s"
+    return [
+        ("model", f"{found.model}, weights in {asked.precision}"),
+        ("chip", f"{found.chip} on {found.fabric}, {found.stack}"),
+        ("requests", f"{found.input:,} tokens in, {found.output:,} out"),
+        ("promise", _promise(found.slo)),
+        ("load", load),
+    ]
+
+
+def _outer(found: Served) -> None:
+    """What all figures at one end together would make of it."""
+    ranges = found.plan.bounds
+    speed = _bounds(ranges["tokens_per_s_per_chip"], "{:,.0f}")
+    chips = f", chips{_bounds(ranges['chips'], '{:,.0f}')}" if found.requests_per_s else ""
+    click.echo(f"\nWith all inputs slow or fast together: tokens/s a chip{speed}{chips}")
 
 
 def _range_first(found: Served) -> None:
@@ -109,7 +124,7 @@ def _range_first(found: Served) -> None:
         chips = ranges["chips"]
         most = f"{chips.high:,.0f} chips" if math.isfinite(chips.high) else "no number of chips"
         said = f"Between {chips.low:,.0f} and {most}; " + said[0].lower() + said[1:]
-    click.echo(f"{said} (outer bounds): the chip itself is known only in ranges (--explain)\n")
+    click.echo(f"{said} (80 %): the chip itself is known only in ranges (--explain)\n")
 
 
 def _promise(slo: Slo) -> str:
@@ -119,9 +134,10 @@ def _promise(slo: Slo) -> str:
 
 def _best(found: Served, best: Option) -> Iterator[tuple[str, object]]:
     ranges = found.plan.intervals
-    yield "layout", f"{best.layout}: {best.chips_per_replica} chips a replica"
+    yield "layout", f"{best.layout}: {_many(best.chips_per_replica, 'chip')} a replica"
     if found.requests_per_s:
-        yield "chips", f"{best.chips:,} in {best.replicas:,} replicas" + _bounds(ranges["chips"], "{:,.0f}")
+        many = f"{best.chips:,} in {_many(best.replicas, 'replica')}"
+        yield "chips", many + _bounds(ranges["chips"], "{:,.0f}")
     yield (
         "a replica takes",
         f"{best.capacity_requests_per_s:.2f} requests/s, {best.batch:.0f} at once (at most {best.slots})",
@@ -137,10 +153,27 @@ def _best(found: Served, best: Option) -> Iterator[tuple[str, object]]:
     )
     apart = found.plan.disaggregated
     if apart is not None:
-        said = f"{apart.prefill.layout} prefill, {apart.decode.layout} decode, {apart.ratio:.2g} to 1"
-        if found.requests_per_s:
-            said += f", {apart.chips:,} chips"
-        yield "two pools", f"{said}: {'fewer chips' if apart.pays else 'no fewer chips'}"
+        yield "two pools", _two_pools(found, apart)
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}" + "s" * (count != 1)
+
+
+def _two_pools(found: Served, apart: Disaggregated) -> str:
+    """Prefill and decode apart: in what ratio, and whether that takes fewer chips."""
+    said = f"{apart.prefill.layout} prefill, {apart.decode.layout} decode, "
+    if found.requests_per_s:
+        said += (
+            f"{_many(apart.prefill.replicas, 'replica')} and {apart.decode.replicas:,}, {apart.chips:,} chips"
+        )
+        return said + (": fewer" if apart.pays else ": no fewer")
+    said += f"{apart.ratio:.2g} replicas to 1 under a large load: "
+    if abs(apart.chips_share - 1) < _ALIKE:
+        return said + "about as many chips"
+    if not apart.pays:
+        return said + f"does not pay, {100 * (apart.chips_share - 1):.0f} % more chips"
+    return said + f"pays, {100 * (1 - apart.chips_share):.0f} % fewer chips"
 
 
 def _bounds(interval: Interval, form: str) -> str:

@@ -1,6 +1,5 @@
 """The training plans of `myriad plan`: made from the options as written, and printed."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -9,35 +8,42 @@ import click
 from myriad.catalog.shelf import Catalog
 from myriad.cli import quantities, show
 from myriad.performance import goodput
-from myriad.performance.answers import Interval, Option, Plan, Point, Run
+from myriad.performance.answers import WORDS, Interval, Option, Plan, Point, Refused, Run
 from myriad.performance.planner import HALVINGS, plan
 
 if TYPE_CHECKING:
     from myriad.cli.plan import Asked
 
 GIB: Final = 2**30
-#: Causes and kinds as people read them; others are said as they are.
-NAMES: Final = {
-    "gemm": "matrix products", "memory_bound": "memory-bound operations", "tp": "TP exchange",
-    "cp": "CP exchange", "ep": "EP exchange", "pp": "PP hand-over", "dp": "DP exchange",
-    "bubble": "pipeline bubble", "straggle": "stragglers",
-}  # fmt: skip
+#: Scales of an amount, largest first.
+Scales = tuple[tuple[float, str], ...]
+MILLIONS: Final[Scales] = ((1e6, " million"), (1.0, ""))
+ENERGY: Final[Scales] = ((1e6, " GWh"), (1e3, " MWh"), (1.0, " kWh"))
 #: Effects and points of the front for each number of chips that are shown.
 _EFFECTS, _POINTS = 8, 4
 #: Of the front what is at most this much slower than the fastest on as many chips.
 _SLOWEST: Final = 3.0
 
 
-def made(asked: "Asked", chip: str, catalog: Catalog, halvings: int = HALVINGS) -> Plan:
-    """The plan for one chip. Raises UserError."""
-    sequences, tokens = quantities.batch(asked.global_batch) if asked.global_batch else (None, None)
+def made(
+    asked: "Asked",
+    chip: str,
+    catalog: Catalog,
+    halvings: int = HALVINGS,
+    stack: str | None = None,
+    sequences: int | None = None,
+) -> Plan:
+    """The plan for one chip, under another software or with another batch where given. Raises UserError."""
+    tokens = None
+    if sequences is None and asked.global_batch:
+        sequences, tokens = quantities.batch(asked.global_batch)
     return plan(
         asked.model,
         chip,
-        quantities.whole(asked.chips, "chips", "16384"),
+        quantities.count(asked.chips, "chips", "16384"),
         tokens=quantities.tokens(asked.tokens, "tokens") if asked.tokens else None,
         fabric=asked.fabric or None,
-        stack=asked.stack or None,
+        stack=stack or asked.stack or None,
         sequence=quantities.whole(asked.sequence, "sequence", "8192") if asked.sequence else None,
         global_batch=sequences,
         global_batch_tokens=tokens,
@@ -53,7 +59,7 @@ def made(asked: "Asked", chip: str, catalog: Catalog, halvings: int = HALVINGS) 
 
 
 def tell(found: Plan, asked: "Asked", explain: bool) -> None:
-    """Print a plan; exit code 1 when nothing fits."""
+    """Print a plan."""
     best = found.best
     if best is not None and found.uncertain:
         _range_first(found, best)
@@ -62,7 +68,7 @@ def tell(found: Plan, asked: "Asked", explain: bool) -> None:
         why = f"of the {found.legal:,} that are legal fits {found.memory_bytes / GIB:.1f} GiB a chip"
         click.echo(f"\nNo layout {why if found.legal else 'is legal'}.")
         _refused(found)
-        click.get_current_context().exit(1)
+        return
     _best(found, best, asked)
     _parts("CAUSE", "SECONDS", best.seconds, 1.0)
     _parts("MEMORY OF THE FULLEST CHIP", "GIB", best.memory, GIB)
@@ -77,9 +83,9 @@ def tell(found: Plan, asked: "Asked", explain: bool) -> None:
         _effects(found, best)
         _inputs(found)
     elif found.inputs:
-        click.echo(
-            f"\n{len(found.inputs)} inputs are estimated or ranges; --explain lists them with their sources."
-        )
+        count = len(found.inputs)
+        said = f"{count} inputs are" if count > 1 else "1 input is"
+        click.echo(f"\n{said} estimated or known as a range; --explain tells the sources.")
 
 
 def _question(found: Plan) -> None:
@@ -122,19 +128,32 @@ def _best(found: Plan, best: Option, asked: "Asked") -> None:
         ("layout", best.layout),
         ("step time", _span(best.step_s, "s")),
         ("tokens/s", _range(best.tokens_per_s, "{:,.0f}")),
-        ("MFU", _range(best.mfu.times(100), "{:.1f}", " %")),
+        (mfu(found), _range(best.mfu.times(100), "{:.1f}", " %")),
         ("memory", filled if best.fits else f"DOES NOT FIT: {filled}"),
     ]
     click.echo()
-    show.pairs([*rows, *_run(found, best.run, asked), *_ranking(found)])
+    show.pairs([*rows, *_run(best.run, asked), *_stacks(found), *_ranking(found)])
 
 
-def _run(found: Plan, run: Run | None, asked: "Asked") -> Iterator[tuple[str, object]]:
+def mfu(found: Plan) -> str:
+    """MFU, with what it is measured against where products are in fewer bits."""
+    return "MFU" if found.question.precision == "bf16" else "MFU (of the bf16 peak)"
+
+
+def _stacks(found: Plan) -> Iterator[tuple[str, object]]:
+    words = [
+        f"{one.step_s:.3f} s {one.stack}" + " (assumed)" * one.assumed + " (does not fit)" * (not one.fits)
+        for one in found.stacks
+    ]
+    if words:
+        yield "by software", ", ".join(words) + "; the range above is of the assumed alone"
+
+
+def _run(run: Run | None, asked: "Asked") -> Iterator[tuple[str, object]]:
     if run is None:
         return
-    tokens = found.question.tokens or 0.0
     yield (
-        f"{tokens / 1e12:g}T tokens",
+        f"{asked.tokens} tokens",
         _range(run.days, "{:,.1f}", " days") + ("" if run.goodput else ", without a failure (--reliability)"),
     )
     if run.goodput and run.calendar_days:
@@ -147,24 +166,26 @@ def _run(found: Plan, run: Run | None, asked: "Asked") -> Iterator[tuple[str, ob
         yield "failures", said
         yield "goodput", f"{100 * kept.share:.1f} % of the time"
         yield "calendar time", _range(run.calendar_days, "{:,.1f}", " days")
-    yield "chip-hours", _range(run.chip_hours.times(1e-6), "{:,.2f}", " million")
-    yield "energy", _range(run.energy_kwh.times(1e-6), "{:,.2f}", " GWh") + ", chips alone at rated power"
+    yield "chip-hours", scaled(run.chip_hours, MILLIONS)
+    yield "energy", scaled(run.energy_kwh, ENERGY) + ", chips alone at rated power"
     if run.cost and asked.price:
-        currency = quantities.price(asked.price).currency
-        yield "cost", _range(run.cost.times(1e-6), "{:,.2f}", f" million {currency}")
+        yield "cost", scaled(run.cost, MILLIONS, quantities.price(asked.price).currency)
 
 
 def _ranking(found: Plan) -> Iterator[tuple[str, object]]:
     stable = found.stability
     if stable is None:
         return
-    ends = f"step time with all inputs at one end {stable.fast_s:.3g} to {stable.slow_s:.3g} s"
     if stable.stays:
-        yield "ranking", f"the best layout stays the best at both ends of all inputs; {ends}"
+        yield "other layouts", "none is better if all inputs turn out slow together, or all fast"
     else:
-        others = {str(stable.slow): "slow", str(stable.fast): "fast"}
-        said = "; ".join(f"all inputs {end}: {layout}" for layout, end in others.items())
-        yield "ranking", f"changes ({said}); at worst {100 * stable.regret:.1f} % are lost; {ends}"
+        best = found.best and found.best.layout
+        turned = ((stable.slow, "slow"), (stable.fast, "fast"))
+        said = [f"{layout} if all inputs turn out {end} together" for layout, end in turned if layout != best]
+        lost = f"what this one then takes longer is {100 * stable.regret:.1f} % at most"
+        yield "other layouts", f"better may be {', '.join(said)}; {lost}"
+    ends = f"{stable.fast_s:.3g} to {stable.slow_s:.3g} s, with all inputs fast or slow together"
+    yield "outer bounds", f"of the step time: {ends}"
     whole = f"{found.considered:,} layouts considered, {found.legal:,} legal, {found.fitting:,} fit"
     yield "searched", whole
 
@@ -172,7 +193,7 @@ def _ranking(found: Plan) -> Iterator[tuple[str, object]]:
 def _parts(title: str, unit: str, parts: dict[str, float], scale: float) -> None:
     whole = sum(parts.values())
     rows = [
-        (NAMES.get(name, name), f"{part / scale:.3f}", show.percent(part / whole), show.bar(part / whole))
+        (WORDS.get(name, name), f"{part / scale:.3f}", show.percent(part / whole), show.bar(part / whole))
         for name, part in sorted(parts.items(), key=lambda item: -item[1])
         if part >= 5e-4 * whole
     ]
@@ -214,21 +235,19 @@ def _front(points: Sequence[Point], explain: bool) -> None:
                 one.layout,
             )
             rows.append(cells)
-    click.echo(f"\nFront of time, memory and chips: {len(points)} layouts that nothing beats in all three")
+    many = f"{len(points)} layouts" if len(points) > 1 else "1 layout"
+    click.echo(f"\nFront of time, memory and chips: {many} that nothing beats in all three")
     show.table((">CHIPS", ">STEP, S", ">MFU", ">GIB", "LAYOUT"), rows, empty="")
 
 
 def _refused(found: Plan) -> None:
-    ranked = sorted(
-        found.refused, key=lambda one: (one.best_step_s is None, one.best_step_s or 0.0, -one.layouts)
-    )
     rows = [
         (
             f"{one.layouts:,}",
             "-" if one.best_step_s is None else f"{one.best_step_s:.3f}",
             f"{one.reason}. {one.remedy}",
         )
-        for one in ranked
+        for one in sorted(found.refused, key=Refused.order)
     ]
     click.echo("\nLeft out, with the best time each would have had")
     show.table((">LAYOUTS", ">STEP, S", "WHY"), rows, empty="")
@@ -240,7 +259,7 @@ def _causes(options: Sequence[Option]) -> None:
         return
     least = 5e-4 * options[0].step_s.value
     rows = [
-        (NAMES.get(name, name), *(f"{one.seconds[name]:.3f}" for one in options))
+        (WORDS.get(name, name), *(f"{one.seconds[name]:.3f}" for one in options))
         for name in options[0].seconds
         if any(one.seconds[name] >= least for one in options)
     ]
@@ -252,6 +271,7 @@ def _effects(found: Plan, best: Option) -> None:
     rows = [
         (
             one.name,
+            one.span,
             f"{one.faster_s:.3f}",
             f"{one.slower_s:.3f}",
             show.percent((one.slower_s - one.faster_s) / best.step_s.value),
@@ -259,7 +279,7 @@ def _effects(found: Plan, best: Option) -> None:
         for one in found.effects[:_EFFECTS]
     ]
     click.echo("\nWhat moves the step time most, each input over its own range")
-    show.table(("INPUT", ">FAST, S", ">SLOW, S", ">SPAN"), rows, empty="No input has a range.")
+    show.table(("INPUT", "FROM TO", ">FAST, S", ">SLOW, S", ">SPAN"), rows, empty="No input has a range.")
 
 
 def _inputs(found: Plan) -> None:
@@ -268,61 +288,11 @@ def _inputs(found: Plan) -> None:
     show.table(("INPUT", ">VALUE", "STATUS", "SOURCE"), rows, empty="None.")
 
 
-def compare(found: Sequence[Plan], asked: "Asked") -> None:
-    """Print plans for several chips side by side, fastest first."""
-    first = found[0].question
-    tokens = first.global_batch * first.sequence
-    batch = f"{first.global_batch:,} sequences of {first.sequence:,} tokens ({tokens / 1e6:,.1f}M) a step"
-    click.echo(f"{first.model} on {first.chips:,} chips of each, {batch}\n")
-    ranked = sorted(found, key=lambda one: one.best.step_s.value if one.best else math.inf)
-    fastest = ranked[0].best
-    rows = [_compared(one, fastest.step_s.value if fastest else 1.0, asked) for one in ranked]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    show.table(columns, [[row.get(name, "-") for name in columns] for row in rows], empty="")
-    click.echo()
-    details = [
-        (
-            one.question.chip,
-            one.question.fabric,
-            one.question.stack,
-            one.best.layout if one.best else "none fits",
-        )
-        for one in ranked
-    ]
-    show.table(("CHIP", "FABRIC", "STACK", "BEST LAYOUT"), details, empty="")
-    click.echo("\nNot published or measured, of the chip itself (energy: chips alone at rated power)")
-    show.table(("CHIP", "FIGURES"), [(one.question.chip, _judged(one)) for one in ranked], empty="")
-
-
-def _compared(one: Plan, fastest_s: float, asked: "Asked") -> dict[str, object]:
-    """One chip's cells by column."""
-    cells: dict[str, object] = {"CHIP": one.question.chip}
-    best = one.best
-    if best is None:
-        return cells
-    per_chip = best.tokens_per_s.value / best.chips
-    cells |= {
-        ">STEP, S": f"{best.step_s.value:.3f}",
-        ">80 %": f"{best.step_s.low:.3g} to {best.step_s.high:.3g}",
-        ">SLOWER": f"{best.step_s.value / fastest_s:.2f}x",
-        ">MFU": show.percent(best.mfu.value),
-        ">TOKENS/S A CHIP": f"{per_chip:,.0f}",
-        ">J/TOKEN": f"{one.power_w / per_chip:.2f}",
-    }
-    if best.run is not None:
-        days = best.run.calendar_days or best.run.days
-        cells[">DAYS"] = f"{days.value:,.1f}"
-        cells[">M CHIP-H"] = f"{best.run.chip_hours.value / 1e6:,.2f}"
-        cells[">GWH"] = f"{best.run.energy_kwh.value / 1e6:,.2f}"
-        if best.run.cost and asked.price:
-            cells[f">M {quantities.price(asked.price).currency}"] = f"{best.run.cost.value / 1e6:,.2f}"
-    return cells
-
-
-def _judged(one: Plan) -> str:
-    own = [given for given in one.inputs if given.name.startswith("chip.")]
-    words = [f"{given.name.removeprefix('chip.').replace('_', ' ')} ({given.status})" for given in own]
-    return ", ".join(words) or "none"
+def scaled(interval: Interval, scales: Scales, unit: str = "") -> str:
+    """An amount and its range in the scale that suits it."""
+    scale, word = next(one for one in scales if interval.value >= one[0] or one[0] == 1.0)
+    form = "{:,.0f}" if scale == 1.0 and interval.value >= 100 else "{:,.2f}"
+    return _range(interval.times(1 / scale), form, word + f" {unit}" * bool(unit))
 
 
 def _span(interval: Interval, unit: str) -> str:

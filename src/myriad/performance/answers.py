@@ -13,6 +13,13 @@ from myriad.kernel.errors import UserError, near
 from myriad.performance.goodput import Goodput
 from myriad.performance.layouts import Layouts, Recompute, Schedule
 
+#: Causes of time as people read them, exchanges as far as no computing hides them; others are said as they
+#: are.
+WORDS: Final = {
+    "gemm": "matrix products", "memory_bound": "memory-bound operations", "tp": "TP exchange, exposed",
+    "cp": "CP exchange, exposed", "ep": "EP exchange, exposed", "pp": "PP hand-over, exposed",
+    "dp": "DP exchange, exposed", "bubble": "pipeline bubble", "straggle": "stragglers",
+}  # fmt: skip
 _RECOMPUTE: Final = {kind: kind.name.lower() for kind in Recompute}
 _SCHEDULE: Final = {
     Schedule.ONE_F_ONE_B: "1f1b",
@@ -244,6 +251,10 @@ class Refused:
     best_step_s: float | None
     best: Layout | None
 
+    def order(self) -> tuple[bool, float, int]:
+        """Sorts regions by what they would have gained, those without a time last."""
+        return self.best_step_s is None, self.best_step_s or 0.0, -self.layouts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
@@ -263,6 +274,8 @@ class Effect:
     name: str
     faster_s: float
     slower_s: float
+    #: The interval in people's units, its slow end first.
+    span: str
 
 
 @dataclass(frozen=True, slots=True)

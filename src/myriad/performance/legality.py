@@ -206,13 +206,12 @@ def check_chips(chips: int, chips_per_node: int) -> None:
     if chips % chips_per_node and chips_per_node % chips:
         nearest = max(chips // chips_per_node, 1) * chips_per_node
         remedy = f"Write {nearest} or {nearest + chips_per_node}"
+        problem = f"is not a multiple of a node of {chips_per_node}"
         if chips < chips_per_node:
             parts = [str(n) for n in range(1, chips_per_node + 1) if chips_per_node % n == 0]
+            problem += ", nor a part that divides one"
             remedy = "Write " + " or ".join([", ".join(parts[:-1]), parts[-1]])
-        raise UserError(
-            f"is not a multiple of a node of {chips_per_node}, nor a part that divides one",
-            field="chips", value=chips, remedy=remedy,
-        )  # fmt: skip
+        raise UserError(problem, field="chips", value=chips, remedy=remedy)
 
 
 def broken(of: Setting, at: Columns, fresh: tuple[str, ...] = ()) -> tuple[Column, Flags]:

@@ -298,7 +298,8 @@ def _options(asked: _Asked, layouts: Layouts) -> tuple[tuple[Option, ...], tuple
             )
         )
     moved = [
-        Effect(*row) for row in zip(sure.names, sure.fast_s[0].tolist(), sure.slow_s[0].tolist(), strict=True)
+        Effect(*row)
+        for row in zip(sure.names, sure.fast_s[0].tolist(), sure.slow_s[0].tolist(), sure.ranges, strict=True)
     ]
     # inputs that only say how much memory is filled move no time
     moved = [one for one in moved if one.slower_s > one.faster_s]

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from myriad.catalog import figures, listing
 from myriad.performance.columns import Column
 from myriad.performance.layouts import Layouts
 from myriad.performance.machine import Level, Machine
@@ -49,6 +50,7 @@ class Spread(NamedTuple):
     least_mfu: Column
     most_mfu: Column
     names: tuple[str, ...]  # of inputs
+    ranges: tuple[str, ...]  # of the same, from the slow end to the fast
     #: Step time with one input at its fast or slow end; shape (k, inputs).
     fast_s: Column
     slow_s: Column
@@ -57,7 +59,7 @@ class Spread(NamedTuple):
 def of(work: Work, ends: Ends, layouts: Layouts, middle_s: Column) -> Spread:
     """The 80 % interval of each layout's step time. Costs a prediction for each input and end."""
     moved = list(_moved(ends))
-    machines = [machine for _, pair in moved for machine in pair]
+    machines = [machine for _, _, pair in moved for machine in pair]
     count = len(layouts)
     change = np.zeros((count, len(moved), 2))
     if machines:
@@ -76,7 +78,8 @@ def of(work: Work, ends: Ends, layouts: Layouts, middle_s: Column) -> Spread:
         high_s=middle_s * np.exp(slower),
         least_mfu=np.exp(-less),
         most_mfu=np.exp(more),
-        names=tuple(name for name, _ in moved),
+        names=tuple(name for name, _, _ in moved),
+        ranges=tuple(words for _, words, _ in moved),
         fast_s=one * np.exp(change.min(axis=2)),
         slow_s=one * np.exp(change.max(axis=2)),
     )
@@ -90,9 +93,9 @@ def _added(change: Column) -> tuple[Column, Column]:
     return lower, higher
 
 
-def _moved(ends: Ends) -> "Sequence[tuple[str, tuple[Machine, Machine]]]":
-    """For each input that is a range: its name, and the middle machine with that input at either end."""
-    found: list[tuple[str, tuple[Machine, Machine]]] = []
+def _moved(ends: Ends) -> "Sequence[tuple[str, str, tuple[Machine, Machine]]]":
+    """For each input that is a range: its name, its range, and the middle machine with it at either end."""
+    found: list[tuple[str, str, tuple[Machine, Machine]]] = []
     for field in fields(Machine):
         # both peaks are one figure's doing
         if field.name in ("levels", "fp8_flops"):
@@ -101,16 +104,23 @@ def _moved(ends: Ends) -> "Sequence[tuple[str, tuple[Machine, Machine]]]":
         values = [{name: getattr(end, name) for name in names} for end in (ends.slow, ends.fast)]
         if any(value[field.name] != getattr(ends.middle, field.name) for value in values):
             slow, fast = (replace(ends.middle, **value) for value in values)
-            found.append(
-                (_NAMES.get(field.name, field.name.removesuffix("_s").replace("_", " ")), (slow, fast))
-            )
+            name = _NAMES.get(field.name, field.name.removesuffix("_s").replace("_", " "))
+            words = _range(field.name, *(value[field.name] for value in values))
+            found.append((name, words, (slow, fast)))
     for number, level in enumerate(ends.middle.levels):
         for part in ("bytes_per_s", "latency_s"):
             pair = [_with_level(ends.middle, number, level, end, part) for end in (ends.slow, ends.fast)]
             if any(getattr(one.levels[number], part) != getattr(level, part) for one in pair):
                 what = "bandwidth" if part == "bytes_per_s" else "latency"
-                found.append((f"{_LEVELS[number]} {what}", (pair[0], pair[1])))
+                words = _range(part, *(getattr(one.levels[number], part) for one in pair))
+                found.append((f"{_LEVELS[number]} {what}", words, (pair[0], pair[1])))
     return found
+
+
+def _range(name: str, slow: Column, fast: Column) -> str:
+    """Both ends in the unit that the name says."""
+    measures = figures.dimension(name)
+    return " to ".join(listing.show(float(end), measures) for end in (slow, fast))
 
 
 def _with_level(middle: Machine, number: int, level: Level, end: Machine, part: str) -> Machine:

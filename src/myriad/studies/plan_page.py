@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from myriad.performance.answers import Interval, Option, Plan, Point
+from myriad.performance.answers import WORDS, Interval, Option, Plan, Point, Refused
 from myriad.studies import charts, page
 from myriad.studies.page import Html
 
@@ -24,13 +24,16 @@ _KINDS: Final = {
     "weights": "#2f6fb7", "gradients": "#8a6fc0", "optimizer": "#b39fd8", "activations": "#1b7f5c",
     "logits": "#8fc7ae", "buffers": "#a9b4c0",
 }  # fmt: skip
+_ENERGY: Final = ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh"))
 _CHIPS: Final = ("#1b7f5c", "#2f6fb7", "#8a6fc0", "#c98a1b", "#3a8c99", "#a8527b", "#6b7785", "#c0392b")
 
 
-def render(plan: Plan) -> str:
-    """A self-contained HTML page."""
+def render(plan: Plan, currency: str = "") -> str:
+    """A self-contained HTML page; `currency` is that of costs."""
     asked = plan.question
-    parts = [_cards(plan)]
+    parts = [_cards(plan, currency)]
+    if plan.best and not plan.best.fits:
+        parts.insert(0, page.note("DOES NOT FIT: the layout fills more memory than a chip has."))
     if plan.options:
         parts += [_time(plan.options), _memory(plan)]
     if plan.front:
@@ -43,23 +46,32 @@ def render(plan: Plan) -> str:
     return page.document(title, f"{batch} · {asked.fabric} · {asked.stack} · {asked.precision}", parts)
 
 
-def _cards(plan: Plan) -> Html:
+def _cards(plan: Plan, currency: str) -> Html:
     best = plan.best
     if best is None:
         return page.cards([("Best layout", "none fits", escape(f"{plan.considered:,} were considered"))])
+    fits = "of" if best.fits else "DOES NOT FIT:"
+    against = "" if plan.question.precision == "bf16" else "of the bf16 peak; "
     cards = [
         ("Step time", f"{best.step_s.value:.2f} s", _within(best.step_s)),
-        ("MFU", f"{100 * best.mfu.value:.1f} %", _within(best.mfu.times(100))),
+        ("Tokens/s", f"{best.tokens_per_s.value:,.0f}", _within(best.tokens_per_s)),
+        ("MFU", f"{100 * best.mfu.value:.1f} %", against + _within(best.mfu.times(100))),
         (
             "Memory",
             f"{best.peak_bytes / GIB:.0f} GiB",
-            f"of {plan.memory_bytes / GIB:.0f} GiB that may be filled",
+            f"{fits} {plan.memory_bytes / GIB:.0f} GiB that may be filled",
         ),
         ("Layouts", f"{plan.considered:,}", f"{plan.legal:,} legal, {plan.fitting:,} fit"),
     ]
     if best.run is not None:
         days = best.run.calendar_days or best.run.days
         cards.append(("Days", f"{days.value:,.1f}", _within(days)))
+        scale, unit = next(one for one in _ENERGY if best.run.energy_kwh.value >= one[0] or one[0] == 1)
+        energy = best.run.energy_kwh.times(1 / scale)
+        cards.append(("Energy", f"{energy.value:,.3g} {unit}", "chips alone; " + _within(energy)))
+        if best.run.cost is not None:
+            name = f"Cost, {currency}" if currency else "Cost"
+            cards.append((name, f"{best.run.cost.value:,.0f}", _within(best.run.cost)))
     if plan.uncertain:
         # an answer that rests on guesses about the chip begins with its range
         cards[0] = (
@@ -85,7 +97,7 @@ def _time(options: Sequence[Option]) -> Html:
         )
         for one in options
     ]
-    body = page.legend([(name.replace("_", " "), _CAUSES[name]) for name in names])
+    body = page.legend([(WORDS.get(name, name), _CAUSES[name]) for name in names])
     body += page.figure(bars([one.seconds for one in options], _CAUSES, 1.0, "seconds a step", "plan-time"))
     return page.section(
         "Where the step time goes",
@@ -121,10 +133,12 @@ def bars(
             left = left + widths
         if limit:
             axes.axvline(limit, color=charts.INK, linewidth=1, linestyle=":")
+            said = f" {limit:.0f} {label.split(maxsplit=1)[0]} may be filled"
+            axes.text(limit, -0.5, said, color=charts.MUTED, fontsize=8.5, va="bottom", ha="right")
         axes.set_yticks(range(len(parts)), [f"{number}" for number in range(1, len(parts) + 1)])
         axes.set_ylim(len(parts) - 0.5, -0.5)
         axes.set_xlabel(label)
-        _plain(axes)
+        plain(axes)
         return charts.svg(figure, salt)
 
 
@@ -162,11 +176,12 @@ def dots(points: Sequence[Point]) -> str:
         axes.set_xlabel("seconds a step")
         axes.set_ylabel("GiB of the fullest chip")
         axes.legend(frameon=False, fontsize=8.5)
-        _plain(axes)
+        plain(axes)
         return charts.svg(figure, "plan-front")
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """A grid behind what is drawn, and no ticks."""
     axes.grid(color=charts.GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
@@ -180,7 +195,7 @@ def _refused(plan: Plan) -> Html:
             escape(one.reason),
             escape(one.remedy),
         )
-        for one in plan.refused
+        for one in sorted(plan.refused, key=Refused.order)
     ]
     head = ("Layouts", "Best, s", "Why they are left out", "Remedy")
     return page.section("What is left out", page.table(head, rows, numbers=(0, 1)))
@@ -192,4 +207,12 @@ def _inputs(plan: Plan) -> Html:
         (escape(one.name), escape(one.shown), escape(one.status), escape(one.source)) for one in plan.inputs
     ]
     table = page.table(("Input", "Value", "Status", "Source"), rows, numbers=(1,))
-    return page.section("What this rests on", (f"<ul>{items}</ul>" if items else "") + table)
+    software = ", ".join(
+        f"{one.step_s:.3f} s under {one.stack}{' (assumed)' * one.assumed}" for one in plan.stacks
+    )
+    note = (
+        page.note(escape(f"The same layout under software that may be meant: {software}."))
+        if software
+        else ""
+    )
+    return page.section("What this rests on", (f"<ul>{items}</ul>" if items else "") + note + table)

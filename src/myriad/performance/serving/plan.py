@@ -1,8 +1,8 @@
 """`serve_plan`: which layouts and how many chips serve a model as promised, and why other layouts do not.
 
-Top of the package; the command line and the planner call it. Everything is computed at the value of each
-figure of the catalogue; the interval of an answer is what the same question gets with all figures at their
-slow or fast ends together, an outer bound.
+Top of the package; the command line calls it. Everything is computed at the value of each figure of the
+catalogue. `intervals` hold with 80 % probability (`spread`); `bounds` are what the same question gets with
+all figures at their slow or fast ends together.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,12 @@ from myriad.catalog.fabrics import Fabric
 from myriad.catalog.models import Model
 from myriad.catalog.stacks import Stack
 from myriad.kernel.errors import UserError
-from myriad.performance.serving import pools, shapes, times
+from myriad.performance.serving import pools, shapes, spread, times
 from myriad.performance.serving.lanes import Lengths
 from myriad.performance.serving.machine import End, ServingMachine, has_interval, machine_of, names
 from myriad.performance.serving.pools import Ask, Pool, Slo
 from myriad.performance.serving.shapes import ServingLayouts
+from myriad.performance.serving.spread import Interval
 
 #: Largest replica that is tried, chips, and deepest pipeline.
 REPLICA_CHIPS: Final = 64
@@ -39,6 +40,9 @@ _SHARES: Final = (
     "nic_latency_s",
 )
 _NARROW: Final = {"fp8": ("fp8_share",), "int8": ("fp8_share",), "fp4": ("fp4_share",)}
+_ENDS: Final[tuple[End, End]] = ("worst", "best")
+#: Capacities for each chip that differ by less are the same to us.
+_SAME: Final = 0.01
 #: Options that a plan lists.
 _SHOWN: Final = 8
 
@@ -90,21 +94,16 @@ class Disaggregated:
 
     prefill: Option
     decode: Option
+    #: Of both pools; without a load one replica of each.
     chips: int
-    #: Replicas for prefill for each replica for decode.
+    #: Replicas for prefill for each replica for decode; without a load what it tends to as the load grows.
     ratio: float
-    #: Fewer chips for each request/s than the best option that does both.
+    #: Fewer chips than the best option that does both; without a load for each request/s of a large one.
     pays: bool
+    #: Chips over those of that option; 0 where none does both.
+    chips_share: float
     #: Time to send the keys and values of a mean prompt; counts as TTFT.
     transfer_s: float
-
-
-class Interval(NamedTuple):
-    """An answer at both ends of all figures and at their values; infinite: cannot be held."""
-
-    low: float
-    value: float
-    high: float
 
 
 class Point(NamedTuple):
@@ -125,8 +124,9 @@ class ServePlan:
     pareto: tuple[Point, ...]
     disaggregated: Disaggregated | None
     #: "chips", "tokens_per_s_per_chip", "prefill_s" and "decode_s" of the best option's layout and batch,
-    #: "kv_tokens".
+    #: "kv_tokens": 80 % intervals for that layout, and the outer bounds, whatever layout is best there.
     intervals: dict[str, Interval]
+    bounds: dict[str, Interval]
     #: Figures of the chip's hardware are known only as ranges.
     hardware_is_a_range: bool
     #: Figures behind the answer that are judgements, by name.
@@ -168,13 +168,16 @@ def serve_plan(
     options = tuple(_option(ask, pool, layout, n) for n in order[:_SHOWN])
     why = pools.reasons(ask, layout, pool)
     refused = tuple(Refused(layout=_layout(layout, n), reason=text) for n, text in enumerate(why) if text)
+    worst, best = (machine_of(chip, fabric, stack, end) for end in _ENDS)
+    ends = worst, best
     front = pools.pareto(ask, _chosen(layout, pool.slots >= 1))
     return ServePlan(
         options=options,
         refused=refused,
         pareto=tuple(_points(front, _chosen(layout, pool.slots >= 1))),
         disaggregated=_disaggregated(ask, layout, options),
-        intervals=_intervals(ask, chip, fabric, stack, layout, order, pool),
+        intervals=_intervals(ask, ends, layout, order, pool),
+        bounds=_bounds(ask, ends, layout, order, pool),
         hardware_is_a_range=has_interval(chip),
         estimated=tuple(_estimated(chip, stack, weights)),
     )
@@ -205,11 +208,14 @@ def _candidates(model: Model, machine: ServingMachine, replica_chips: int) -> Se
 def _order(ask: Ask, pool: Pool, layout: ServingLayouts) -> list[int]:
     """Layouts that hold the SLO, best first.
 
-    When nobody said how much, what each chip can take counts alone.
+    When nobody said how much, what each chip can take counts alone; what differs by a percent is the same,
+    and the smaller replica goes first.
     """
     able = pool.replicas > 0
     chips = pool.chips if ask.requests_per_s is not None else np.zeros_like(pool.chips)
-    ranked = np.lexsort((layout.chips, -pool.capacity / layout.chips, chips))
+    each = np.where(able, pool.capacity / layout.chips, 1e-300)
+    same = np.floor(np.log(each.max(initial=1e-300) / each) / _SAME)
+    ranked = np.lexsort((-each, layout.chips, same, chips))
     return [int(n) for n in ranked if able[n]]
 
 
@@ -252,14 +258,18 @@ def _disaggregated(ask: Ask, layout: ServingLayouts, options: tuple[Option, ...]
         rival = both.chips_per_replica / both.capacity_requests_per_s if both else np.inf
     else:
         own, rival = found.chips, both.chips if both else np.inf
+    ratio = prefill.replicas / decode.replicas
+    if ask.requests_per_s is None:
+        ratio = decode.capacity_requests_per_s / prefill.capacity_requests_per_s
     where = _chosen(layout, [found.best_prefill])
     transfer = times.transfer(ask.shape, ask.machine, where, ask.inputs.mean)
     return Disaggregated(
         prefill=prefill,
         decode=decode,
         chips=int(found.chips),
-        ratio=prefill.replicas / decode.replicas,
+        ratio=ratio,
         pays=own < rival,
+        chips_share=float(own / rival),
         transfer_s=float(transfer[0]),
     )
 
@@ -269,22 +279,26 @@ def _points(front: pools.Front, layout: ServingLayouts) -> Iterator[Point]:
         yield Point(float(tpot_s), float(tokens), _layout(layout, int(n)), float(batch))
 
 
+_Ends = tuple[ServingMachine, ServingMachine]
+
+
 def _intervals(
-    ask: Ask,
-    chip: Chip,
-    fabric: Fabric | None,
-    stack: Stack,
-    layout: ServingLayouts,
-    order: list[int],
-    pool: Pool,
+    ask: Ask, ends: _Ends, layout: ServingLayouts, order: list[int], pool: Pool
+) -> dict[str, Interval]:
+    if not order:
+        return {}
+    return spread.of(ask, *ends, _chosen(layout, order[:1]), float(pool.batch[order[0]]))
+
+
+def _bounds(
+    ask: Ask, ends: _Ends, layout: ServingLayouts, order: list[int], pool: Pool
 ) -> dict[str, Interval]:
     if not order:
         return {}
     best = order[0]
-    ends: tuple[End, ...] = ("best", "value", "worst")
     answers = []
-    for end in ends:
-        here = ask._replace(machine=machine_of(chip, fabric, stack, end))
+    for machine in (ends[0], ask.machine, ends[1]):
+        here = ask._replace(machine=machine)
         answers.append(_at_end(here, layout, best, float(pool.batch[best])))
     return {name: Interval(*sorted(answer[name] for answer in answers)) for name in answers[0]}
 

@@ -68,7 +68,7 @@ class Pool(NamedTuple):
 
 def replicas(ask: Ask, layout: ServingLayouts) -> Pool:
     """Replicas that do both, of each layout (columns of shape (n,)): the fewest that hold the SLO."""
-    return _size(ask, layout, lanes.both(ask.shape, ask.machine, layout, ask.inputs, ask.outputs))
+    return sized(ask, layout, lanes.both(ask.shape, ask.machine, layout, ask.inputs, ask.outputs))
 
 
 class Split(NamedTuple):
@@ -88,30 +88,30 @@ class Split(NamedTuple):
 def split(ask: Ask, layout: ServingLayouts) -> Split | None:
     """The smallest prefill pool and the smallest decode pool among the layouts.
 
-    None when no layout holds one's share of the SLO. Without a load both are sized for the rate of the best
-    prefill replica, so that their ratio means something.
+    None when no layout holds one's share of the SLO. Without a load each pool is one replica at its best, of
+    the layout that gets most out of each chip: what large pools are made of.
     """
     reading = lanes.prefill_only(ask.shape, ask.machine, layout, ask.inputs)
-    prefill = _size(ask, layout, reading)
-    first = _cheapest(prefill, layout)
+    prefill = sized(ask, layout, reading)
+    loaded = ask.requests_per_s is not None
+    first = _cheapest(prefill, layout, loaded)
     if first is None:
         return None
-    if ask.requests_per_s is None:
-        ask = ask._replace(requests_per_s=float(prefill.capacity[first]))
-    decode = _size(ask, layout, lanes.decode_only(ask.shape, ask.machine, layout, ask.inputs, ask.outputs))
-    second = _cheapest(decode, layout)
+    decode = sized(ask, layout, lanes.decode_only(ask.shape, ask.machine, layout, ask.inputs, ask.outputs))
+    second = _cheapest(decode, layout, loaded)
     return None if second is None else Split(prefill, decode, first, second)
 
 
-def _cheapest(pool: Pool, layout: ServingLayouts) -> int | None:
-    """Fewest chips, then most capacity for each chip."""
+def _cheapest(pool: Pool, layout: ServingLayouts, loaded: bool) -> int | None:
+    """Fewest chips (where there is a load), then most capacity for each chip."""
     if not (pool.replicas > 0).any():
         return None
-    chips = np.where(pool.replicas > 0, pool.chips, np.inf)
+    chips = np.where(pool.replicas > 0, pool.chips if loaded else 1.0, np.inf)
     return int(np.lexsort((-pool.capacity / layout.chips, chips))[0])
 
 
-def _size(ask: Ask, layout: ServingLayouts, table: Lanes) -> Pool:
+def sized(ask: Ask, layout: ServingLayouts, table: Lanes) -> Pool:
+    """What each of n layouts needs whose step times are in `table`, one row each."""
     slo = ask.slo
     lane = HEADROOM * load.capacity(table, slo.percentile, slo.ttft_s, slo.tpot_s)
     able = lane > 0
