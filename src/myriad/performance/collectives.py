@@ -6,14 +6,31 @@ bandwidth of its own k members: bytes / (k x bandwidth). The slowest level count
 Patarasuk and Yuan (2009); hierarchical use of NICs, Cho et al., BlueConnect (2019).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from myriad.performance.columns import Column
 from myriad.performance.machine import Machine
 
 
-def _ring(machine: Machine, ranks: Column, stride: Column) -> tuple[Column, Column]:
-    """Bytes/s that a ring of the group reaches, and the latency of one of its steps."""
+class Ring(NamedTuple):
+    """A group of chips ready to exchange, whatever the size; columns of shape (n,)."""
+
+    seconds_per_byte: Column  # of a gather; 0 for one rank
+    latency_s: Column
+
+    def gather_s(self, size_bytes: Column) -> Column:
+        """All-gather of `size_bytes` in all, or reduce-scatter of as much."""
+        return self.seconds_per_byte * size_bytes + self.latency_s
+
+    def all_reduce_s(self, size_bytes: Column) -> Column:
+        """Reduce-scatter and all-gather."""
+        return 2 * self.gather_s(size_bytes)
+
+
+def ring(machine: Machine, ranks: Column, stride: Column) -> Ring:
+    """The ring of `ranks` chips, `stride` apart, with a latency for each doubling of the ranks."""
     inner = machine.levels[0]
     speed, latency = inner.bytes_per_s, inner.latency_s
     for level, outer in zip(machine.levels, machine.levels[1:], strict=False):
@@ -21,19 +38,18 @@ def _ring(machine: Machine, ranks: Column, stride: Column) -> tuple[Column, Colu
         crosses = ranks > inside + 0.5
         speed = np.where(crosses, np.minimum(speed, outer.bytes_per_s * inside), speed)
         latency = np.where(crosses, outer.latency_s, latency)
-    return speed, latency
+    ranks = np.maximum(ranks, 1.0)
+    return Ring((ranks - 1) / ranks / speed, latency * np.log2(ranks))
 
 
 def gather_s(machine: Machine, size_bytes: Column, ranks: Column, stride: Column) -> Column:
     """All-gather of `size_bytes` in all, or reduce-scatter of as much; 0 for one rank."""
-    speed, latency = _ring(machine, ranks, stride)
-    time = (ranks - 1) / ranks * size_bytes / speed + latency * np.log2(np.maximum(ranks, 1.0))
-    return np.where(ranks > 1, time, 0.0)
+    return ring(machine, ranks, stride).gather_s(size_bytes)
 
 
 def all_reduce_s(machine: Machine, size_bytes: Column, ranks: Column, stride: Column) -> Column:
     """All-reduce as reduce-scatter and all-gather."""
-    return 2 * gather_s(machine, size_bytes, ranks, stride)
+    return ring(machine, ranks, stride).all_reduce_s(size_bytes)
 
 
 def all_to_all_s(

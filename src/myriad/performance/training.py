@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from myriad.performance import collectives, exchange, kernels, memory, stages
 from myriad.performance import layer as layers
 from myriad.performance.columns import Column, Flags, total
+from myriad.performance.exchange import Owners
 from myriad.performance.kernels import ELEMENT_BYTES
 from myriad.performance.layer import Layer
 from myriad.performance.layouts import Layouts, Schedule
@@ -68,9 +69,10 @@ def predict(work: Work, machine: Machine, layouts: Layouts) -> Prediction:
     """Step time by cause and peak memory by kind. Layouts must be legal (`legality`)."""
     layer = _layer_of(work, machine, layouts)
     parts = stages.split(work, layouts)
-    seconds = _pipeline_s(work, machine, layouts, layer, parts)
-    seconds["dp"] = seconds["dp"] + exchange.gradients_s(work, machine, layouts, layer, parts)
-    seconds["optimizer"] = exchange.optimizer_s(work, machine, layouts, layer, parts)
+    who = exchange.owners(machine, layouts)
+    seconds = _pipeline_s(work, machine, layouts, layer, parts, who)
+    seconds["dp"] = seconds["dp"] + exchange.gradients_s(work, machine, layouts, layer, parts, who)
+    seconds["optimizer"] = exchange.optimizer_s(work, machine, layouts, layer, parts, who)
     seconds["host"] = seconds["host"] + machine.step_s
     whole = total(seconds.values())
     doublings = np.log2(np.maximum(layouts.chips / _ONE_NODE, 1.0))
@@ -118,14 +120,14 @@ def _distinct(columns: "list[Column | Flags]") -> "tuple[NDArray[np.intp], NDArr
 
 
 def _pipeline_s(
-    work: Work, machine: Machine, layouts: Layouts, layer: Layer, parts: Stages
+    work: Work, machine: Machine, layouts: Layouts, layer: Layer, parts: Stages, who: Owners
 ) -> dict[str, Column]:
     """All micro-batches through the fullest stage by cause, hand-overs, and the bubble before and after.
 
     The bubble is (pp - 1) times F + B + W over vpp for 1F1B (Narayanan et al., 2021), F + B - W for ZB-H1 and
     F + B - 2W for ZB-H2 (Qi et al., 2024), where B is the input half and W the weight half of backward.
     """
-    fsdp, edge = exchange.sharded_s(work, machine, layouts, layer)
+    fsdp, edge = exchange.sharded_s(work, machine, layouts, layer, who)
     piped = layouts.pp > 1
     per_stage = parts.layers * parts.micro_batches
     seconds = {cause: per_stage * (layer.forward[cause] + layer.backward[cause]) for cause in layer.forward}
