@@ -1,13 +1,11 @@
 """Error of predicted step times on published training runs, against a constant efficiency with a bubble.
 
 Ours: `performance.training` with the catalogue's parameters (`python -m tools.calibrate_training --check`
-leaves
-rows out). Peer, in the same run: hardware FLOPs over peak times one efficiency a chip and stack, the
-median of
-that chip and stack, and the bubble of the pipeline. Published peers, each on rows of its own choice: Calculon
-3.65 % on 8 rows, vTrain 14.7 % on 116 multi-node rows and 8.4 % on one node, Charon under 5.35 %; on vTrain's
-multi-node points Calculon 12.9 %, constant efficiency 17.9 %, zhebrak's simulator 22.7 %, llm-analysis
-24.4 %.
+leaves rows out). Peer, in the same run: hardware FLOPs over peak times one efficiency a chip and stack, the
+median of that chip and stack, and the bubble of the pipeline. Published peers, each on rows of its own
+choice: Calculon 3.65 % on 8 rows, vTrain 14.7 % on 116 multi-node rows and 8.4 % on one node, Charon under
+5.35 %; on vTrain's multi-node points Calculon 12.9 %, constant efficiency 17.9 %, zhebrak's simulator 22.7
+%, llm-analysis 24.4 %.
 """
 
 from collections.abc import Sequence

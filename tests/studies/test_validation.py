@@ -17,7 +17,7 @@ from myriad.catalog.shelf import Catalog
 from myriad.cli.main import cli
 from myriad.kernel.errors import UserError
 from myriad.performance.layouts import Recompute
-from myriad.studies import published, validation, validation_page
+from myriad.studies import published, validation, validation_page, words
 from myriad.studies.published import Run, Unmodelled
 
 CATALOG = Catalog.shipped()
@@ -88,23 +88,8 @@ def test_step_time_follows_from_token_rates() -> None:
     assert run.measured_s == pytest.approx(8.0)
 
 
-@pytest.mark.parametrize(
-    ("words", "gb_per_s"),
-    [
-        ("8x200 Gb/s HDR IB per node", 25.0),
-        ("4x200 Gb/s HDR IB per node (100 GB/s)", 12.5),
-        ("1600 Gb/s RoCE per node", 25.0),
-        ("400 Gb/s per GPU (8x400G NDR IB per node)", 50.0),
-        ("200 Gb/s per GPU", 25.0),
-        ("", 1.0),
-    ],
-)
-def test_network_rates_are_understood(words: str, gb_per_s: float) -> None:
-    assert published.nic_bytes_per_s(words, 8, 1e9) == pytest.approx(gb_per_s * 1e9)
-
-
 def test_every_stack_named_for_a_source_is_in_the_catalogue(judged: list[validation.Judged]) -> None:
-    for _, _, name in published._STACKS:
+    for _, _, name in words._STACKS:
         CATALOG.stack(name)
     assert {one.run.stack for one in judged} <= set(CATALOG.names("stack"))
 

@@ -1,9 +1,8 @@
 """One average layer on one micro-batch, split by cause: what a pipeline stage is made of.
 
 Depends only on how a layer is cut (TP, CP, EP, micro-batch, recompute, ...), not on how many there are, so
-the
-planner evaluates it once for each distinct cut. Layers with experts and dense ones are averaged by their
-numbers.
+the planner evaluates it once for each distinct cut. Layers with experts and dense ones are averaged by
+their numbers.
 """
 
 from collections.abc import Callable
@@ -177,9 +176,7 @@ def _tensor_exchange_s(work: Work, machine: Machine, layouts: Layouts, tokens: C
 def _context_exchange_s(
     work: Work, machine: Machine, layouts: Layouts, attention: tuple[Column, Column]
 ) -> tuple[Column, Column]:
-    """Exposed exchange of keys and values around the ring of CP ranks, behind attention (Liu et al.,
-    2023).
-    """
+    """Exposed exchange of keys and values around the ring of CP ranks, behind attention (Liu et al. 2023)."""
     width = work.kv_heads * (work.qk_dim + work.v_dim) / layouts.tp
     size = layouts.micro_batch * work.sequence * width * ELEMENT_BYTES
     ring = collectives.gather_s(machine, size, layouts.cp, layouts.tp)

@@ -75,8 +75,8 @@ def peak_bytes(
 def _edge_layers(work: Work, machine: Machine, layouts: Layouts, stages: Stages) -> tuple[Column, Column]:
     """Layers of the first and the last stage.
 
-    Where the stack counts the head as layers, each stage takes layers until it has passed its part of the sum
-    (nanotron).
+    Where the stack counts the head as layers, each stage takes layers until it has passed its part of the
+    sum (nanotron).
     """
     head = work.vocab * work.hidden
     parts = (work.layers + work.layers * head / (work.matmul_parameters - head)) / layouts.pp
@@ -128,9 +128,9 @@ def _states(work: Work, machine: Machine, layouts: Layouts, layer: Layer) -> dic
 def _in_flight(layouts: Layouts, stages: Stages) -> tuple[Column, Column]:
     """Micro-batches of which the first and the last stage keep activations.
 
-    1F1B: pp and 1. Interleaved: (pp - 1) / vpp more on the first (Korthikanti et al., 2022, appendix C), and
-    on the last all chunks but its final one wait for a round. ZB-H2 keeps up to twice as many (Qi et al.,
-    2024).
+    1F1B: pp and 1. Interleaved: (pp - 1) / vpp more on the first (Korthikanti et al., 2022, appendix C),
+    and on the last all chunks but its final one wait for a round. ZB-H2 keeps up to twice as many (Qi et
+    al., 2024).
     """
     first = layouts.pp + np.where(layouts.vpp > 1, (layouts.pp - 1) / layouts.vpp, 0.0)
     last = (layouts.pp * (layouts.vpp - 1) + 1) / layouts.vpp

@@ -1,8 +1,7 @@
 """Published training runs as rows: read from CSV, turned into columns that `performance` predicts.
 
 A row says what its publisher said; what is missing is filled by a rule that the run then names in
-`assumed`, and a row
-that cannot be modelled says why.
+`assumed`, and a row that cannot be modelled says why.
 """
 
 import csv
@@ -23,7 +22,8 @@ from myriad.catalog.figures import Figure
 from myriad.catalog.models import Model, Moe
 from myriad.catalog.shelf import Catalog
 from myriad.kernel.errors import UserError
-from myriad.performance.layouts import Layouts, Recompute, Schedule
+from myriad.performance.layouts import Layouts
+from myriad.studies import words
 
 #: Columns without which a file is not a table of runs.
 REQUIRED: Final = ("id", "accelerator", "seq_len", "n_chips")
@@ -64,81 +64,6 @@ class Unmodelled:
     source: str
     reason: str
     measured_s: float | None
-
-
-#: (pattern of the source, pattern of notes and precision, stack), the first that fits. The publisher's
-#: framework.
-_STACKS: Final = tuple(
-    (re.compile(source), re.compile(notes), stack)
-    for source, notes, stack in (
-        (r"Hagemann", r"kernel: flash_attention2 \+ RMS", "aleph-alpha-flash2-rms"),
-        (r"Hagemann", r"kernel: flash_attention2", "aleph-alpha-flash2"),
-        (r"Hagemann", r"kernel: flash_attentionv1", "aleph-alpha-flash1"),
-        (r"Hagemann", r"kernel: fused", "aleph-alpha-fused"),
-        (r"Hagemann", r"", "aleph-alpha-torch"),
-        (r"llm-foundry", r"bf16-pure", "composer-2023"),
-        (r"llm-foundry", r"", "composer-2024"),
-        (r"Megatron-LM (README H100|examples)", r"", "nemo-2024"),
-        (r"vTrain|Korthikanti|Narayanan|Megatron-LM|BigScience|BLOOM", r"", "megatron-2022"),
-        (r"Zero Bubble|MegaScale", r"", "megatron-2023"),
-        (r"InternEvo", r"", "internevo-2023"),
-        (r"torchtitan", r"eager", "torchtitan-eager"),
-        (r"torchtitan", r"with AsyncTP", "torchtitan-async-tp"),
-        (r"torchtitan|fms-fsdp", r"", "torchtitan-compile"),
-        (r"NeMo performance summary|NeMo long|MLPerf Training v[34]", r"", "nemo-2024"),
-        (r"MaxText|Pax|tpu-recipes|Levanter|PaLM|gpu-recipes", r"", "xla-2024"),
-        (r"MindSpeed", r"", "mindspeed-2024"),
-        (r"nanotron|SmolLM", r"", "nanotron-2025"),
-        (r"MoE-ModelZoo|Megatron Core MoE|MoE training with Megatron", r"A2A|^$", "megatron-moe-a2a"),
-        (
-            r"MoE-ModelZoo|Megatron Core MoE|MoE training with Megatron",
-            r"1f1b overlap",
-            "megatron-moe-overlap",
-        ),
-        (r"MoE-ModelZoo|Megatron Core MoE|MoE training with Megatron", r"", "megatron-moe"),
-        (r"Megatron-Bridge.* 25\.", r"", "megatron-bridge-2025"),
-        (r"Megatron-Bridge.* 26\.0[1-5]", r"", "megatron-bridge-2026"),
-        (r"Megatron-Bridge", r"", "megatron-bridge-2026-06"),
-        (r"dgxc|NeMo", r"", "nemo-2025"),
-        (r"Primus", r"", "primus-2025"),
-    )
-)
-#: Where the publisher is not known: what most runs on such chips use.
-_BY_CHIP: Final = {
-    "TPU": "xla-2024",
-    "Ascend": "mindspeed-2024",
-    "MI": "primus-2025",
-    "GB": "megatron-bridge-2026",
-    "B200": "megatron-bridge-2026",
-    "B300": "megatron-bridge-2026",
-}
-_FSDP: Final = re.compile(r"FSDP|ZeRO-3|HSDP")
-
-
-def stack_of(source: str, notes: str, zero: str, accelerator: str) -> str:
-    """The software stack behind a row; by its parallelism where the publisher is not known."""
-    for pattern, detail, stack in _STACKS:
-        if pattern.search(source) and detail.search(notes):
-            return stack
-    if accelerator.startswith(("A100", "V100")) and not _FSDP.search(zero):
-        return "megatron-2022" if "fp16" in notes else "megatron-2023"
-    for start, stack in _BY_CHIP.items():
-        if accelerator.startswith(start):
-            return stack
-    return "torchtitan-compile" if _FSDP.search(zero) else "nemo-2025"
-
-
-def nic_bytes_per_s(text: str, chips_per_node: float, default: float) -> float:
-    """Network bandwidth of one chip from the publisher's words, such as `8x200 Gb/s HDR IB per node`."""
-    if found := re.search(r"(\d+)x(\d+) ?G", text):
-        per_chip = "per GPU (" in text
-        rate = int(found[1]) * int(found[2]) / 8 * 1e9
-        return rate / (8 if per_chip else chips_per_node)
-    if found := re.search(r"(\d+) Gb/s.* per node", text):
-        return int(found[1]) / 8 * 1e9 / chips_per_node
-    if found := re.search(r"(\d+) Gb/s", text):
-        return int(found[1]) / 8 * 1e9
-    return default
 
 
 def read(text: str, source: str, catalog: Catalog) -> tuple[list[Run], list[Unmodelled]]:
@@ -248,7 +173,7 @@ def _run(
         source=cells.text("source"),
         accelerator=cells.text("accelerator"),
         chip=chip,
-        stack=stack_of(
+        stack=words.stack_of(
             cells.text("source"),
             cells.text("notes") + " " + cells.text("precision"),
             zero,
@@ -279,7 +204,7 @@ def _fabric(cells: _Cells, chip: Chip, fabrics: Mapping[str, str], catalog: Cata
     if name := fabrics.get(text.lower()):
         return catalog.fabric(name)
     per_node = cells.number("chips_per_node", chip.chips_per_node.value)
-    rate = nic_bytes_per_s(text, per_node, chip.nic_bytes_per_s.value)
+    rate = words.nic_bytes_per_s(text, per_node, chip.nic_bytes_per_s.value)
 
     def figure(value: float) -> Figure:
         return Figure(value=value, status="published", source=cells.text("source") or "the row")
@@ -374,9 +299,7 @@ def _layout(cells: _Cells) -> dict[str, float]:
         tp, pp = cells.positive("tp"), cells.positive("pp")
     dp = cells.positive("dp", max(1.0, chips / (tp * pp * cp)))
     batch = cells.positive("gbs")
-    stage = 2 if "ZeRO-2" in zero else 3 if _FSDP.search(zero) else 0 if zero in ("none", "") else 1
-    group = re.search(r"node group (\d+)|FSDP\((\d+)\)|ici_fsdp_parallelism=(\d+)", zero)
-    hybrid = cells.number("chips_per_node", 8) if "HSDP" in zero else 0.0
+    stage = words.zero_stage(zero)
     return {
         "tp": tp,
         "pp": pp,
@@ -386,12 +309,12 @@ def _layout(cells: _Cells) -> dict[str, float]:
         "vpp": cells.positive("vpp", 1),
         "micro_batch": _micro_batch(cells, pp, batch / dp if stage == 3 and pp == 1 else 1.0),
         "zero": stage,
-        "shard": float(next(filter(None, group.groups()))) if group else hybrid,
-        "recompute": _recompute(cells.said("recompute", "none")),
-        "schedule": _schedule(notes),
+        "shard": words.shard(zero, cells.number("chips_per_node", 8)),
+        "recompute": words.recompute(cells.said("recompute", "none")),
+        "schedule": words.schedule(notes),
         "sequence_parallel": tp > 1 and cells.said("sp", "False") == "True",
         "global_batch": batch,
-        "fp8": bool(re.search(r"fp8|fp4", cells.text("precision"))),
+        "fp8": words.is_low(cells.text("precision")),
     }
 
 
@@ -402,20 +325,6 @@ def _micro_batch(cells: _Cells, pp: float, otherwise: float) -> float:
     if local := re.search(r"[Ll]ocal batch size (\d+)", cells.text("notes")):
         return cells.assume("micro-batch", max(1.0, int(local[1]) / pp))
     return cells.assume("mbs", max(1.0, otherwise))
-
-
-def _recompute(text: str) -> Recompute:
-    if text.startswith("full"):
-        return Recompute.FULL
-    return Recompute.SELECTIVE if text.startswith("selective") else Recompute.NONE
-
-
-def _schedule(notes: str) -> Schedule:
-    if re.search(r"ZB-?2", notes, re.IGNORECASE):
-        return Schedule.ZERO_BUBBLE_2
-    if re.search(r"ZB-?1|zbb|zbv", notes, re.IGNORECASE):
-        return Schedule.ZERO_BUBBLE
-    return Schedule.ONE_F_ONE_B
 
 
 def layouts_of(runs: Sequence[Run]) -> Layouts:
