@@ -251,6 +251,14 @@ def test_entries_of_your_own(tmp_path: Path) -> None:
     done = plan(f"--model llama3-8b --chip mine --chips 16 --catalog {tmp_path}")
     assert done.exit_code == 0, done.output
     assert "16 x mine on its own network ports, reference" in done.output
+    assert "of your catalogue" not in done.output
+    (tmp_path / "h20.yaml").write_text(chip)
+    done = plan(f"--model llama3-8b --chip h20 --chips 16 --catalog {tmp_path}")
+    assert "chip h20 of your catalogue, not the shipped one" in " ".join(done.output.split())
+    (tmp_path / "h20.yaml").write_text(chip.replace("200 GiB", "0 GiB"))
+    done = plan(f"--model llama3-8b --chip h20 --chips 16 --catalog {tmp_path}")
+    assert done.exit_code == 2
+    assert "h20.yaml: chip.memory_bytes.value: must be more than zero (got '0 GiB'). Write" in done.output
 
 
 @pytest.mark.parametrize(

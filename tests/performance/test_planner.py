@@ -284,6 +284,7 @@ def test_layouts_are_read_as_they_are_printed(name: str) -> None:
     [
         ("myriad-1t-a34b", "zhenwu-810e", 10_000, 5000),
         ("llama3-8b", "h100-sxm", 808, 808),
+        ("llama3-8b", "h100-sxm", 8 * 1009, 1009),
         ("llama3-405b", "h100-sxm", 16_384, 2048),
     ],
 )

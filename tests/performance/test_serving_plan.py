@@ -109,6 +109,38 @@ def test_unknown_hardware_gives_wide_intervals():
     assert "chip memory_bytes_per_s" in unknown.estimated
 
 
+def test_the_interval_lies_within_the_outer_bounds_where_inputs_are_ranges():
+    found = plan("llama3-70b", "zhenwu-810e", slo=Slo(ttft_s=2.5, tpot_s=0.08))
+    assert found.best
+    for name, inner in found.intervals.items():
+        outer = found.bounds[name]
+        assert inner.value == pytest.approx(outer.value)
+        assert inner.low <= inner.value <= inner.high
+    speed, outer = found.intervals["tokens_per_s_per_chip"], found.bounds["tokens_per_s_per_chip"]
+    assert outer.low < speed.low < speed.high < outer.high
+    known = plan(load=None).intervals["chips"]
+    assert known.low == known.value == known.high
+
+
+def test_of_layouts_as_good_the_smaller_replica_goes_first():
+    found = plan("llama3-70b", "zhenwu-810e", slo=Slo(ttft_s=2.5, tpot_s=0.08), load=None)
+    first = found.options[0]
+    for other in found.options[1:]:
+        if other.chips_per_replica < first.chips_per_replica:
+            assert other.tokens_per_s_per_chip < 0.99 * first.tokens_per_s_per_chip
+        assert other.tokens_per_s_per_chip <= 1.011 * first.tokens_per_s_per_chip
+
+
+def test_without_a_load_pools_are_compared_as_large_ones():
+    found = plan(slo=Slo(ttft_s=1.0, tpot_s=0.03), load=None)
+    apart = found.disaggregated
+    assert found.best and apart
+    large = plan(slo=Slo(ttft_s=1.0, tpot_s=0.03), load=2000.0)
+    assert large.best and large.disaggregated
+    assert apart.chips_share == pytest.approx(large.disaggregated.chips / large.best.chips, rel=0.05)
+    assert apart.ratio == pytest.approx(large.disaggregated.ratio, rel=0.1)
+
+
 def test_without_a_load_one_replica_is_shown_at_its_best():
     found = plan(load=None)
     assert all(option.replicas == 1 for option in found.options)

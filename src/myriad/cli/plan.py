@@ -120,7 +120,7 @@ def _serve(asked: Asked, catalog: Catalog, explain: bool, plot: Path | None, as_
 
         title = f"{found.model} served on {found.chip}"
         told = serving_plan.question(found, asked)
-        _write(plot, serving_page.render(found.plan, title, dict(told)))
+        _write(plot, serving_page.render(found.plan, title, {name: said for name, said in told if said}))
     serving_plan.tell(found, asked, explain=explain, as_json=as_json)
     return found.plan.best is not None
 

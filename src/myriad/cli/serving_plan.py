@@ -10,6 +10,7 @@ import click
 from myriad.catalog.shelf import Catalog
 from myriad.cli import quantities, show
 from myriad.kernel.errors import UserError
+from myriad.performance import defaults
 from myriad.performance.serving import ServePlan, Slo, serve_plan
 from myriad.performance.serving.plan import Disaggregated, Option
 from myriad.performance.serving.spread import Interval
@@ -37,6 +38,8 @@ class Served(NamedTuple):
     requests_per_s: float | None
     slo: Slo
     plan: ServePlan
+    #: What was assumed, in words.
+    assumed: tuple[str, ...] = ()
 
 
 def made(asked: "Asked", catalog: Catalog) -> Served:
@@ -62,8 +65,18 @@ def made(asked: "Asked", catalog: Catalog) -> Served:
     )  # fmt: skip
     return Served(
         catalog.name_of("model", asked.model), catalog.name_of("chip", asked.chip), fabric or "no network",
-        asked.stack or STACK, *lengths, load, slo, found,
+        asked.stack or STACK, *lengths, load, slo, found, tuple(_assumed(asked, catalog, fabric)),
     )  # fmt: skip
+
+
+def _assumed(asked: "Asked", catalog: Catalog, fabric: str) -> Iterator[str]:
+    if not asked.fabric and fabric:
+        yield f"fabric {fabric}, which the chip usually hangs on (--fabric)"
+    if not asked.stack:
+        yield f"software stack {STACK} (--stack)"
+    for kind, name in (("chip", asked.chip), ("model", asked.model), ("fabric", fabric)):
+        if name and catalog.shadows(kind, name):
+            yield defaults.shadow(kind, name)
 
 
 def tell(found: Served, asked: "Asked", *, explain: bool, as_json: bool) -> None:
@@ -105,6 +118,7 @@ def question(found: Served, asked: "Asked") -> list[tuple[str, str]]:
         ("requests", f"{found.input:,} tokens in, {found.output:,} out"),
         ("promise", _promise(found.slo)),
         ("load", load),
+        ("assumed", "; ".join(found.assumed)),
     ]
 
 

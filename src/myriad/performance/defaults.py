@@ -62,7 +62,7 @@ def entries(
         assumed.append(f"software stack {stack} (--stack)")
     for kind, said in (("chip", chip), ("model", model), ("fabric", fabric), ("stack", stack)):
         if isinstance(said, str) and catalog.shadows(kind, said):
-            assumed.append(f"{kind} {said} of your catalogue, not the shipped one of this name")
+            assumed.append(shadow(kind, said))
     fabric_, fabric_name = (
         (fabric, fabric.title)
         if isinstance(fabric, Fabric)
@@ -82,6 +82,11 @@ def entries(
         )
     names = {"model": model_name, "chip": chip_name, "fabric": fabric_name, "stack": stack_name}
     return Named(model_, chip_, fabric_, stack_, names)
+
+
+def shadow(kind: str, name: str) -> str:
+    """What is said where a user's entry stands before a shipped one."""
+    return f"{kind} {name} of your catalogue, not the shipped one of this name"
 
 
 def own_network(chip: Chip) -> Fabric:

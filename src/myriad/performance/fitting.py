@@ -35,7 +35,7 @@ def batch(of: Setting, machine: Machine, wished: float, *, fp8: bool) -> tuple[i
     """The global batch near `wished` that the chips get through fastest, and how many were looked at.
 
     The nearest that many numbers of DP ranks divide, unless one that shares more factors with the chips gains
-    more tokens/s than it lies far off.
+    more tokens/s than it lies far off; where none of these works, the nearest that does.
     """
     near = defaults.sequences_of(wished, of.chips)
     rivals = [near, *_rivals(near, wished, of.chips)]
@@ -43,18 +43,23 @@ def batch(of: Setting, machine: Machine, wished: float, *, fp8: bool) -> tuple[i
     def worth(sequences: int) -> float:
         return _tokens_per_s(of, machine, sequences, fp8) * (1 - _FAR * abs(sequences / wished - 1))
 
-    return max(rivals, key=worth), len(rivals)
+    best = max(rivals, key=worth)
+    if worth(best) == 0 and (far := nearest_batches(resized(of, global_batch=near), machine, fp8=fp8)):
+        # no layout divides what is usual, or none that fits
+        return min(far, key=lambda one: abs(one / wished - 1)), 1 + len(far)
+    return best, len(rivals)
 
 
 def _rivals(near: int, wished: float, chips: int) -> list[int]:
     """For each larger common divisor with the chips the nearest batch that has it, largest divisor first."""
-    many = np.arange(max(math.ceil(_LEAST * wished), 1), math.floor(_MOST * wished) + 1)
-    shared = np.gcd(many, chips)
-    closest: dict[int, int] = {}
-    for place in np.argsort(np.abs(many - wished), kind="stable"):
-        if shared[place] > math.gcd(near, chips):
-            closest.setdefault(int(shared[place]), int(many[place]))
-    return [closest[divisor] for divisor in sorted(closest, reverse=True)[:_CANDIDATES]]
+    found: dict[int, None] = {}
+    for divisor in reversed(space.divisors(chips)):
+        if divisor <= math.gcd(near, chips):
+            break
+        multiple = max(round(wished / divisor), 1) * divisor
+        if _LEAST * wished <= multiple <= _MOST * wished:
+            found[multiple] = None
+    return list(found)[:_CANDIDATES]
 
 
 def _tokens_per_s(of: Setting, machine: Machine, sequences: int, fp8: bool) -> float:
@@ -88,6 +93,8 @@ def fewest_chips(of: Setting, machine: Machine) -> int | None:
     work = Work.of(of.model, sequence=of.sequence, global_batch=of.global_batch)
     for count in _growing(nodes):
         small = resized(of, chips=count * of.chips_per_node)
+        if small.chips > legality.MOST_CHIPS:
+            return None
         if _least_bytes(small, work, machine) <= search.usable_bytes(machine):
             return small.chips
     return None

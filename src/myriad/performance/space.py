@@ -51,9 +51,9 @@ def axes(of: Setting) -> Axes:
     values = {
         "tp": _powers(min(_MOST_TP, 2 * of.domain)),
         "cp": _powers(min(_MOST_CP, max(of.sequence // _LEAST_TOKENS, 1))),
-        "pp": [n for n in _divisors(of.chips) if n <= layers + 2],
-        "vpp": [n for n in sorted({*_divisors(layers), *_divisors(layers + 2)}) if n <= max(layers // 2, 1)],
-        "ep": _divisors(experts),
+        "pp": [n for n in divisors(of.chips) if n <= layers + 2],
+        "vpp": [n for n in sorted({*divisors(layers), *divisors(layers + 2)}) if n <= max(layers // 2, 1)],
+        "ep": divisors(experts),
         "micro_batch": _powers(min(_MOST_MICRO_BATCH, of.global_batch)),
         "recompute": [float(kind) for kind in Recompute],
         "zero": [0, 1, 2, 3],
@@ -99,6 +99,7 @@ def _powers(most: int) -> list[int]:
     return [2**n for n in range(max(most, 1).bit_length())]
 
 
-def _divisors(number: int) -> list[int]:
+def divisors(number: int) -> list[int]:
+    """All divisors, ascending."""
     small = [n for n in range(1, int(number**0.5) + 1) if number % n == 0]
     return sorted({*small, *(number // n for n in small)})

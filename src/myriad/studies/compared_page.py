@@ -23,7 +23,7 @@ def render(plans: Sequence[Plan], common: Sequence[Plan] = (), currency: str = "
     parts = [_cards(ranked)]
     if any(one.best for one in ranked):
         parts += [_times(ranked, others), _energy(ranked)]
-    parts += [_table(ranked, others, currency), _inputs(ranked)]
+    parts += [_table(ranked, others, currency), _inputs(plans)]
     title = f"{asked.model} on {asked.chips:,} chips, compared"
     batch = f"{asked.global_batch:,} sequences of {asked.sequence:,} tokens a step"
     return page.document(title, f"{batch} · {asked.precision}", parts)
@@ -81,7 +81,10 @@ def bars(
             axes.barh(place, span.value, height=0.42, color=_COLOUR)
             reach = [[span.value - span.low], [span.high - span.value]]
             axes.errorbar(span.value, place, xerr=reach, color=charts.INK, linewidth=1.1, capsize=3)
-            axes.text(span.high, place, f"  {span.value:.3g}", va="center", fontsize=8.5, color=charts.MUTED)
+            axes.annotate(
+                f"{span.value:.3g}", (span.high, place), (6, 0), textcoords="offset points",
+                va="center", fontsize=8.5, color=charts.MUTED,
+            )  # fmt: skip
         for place, value in enumerate(second):
             if value is not None:
                 axes.barh(place + 0.33, value, height=0.2, color=_OTHER)
@@ -124,11 +127,13 @@ def _row(one: Plan) -> list[str]:
     return [name, f"{one.best.step_s.value:.3f}", share, f"{joules(one).value:.2f}"]
 
 
-def _inputs(ranked: Sequence[Plan]) -> Html:
-    items = "".join(f"<li>{escape(text)}</li>" for text in ranked[0].question.assumed)
+def _inputs(plans: Sequence[Plan]) -> Html:
+    # fabric and software differ from chip to chip; the rest was chosen for the first and holds for all
+    shared = [text for text in plans[0].question.assumed if "--fabric" not in text and "--stack" not in text]
+    items = "".join(f"<li>{escape(text)}</li>" for text in shared)
     rows = [
         (escape(one.question.chip), escape(given.name), escape(given.shown), escape(given.status))
-        for one in ranked
+        for one in plans
         for given in one.inputs
         if given.name.startswith("chip.")
     ]

@@ -83,7 +83,8 @@ def _cards(plan: Plan, currency: str) -> Html:
 
 
 def _within(interval: Interval) -> Html:
-    return escape(f"80 %: {interval.low:,.3g} to {interval.high:,.3g}")
+    form = "{:,.0f}" if interval.value >= 1000 else "{:.3g}"
+    return escape(f"80 %: {form.format(interval.low)} to {form.format(interval.high)}")
 
 
 def _time(options: Sequence[Option]) -> Html:

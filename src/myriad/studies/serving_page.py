@@ -7,6 +7,7 @@ from typing import Final
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from myriad.performance.serving.plan import Point, ServePlan
 from myriad.performance.serving.spread import Interval
@@ -40,7 +41,7 @@ def _cards(plan: ServePlan) -> Html:
     speed, chips = plan.intervals["tokens_per_s_per_chip"], plan.intervals["chips"]
     cards = [
         ("Best layout", str(best.layout), f"{best.chips_per_replica} chips a replica"),
-        ("Chips", f"{best.chips:,}", _within(chips)),
+        ("Chips", f"{best.chips:,}", _within(chips) if chips.low < chips.high else "one replica"),
         ("Tokens/s a chip", f"{best.tokens_per_s_per_chip:,.0f}", _within(speed)),
         ("TTFT", f"{best.ttft_s:.3g} s", "at the promised percentile"),
         ("TPOT", f"{1000 * best.tpot_s:.3g} ms", "at the promised percentile"),
@@ -52,8 +53,9 @@ def _cards(plan: ServePlan) -> Html:
 
 
 def _within(interval: Interval) -> Html:
-    high = f"{interval.high:,.3g}" if math.isfinite(interval.high) else "never"
-    return escape(f"80 %: {interval.low:,.3g} to {high}")
+    form = "{:,.0f}" if interval.value >= 100 else "{:.3g}"
+    high = form.format(interval.high) if math.isfinite(interval.high) else "never"
+    return escape(f"80 %: {form.format(interval.low)} to {high}")
 
 
 def _front(points: Sequence[Point]) -> Html:
@@ -77,6 +79,8 @@ def dots(points: Sequence[Point]) -> str:
                 s=18, color=_COLOURS[number % len(_COLOURS)], linewidth=0, label=name, zorder=3,
             )  # fmt: skip
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(ScalarFormatter())
         axes.set_xlabel("TPOT, ms")
         axes.set_ylabel("tokens/s a chip")
         axes.legend(frameon=False, fontsize=8.5)

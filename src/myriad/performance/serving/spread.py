@@ -44,7 +44,8 @@ def of(ask: Ask, worst: ServingMachine, best: ServingMachine, one: ServingLayout
         with np.errstate(divide="ignore"):
             change = np.log(values[1:]) - np.log(values[0])
         ends = change.reshape(-1, 2)
-        model = 0.0 if name == "kv_tokens" else math.log1p(MODEL_SPREAD)
+        counted = name == "kv_tokens" or (name == "chips" and ask.requests_per_s is None)
+        model = 0.0 if counted else math.log1p(MODEL_SPREAD)
         lower = _added(np.minimum(ends.min(axis=1, initial=0.0), 0.0), model)
         higher = _added(np.maximum(ends.max(axis=1, initial=0.0), 0.0), model)
         value = float(values[0])
