@@ -210,7 +210,7 @@ def test_the_answer_goes_into_json(large: Plan) -> None:
         ("tp=8,pp=64", "layout: pp", "neither 80 layers nor 82"),
         ("tp=8,pp=4,vpp=3", "layout: vpp", "does not divide 80 layers"),
         ("tp=8,vpp=2", "layout: vpp", "no pipeline"),
-        ("tp=8,ep=2", "layout: ep", "1 experts"),
+        ("tp=8,ep=2", "layout: ep", "does not divide 1 expert"),
         ("tp=8,mb=32", "layout: micro_batch", "2,048 sequences"),
         ("tp=4,pp=8,zero=3", "layout: zero", "not combined with PP"),
         ("schedule=zb-h1,tp=8", "layout: schedule", "PP above 1"),

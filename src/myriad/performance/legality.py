@@ -135,7 +135,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "or there is no pipeline", "Choose a VPP of 1, or one that divides the layers of a stage",
     ),
     Rule(
-        "experts", ("ep",), _experts, "EP {ep} does not divide {experts} experts",
+        "experts", ("ep",), _experts, "EP {ep} does not divide {counted_experts}",
         "Choose an EP that divides {experts}; 1 for a model without experts",
     ),
     Rule(
@@ -191,7 +191,9 @@ def facts(of: Setting) -> dict[str, str]:
         "experts": model.moe.experts if model.moe else 1, "sequence": of.sequence,
         "global_batch": of.global_batch,
     }  # fmt: skip
-    return {name: f"{number:,}" for name, number in numbers.items()}
+    experts = numbers["experts"]
+    counted = f"{experts:,} expert" + "s" * (experts != 1)
+    return {name: f"{number:,}" for name, number in numbers.items()} | {"counted_experts": counted}
 
 
 def check_chips(chips: int, chips_per_node: int) -> None:
