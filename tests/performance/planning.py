@@ -79,7 +79,7 @@ def legal(of: Setting, row: Row) -> bool:
             return False
     if row["schedule"] and (not of.zero_bubble or pp == 1 or vpp > 1):
         return False
-    return not (row["sequence_parallel"] and tp == 1) and not (row["zero"] == 3 and pp > 1)
+    return not (row["sequence_parallel"] and tp == 1) and not (row["zero"] >= 2 and pp > 1)
 
 
 def layouts(rows: list[Row]) -> Layouts:

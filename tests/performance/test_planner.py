@@ -213,6 +213,7 @@ def test_the_answer_goes_into_json(large: Plan) -> None:
         ("tp=8,ep=2", "layout: ep", "does not divide 1 expert"),
         ("tp=8,mb=32", "layout: micro_batch", "2,048 sequences"),
         ("tp=4,pp=8,zero=3", "layout: zero", "not combined with PP"),
+        ("tp=4,pp=8,zero=2", "layout: zero", "not combined with PP"),
         ("schedule=zb-h1,tp=8", "layout: schedule", "PP above 1"),
         ("sp=on,pp=4", "layout: sequence_parallel", "TP is 1"),
         ("tp=eight", "layout: tp", "is not understood"),
@@ -318,6 +319,17 @@ def test_software_that_nobody_named_is_told_with_what_else_it_may_be() -> None:
     assert plan("llama3-405b", "h100-sxm", 16_384, stack="nemo-2024", halvings=0).stacks == ()
     experts = plan("deepseek-v3", "h800-sxm", 2048, halvings=0).question
     assert experts.stack == "megatron-moe"
+
+
+def test_attention_that_is_not_fused_keeps_its_scores() -> None:
+    layout = "tp=8,pp=8,mb=1"
+    plain = plan("gpt3-175b", "a100-sxm-80gb", 512, stack="megatron-2022", layout=layout)
+    fused = plan("gpt3-175b", "a100-sxm-80gb", 512, stack="megatron-2023", layout=layout)
+    assert plain.best and fused.best
+    assert plain.best.memory["activations"] > 1.3 * fused.best.memory["activations"]
+    assert plain.best.seconds["attention"] > fused.best.seconds["attention"]
+    searched = plan("gpt3-175b", "a100-sxm-80gb", 512, stack="megatron-2022", halvings=0).best
+    assert searched and searched.layout.recompute == "selective"
 
 
 @pytest.mark.parametrize("chips", [1, 2, 4])

@@ -163,7 +163,7 @@ def test_a_ring_leaves_a_node_once_whatever_it_has_inside() -> None:
     quiet = replace(MACHINE, levels=tuple(one._replace(latency_s=column(latency)) for one in MACHINE.levels))
     dense = collectives.gather_s(quiet, size, column(64.0), column(1.0))
     spread = collectives.gather_s(quiet, size, column(64.0), column(8.0))
-    # side by side eight cards carry the ring, or the links inside where those are slower; eight apart one does
+    # side by side eight cards carry the ring, or the links inside where slower; eight apart one does
     card = MACHINE.levels[1].bytes_per_s
     carried = np.minimum(8 * card, MACHINE.levels[0].bytes_per_s)
     np.testing.assert_allclose(spread / dense, carried / card, rtol=1e-6)

@@ -19,3 +19,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     attention: Literal["plain", "flash1", "flash2", "triton", "native"] = "native"
     #: Parameters of the performance model that belong to software, by name; SI units by the end of the name.
     parameters: dict[str, Figure] = {}
+
+    @property
+    def flash(self) -> bool:
+        """Whether its attention is fused and keeps no scores."""
+        return self.attention != "plain"

@@ -26,7 +26,7 @@ _READ: Final = (
     ),
 )  # fmt: skip
 #: Of these, those that decide a step time.
-_DECISIVE: Final = ("flops", "memory_bytes_per_s", "gemm_share", "attention_share", "scale_up_bytes_per_s")
+_DECISIVE: Final = ("flops", "memory_bytes_per_s", "gemm_share", "scale_up_bytes_per_s")
 
 
 def judged(chip: Chip, fabric: Fabric, stack: Stack, precision: str) -> Iterator[Input]:

@@ -32,6 +32,7 @@ class Setting:
     chips_per_node: int
     domain: int  # chips that the scale-up links join
     zero_bubble: bool = False  # the software has such schedules
+    flash: bool = True  # its attention is fused and keeps no scores
 
 
 class Rule(NamedTuple):
@@ -173,8 +174,8 @@ RULES: Final[tuple[Rule, ...]] = (
         timed=True,
     ),
     Rule(
-        "zero-pp", ("zero", "pp"), lambda _, at: (at["zero"] >= 3) & (at["pp"] > 1),
-        "ZeRO-3 is not combined with PP: every micro-batch would gather the weights again",
+        "zero-pp", ("zero", "pp"), lambda _, at: (at["zero"] >= 2) & (at["pp"] > 1),
+        "ZeRO-2 and 3 are not combined with PP: every micro-batch would exchange gradients or weights again",
         "Choose ZeRO-1 with PP, or PP 1", timed=True,
     ),
 )  # fmt: skip

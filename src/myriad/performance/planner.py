@@ -160,7 +160,7 @@ def _asked(
     domain = int((named.fabric.scale_up_domain or named.chip.scale_up_domain).value)
     setting = Setting(
         model=named.model, sequence=sequence, global_batch=global_batch or 1, chips=chips,
-        chips_per_node=per_node, domain=domain, zero_bubble=zero_bubble,
+        chips_per_node=per_node, domain=domain, zero_bubble=zero_bubble, flash=named.stack.flash,
     )  # fmt: skip
     if global_batch is None:
         global_batch = _batch(setting, middle, global_batch_tokens, assumed, fp8=precision != "bf16")
@@ -242,7 +242,7 @@ def _one(asked: _Asked, layout: Layout) -> Plan:
     """A plan whose only option is what somebody wrote."""
     legality.refuse(asked.setting, layout.columns)
     judged = asked.inputs
-    options, effects = _options(asked, Layouts.of({**layout.columns, "fp8": asked.low}))
+    options, effects = _options(asked, _layouts(asked, layout, asked.named.stack))
     usable = search.usable_bytes(asked.ends.middle)
     fits = options[0].fits
     refused = (
@@ -260,15 +260,19 @@ def _stacks(asked: _Asked, options: tuple[Option, ...]) -> tuple[Software, ...]:
     """The best layout's step time under each software that may be meant."""
     if not options or len(asked.stacks) < 2:
         return ()
-    layout = Layouts.of({**options[0].layout.columns, "fp8": asked.low})
     low = asked.question.precision if asked.low else "fp8"
     found = []
     for name, stack in asked.stacks:
         machine = Machine.of(asked.named.chip, asked.named.fabric, stack, low_precision=low)
-        one = predict(asked.work, machine, layout)
+        one = predict(asked.work, machine, _layouts(asked, options[0].layout, stack))
         fits = bool(one.peak_bytes[0] <= search.usable_bytes(machine))
         found.append(Software(name, float(one.step_s[0]), fits, name == asked.question.stack))
     return tuple(found)
+
+
+def _layouts(asked: _Asked, layout: Layout, stack: Stack) -> Layouts:
+    """One layout as software would run it."""
+    return Layouts.of({**layout.columns, "flash": stack.flash, "fp8": asked.low})
 
 
 def _options(asked: _Asked, layouts: Layouts) -> tuple[tuple[Option, ...], tuple[Effect, ...]]:

@@ -181,8 +181,7 @@ def varied(found: Found, most: int) -> list[int]:
     plain = None
     for position in found.near:
         bubbles = bool(columns.schedule[position] == Schedule.ONE_F_ONE_B)
-        # FSDP; ZeRO-2 in a pipeline is a detail
-        sharded = bool(columns.zero[position] >= 2 + (columns.pp[position] > 1))
+        sharded = bool(columns.zero[position] >= 2)
         key = (columns.tp[position], columns.pp[position], columns.ep[position], bubbles, sharded)
         if plain is None and bubbles:
             plain = int(position)

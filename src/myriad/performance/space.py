@@ -83,7 +83,12 @@ def build(of: Setting, along: Axes, *, fp8: bool = False, timed: bool = True) ->
         struck += np.bincount(rule[hard].astype(np.int64), minlength=len(RULES)) * left
         at, rule = {name: values[~hard] for name, values in at.items()}, rule[~hard]
     assert TIMED[rule[rule >= 0].astype(np.int64)].all()
-    return Space(layouts=Layouts.of({**at, "fp8": fp8}), rule=rule, struck=struck, considered=considered)
+    return Space(
+        layouts=Layouts.of({**at, "flash": of.flash, "fp8": fp8}),
+        rule=rule,
+        struck=struck,
+        considered=considered,
+    )
 
 
 def _product(at: Axes, rule: Column, more: Axes) -> tuple[Axes, Column]:
