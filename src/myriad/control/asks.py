@@ -63,7 +63,7 @@ def run_estimate(state: State, job: Job) -> estimate.Estimate:
         flops_per_step=job.profile.flops_per_step,
         chips=job.spec.chips,
         flops=median_gemm(state.nodes) or chip.training_flops.value,
-        efficiency=chip.training_share.value,
+        efficiency=job.profile.peak_share or chip.training_share.value,
         observed_step_ns=job.step_ns or state.observed_ns.get(signature(job.spec, job.profile), 0),
         expected_ns=job.profile.expected_ns,
     )

@@ -1,6 +1,7 @@
 """The first estimate of a training run: FLOPs over speed, corrected by runs that were observed.
 
-Used by control for forecasts and by schedule for backfill. Sources: time = model FLOPs / (chips x
+Used by control for forecasts and by schedule for backfill; the share of peak comes from `shares` where the
+shape of the work is known. Sources: time = model FLOPs / (chips x
 FLOP/s x MFU) is the definition of MFU (Chowdhery et al., PaLM, 2022, appendix B).
 """
 
@@ -49,7 +50,7 @@ def training_run(
         return _spread(observed_step_ns, steps * observed_step_ns, OBSERVED_SPREAD, basis)
     if steps and flops_per_step and flops and efficiency:
         step_ns = int(flops_per_step / (chips * flops * efficiency) * SECOND)
-        speed = f"{efficiency:.0%} of {flops:.3g} FLOP/s a chip"
+        speed = f"{100 * efficiency:.2g} % of {flops:.3g} FLOP/s a chip"
         basis = f"{flops_per_step:.3g} FLOP a step at {speed} (estimated)"
         return _spread(step_ns, steps * step_ns, MODEL_SPREAD, basis)
     if expected_ns:

@@ -44,6 +44,8 @@ class Profile(Value, frozen=True, kw_only=True):
     steps: int = 0  # 0: unknown
     tokens_per_step: int = 0
     flops_per_step: float = 0.0  # model FLOPs of one step of the whole gang
+    #: Share of the chips' peak FLOP/s that the performance model predicts for a step; 0: not known.
+    peak_share: float = 0.0
     parameters: int = 0
     memory_bytes_per_chip: int = 0  # peak, at the job's gang size
     expected_ns: Span = 0  # what the user said, for commands

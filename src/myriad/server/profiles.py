@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from myriad.catalog.chips import Chip
+from myriad.catalog.figures import Figure
+from myriad.catalog.models import Model
 from myriad.kernel import units
 from myriad.kernel.errors import UserError, near
+from myriad.performance import shares
 from myriad.protocol.values import Profile
 from myriad.worker.recipes.pretrain import config as pretrain
 from myriad.workload.jobs import TrainingJob
@@ -22,18 +26,18 @@ _ACTIVATION_BYTES = 64
 _LOGIT_BYTES = 12
 
 
-def of_job(spec: TrainingJob) -> Profile:
-    """The profile of a job. Raises UserError naming the field of a bad configuration."""
+def of_job(spec: TrainingJob, chip: Chip) -> Profile:
+    """The profile of a job on chips of a site. Raises UserError naming the field of a bad configuration."""
     if spec.command:
         return Profile(expected_ns=units.span_ns(spec.expected) if spec.expected else 0)
     if spec.recipe not in _RECIPES:
         raise UserError(
             "is not a recipe", field="recipe", value=spec.recipe, remedy=near(spec.recipe, _RECIPES)
         )
-    return _RECIPES[spec.recipe](spec)
+    return _RECIPES[spec.recipe](spec, chip)
 
 
-def _pretrain(spec: TrainingJob) -> Profile:
+def _pretrain(spec: TrainingJob, chip: Chip) -> Profile:
     tree: dict[str, Any] = dict(spec.config)
     config = pretrain.Config.of(tree)
     pretrain.check_world(config, spec.chips)
@@ -42,9 +46,31 @@ def _pretrain(spec: TrainingJob) -> Profile:
         steps=config.steps,
         tokens_per_step=config.tokens_per_step,
         flops_per_step=pretrain.step_flops(config),
+        peak_share=_peak_share(config, spec.chips, chip),
         parameters=pretrain.parameter_count(config.model),
         memory_bytes_per_chip=_memory_bytes(config, spec.chips),
         expected_ns=units.span_ns(spec.expected) if spec.expected else 0,
+    )
+
+
+def _peak_share(config: pretrain.Config, chips: int, chip: Chip) -> float:
+    """As the performance model predicts FSDP2 over all ranks, the recipe's only layout."""
+    of = config.model
+    source = "the job's configuration"
+    count = Figure(value=pretrain.parameter_count(of), status="derived", source=source)
+    model = Model(
+        title="of the job", status="derived", source=source, parameters_published=count,
+        layers=of.layers, hidden=of.hidden, heads=of.heads, kv_heads=of.kv_heads, head_dim=of.head_width,
+        ffn=of.ffn, gated=True, vocab=of.vocab, tied=of.tied_embeddings, norm="rms",
+    )  # fmt: skip
+    sequences = min(config.micro_batch_sequences, math.ceil(config.global_batch_sequences / chips))
+    return shares.of_step(
+        model,
+        chip,
+        {"dp": chips, "zero": 3, "micro_batch": sequences},
+        sequence=of.context,
+        global_batch=config.global_batch_sequences,
+        flops_per_step=pretrain.step_flops(config),
     )
 
 
@@ -92,4 +118,4 @@ def _check_corpus(data: pretrain.Data) -> None:
         )
 
 
-_RECIPES: dict[str, Callable[[TrainingJob], Profile]] = {"pretrain": _pretrain}
+_RECIPES: dict[str, Callable[[TrainingJob, Chip], Profile]] = {"pretrain": _pretrain}

@@ -5,6 +5,7 @@ import copy
 import msgspec
 from aiohttp import web
 
+from myriad.catalog import chips
 from myriad.control import views
 from myriad.control.core import Core
 from myriad.control.state import Ended, Job, State
@@ -12,7 +13,7 @@ from myriad.kernel.errors import UserError
 from myriad.kernel.ids import JobId, TenantId
 from myriad.ledger import views as ledger_views
 from myriad.protocol.inputs import CancelJob, SubmitJob
-from myriad.protocol.values import Forecast
+from myriad.protocol.values import Forecast, Profile
 from myriad.server import logs, names, problems, profiles, stories
 from myriad.server.identity import Caller
 from myriad.server.routing import TEXT, Ask, Created, Route
@@ -69,9 +70,9 @@ async def submit(ask: Ask) -> Created:
     """Admit a job. With the same Idempotency-Key again: the same job."""
     plane, caller = ask.plane, ask.caller
     spec = await _spec(ask)
-    profile = profiles.of_job(spec)
+    profile = profiles.of_job(spec, chips.named(plane.setup.site.chip))
     if ask.flag("dry_run"):
-        return Created(200, _rehearsed(ask, spec))
+        return Created(200, _rehearsed(ask, spec, profile))
     once = names.once(caller, ask.request.headers.get("Idempotency-Key", ""))
     job = plane.names.job(spec.name, once)
     if (known := plane.state.jobs.get(job)) and known.spec != spec:
@@ -108,12 +109,12 @@ def check_tenant(caller: Caller, tenant: TenantId) -> None:
         )
 
 
-def _rehearsed(ask: Ask, spec: TrainingJob) -> Submitted:
+def _rehearsed(ask: Ask, spec: TrainingJob, profile: Profile) -> Submitted:
     """What would happen: the core itself decides, on a copy of the state."""
     plane = ask.plane
     core = Core(plane.setup.policy, copy.deepcopy(plane.state))
     job = JobId(f"{spec.name}-dry-run")
-    given = SubmitJob(at=plane.wheel.now(), job=job, spec=spec, profile=profiles.of_job(spec))
+    given = SubmitJob(at=plane.wheel.now(), job=job, spec=spec, profile=profile)
     problems.check(core.step(given))
     return _submitted(ask, core.state, job)
 
