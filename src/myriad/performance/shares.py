@@ -7,7 +7,7 @@ this shape gets.
 from myriad.catalog.chips import Chip
 from myriad.catalog.models import Model
 from myriad.catalog.shelf import Catalog
-from myriad.performance.defaults import own_network, usual_stack
+from myriad.performance import defaults
 from myriad.performance.layouts import Layouts
 from myriad.performance.machine import Machine
 from myriad.performance.training import predict
@@ -28,9 +28,8 @@ def of_step(
     `layout` has columns of `Layouts`, one value each; `flops_per_step` are counted by whoever forecasts with
     the share, in their own convention.
     """
-    catalog = Catalog.shipped()
-    fabric = catalog.fabric(chip.fabric) if chip.fabric else own_network(chip)
-    machine = Machine.of(chip, fabric, catalog.stack(usual_stack(chip, model)))
+    usual = defaults.entries(Catalog.shipped(), model, chip, None, None, [])
+    machine = Machine.of(chip, usual.fabric, usual.stack)
     layouts = Layouts.of(layout)
     found = predict(Work.of(model, sequence=sequence, global_batch=global_batch), machine, layouts)
     return flops_per_step / float(found.step_s[0] * layouts.chips[0] * machine.flops)
