@@ -26,7 +26,8 @@ JOB = {
 EXPLANATION = {
     "job": "tiny-llama-1", "state": "admitted", "text": "4 chips are needed, 2 are free",
     "reasons": [{"code": "capacity", "text": "4 chips are needed, 2 are free", "remedy": "wait for big-1"}],
-    "queue_position": 1, "queue_length": 2, "starts_at": 0, "finish_early_at": 0, "finish_late_at": 0,
+    "queue_position": 1, "queue_length": 2, "starts_at": 0, "starts_early_at": 0,
+    "starts_late_at": 0, "finish_early_at": 0, "finish_late_at": 0,
 }  # fmt: skip
 TENANTS = "kind: tenant\nname: acme\nquota: {chips: 4}\n"
 TRAINING = "kind: training\nname: count\ntenant: acme\nnodes: 1\ncommand: [python, x.py]\nworkdir: work\n"

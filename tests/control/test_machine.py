@@ -223,7 +223,7 @@ class Brain(RuleBasedStateMachine):
     def nobody_holds_more_than_the_limit(self) -> None:
         state = self.core.state
         for tenant, used in state.usage.items():
-            assert used <= state.quota(tenant).limit, f"{tenant} holds {used}"
+            assert used <= state.tenants[tenant].quota.limit, f"{tenant} holds {used}"
 
     @invariant()
     def what_must_move_has_a_deadline(self) -> None:

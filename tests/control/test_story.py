@@ -203,9 +203,9 @@ def test_priority_goes_first_and_a_short_job_backfills() -> None:
     state = rig.core.state
     assert state.jobs[JobId("small-1")].attempt, "a short job may use the hole"
     assert JobId("big-1") in state.waiting and JobId("endless-1") in state.waiting
-    told = views.explain(state, rig.core.policy, state.jobs[JobId("endless-1")], rig.world.now)
+    told = views.explain(rig.core.moment(rig.world.now), state.jobs[JobId("endless-1")])
     assert told.reasons[0].code == "priority" and "big-1" in told.text
-    told = views.explain(state, rig.core.policy, state.jobs[JobId("big-1")], rig.world.now)
+    told = views.explain(rig.core.moment(rig.world.now), state.jobs[JobId("big-1")])
     assert told.reasons[0].code == "capacity" and told.starts_at > rig.world.now
     rig.pass_s(60)
     assert [f.job for f in rig.facts(facts.GangPlaced)][2] == "big-1"  # type: ignore[attr-defined]
@@ -221,7 +221,7 @@ def test_quota_refuses_for_ever_and_holds_back_for_now() -> None:
     rig.submit("now-1", nodes=2, tenant="tiny")
     rig.submit("later-1", nodes=1, tenant="tiny")
     state = rig.core.state
-    told = views.explain(state, rig.core.policy, state.jobs[JobId("later-1")], rig.world.now)
+    told = views.explain(rig.core.moment(rig.world.now), state.jobs[JobId("later-1")])
     assert told.reasons[0].code == "quota" and "holds 2" in told.text
     rig.pass_s(30)
     assert state.jobs[JobId("later-1")].first_placed_at > 0

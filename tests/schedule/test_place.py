@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from myriad.fleet.columns import Columns, NodeState
 from myriad.kernel.ids import JobId, NodeId, TenantId
-from myriad.schedule import backfill, order, place, spares
-from myriad.schedule.asks import Ask, Running
+from myriad.schedule import backfill, order, place, queue, spares
+from myriad.schedule.asks import Ask
 from tests import build
 
 
@@ -14,7 +14,12 @@ def columns(racks: int = 3, per_rack: int = 4, pods: int = 1, chips: int = 2) ->
     made = Columns()
     made.add(build.site(racks, per_rack, spares=0, chips=chips, pods=pods).places())
     made.state[:] = NodeState.READY
+    made.recount()
     return made
+
+
+def choose(site: Columns, asked: Ask, nodes: int = 0) -> place.Choice | None:
+    return place.choose(site, asked, nodes or asked.nodes, place.Packed())
 
 
 def ask(nodes: int = 2, chips: int = 1, owner: str = "a", **more: object) -> Ask:
@@ -40,15 +45,15 @@ busy = st.lists(st.integers(0, 23), max_size=24, unique=True)
 def test_a_gang_is_whole_on_distinct_free_nodes_or_absent(busy: list[int], nodes: int, chips: int) -> None:
     site = columns(pods=2)
     for row in busy:
-        site.hold(site.ids[row], 0b11)
-    choice = place.choose(site, ask(nodes, chips))
+        site.hold([row], [0b11])
+    choice = choose(site, ask(nodes, chips))
     if choice is None:
         assert 24 - len(busy) < nodes
         return
     chosen = [member.node for member in choice.members]
     assert len(set(chosen)) == len(chosen) == nodes
     for member in choice.members:
-        site.hold(member.node, member.chips)  # asserts that they were free
+        site.hold([site.index[member.node]], [member.chips])  # asserts that they were free
         assert member.chip_count == chips
 
 
@@ -56,8 +61,8 @@ def test_a_gang_is_whole_on_distinct_free_nodes_or_absent(busy: list[int], nodes
 def test_never_more_racks_than_a_greedy_cover_needs(busy: list[int], nodes: int) -> None:
     site = columns(racks=6, per_rack=4)
     for row in busy:
-        site.hold(site.ids[row], 0b11)
-    choice = place.choose(site, ask(nodes))
+        site.hold([row], [0b11])
+    choice = choose(site, ask(nodes))
     if choice is None:
         return
     free = sorted((4 - sum(1 for row in busy if row // 4 == rack) for rack in range(6)), reverse=True)
@@ -70,34 +75,34 @@ def test_never_more_racks_than_a_greedy_cover_needs(busy: list[int], nodes: int)
 
 def test_a_small_gang_takes_the_smallest_hole() -> None:
     site = columns()
-    site.hold(NodeId("n4"), 0b11)
-    site.hold(NodeId("n5"), 0b11)
-    choice = place.choose(site, ask(2))
+    site.hold([4], [0b11])
+    site.hold([5], [0b11])
+    choice = choose(site, ask(2))
     assert choice and [m.node for m in choice.members] == ["n6", "n7"]
 
 
 def test_a_gang_within_one_pod_when_one_can_hold_it() -> None:
     site = columns(racks=2, per_rack=2, pods=3)
-    site.hold(NodeId("n0"), 0b11)
-    choice = place.choose(site, ask(4))
+    site.hold([0], [0b11])
+    choice = choose(site, ask(4))
     assert choice and len({site.pod[site.index[m.node]] for m in choice.members}) == 1
 
 
 def test_spares_are_for_those_who_resume() -> None:
     site = columns(racks=1, per_rack=3)
-    site.spare[2] = True
-    assert place.choose(site, ask(3)) is None
-    assert place.choose(site, ask(3, spares="last")) is not None
+    site.set_spare(NodeId("n2"), True)
+    assert choose(site, ask(3)) is None
+    assert choose(site, ask(3, spares="last")) is not None
 
 
 @given(lost=st.sets(st.integers(0, 3), min_size=1, max_size=4))
 def test_survivors_keep_node_and_rank(lost: set[int]) -> None:
     site = columns(racks=2, per_rack=4)
-    site.spare[7] = True
+    site.set_spare(NodeId("n7"), True)
     for row in lost:
-        site.state[row] = NodeState.REPAIRING
+        site.set_state(site.ids[row], NodeState.REPAIRING)
     had = tuple(NodeId(f"n{k}") for k in range(4))
-    choice = place.choose(site, ask(4, spares="first", keep=had))
+    choice = choose(site, ask(4, spares="first", keep=had))
     assert choice and choice.replaced == tuple(had[k] for k in sorted(lost))
     for rank, member in enumerate(choice.members):
         assert (member.node == had[rank]) == (rank not in lost)
@@ -106,34 +111,37 @@ def test_survivors_keep_node_and_rank(lost: set[int]) -> None:
 
 def test_who_is_moved_leaves_the_spare_to_those_who_lose_a_node() -> None:
     site = columns(racks=2, per_rack=4)
-    site.spare[4] = True
-    site.state[0] = NodeState.DRAINING
+    site.set_spare(NodeId("n4"), True)
+    site.set_state(NodeId("n0"), NodeState.DRAINING)
     had = tuple(NodeId(f"n{k}") for k in range(4))
-    choice = place.choose(site, ask(4, spares="last", keep=had))
+    choice = choose(site, ask(4, spares="last", keep=had))
     assert choice and choice.members[0].node == "n5"
 
 
 def test_lemons_come_last() -> None:
     site = columns(racks=1, per_rack=4)
-    site.losses[0] = 2
-    choice = place.choose(site, ask(3))
+    site.set_doubt(NodeId("n0"), losses=2)
+    choice = choose(site, ask(3))
     assert choice and "n0" not in [m.node for m in choice.members]
 
 
 def test_order_is_priority_then_interrupted_then_first_come() -> None:
-    asks = [
+    waiting = queue.Queue(order.Fair())
+    waiting.set_parents({TenantId("t"): TenantId("")})
+    for one in (
         ask(owner="late", queued_at=9),
         ask(owner="early", queued_at=1),
         ask(owner="back", queued_at=5, resumes=True),
         ask(owner="vip", queued_at=10, rank=900),
-    ]
-    assert [one.owner for one in order.queue(asks)] == ["vip", "back", "early", "late"]
+    ):
+        waiting.put(one)
+    assert [one.owner for one in waiting.walk(lambda tenant, shape: True)] == ["vip", "back", "early", "late"]
 
 
 def test_spares_spread_over_racks() -> None:
     site = columns(racks=3, per_rack=4)
     for node in spares.missing(site, 3):
-        site.spare[site.index[node]] = True
+        site.set_spare(node, True)
     assert sorted(site.rack[site.spare]) == [0, 1, 2]
 
 
@@ -145,8 +153,7 @@ def test_spares_spread_over_racks() -> None:
 def test_a_reservation_is_the_first_instant_with_room(
     ends: list[tuple[int, int]], need: int, free: int
 ) -> None:
-    running = [Running(str(k), at, nodes) for k, (at, nodes) in enumerate(ends)]
-    held = backfill.reserve(need, free, backfill.ends(running, 0), 0)
+    held = backfill.reserve(need, free, sorted(ends), 0)
     if held.starts_at:
         room = free + sum(nodes for at, nodes in ends if at <= held.starts_at)
         before = free + sum(nodes for at, nodes in ends if at < held.starts_at)

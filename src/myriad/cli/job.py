@@ -83,6 +83,9 @@ def _explained(found: Explanation) -> Iterable[tuple[str, object]]:
     if found.queue_length:
         yield "queue", f"{found.queue_position or '?'} of {found.queue_length}"
     yield "start", show.clock(found.starts_at) if found.starts_at else ""
+    if found.starts_late_at > found.starts_early_at:
+        early, late = show.clock(found.starts_early_at), show.clock(found.starts_late_at)
+        yield "", f"{early} to {late} (80 %)"
     if found.finish_early_at:
         early, late = show.clock(found.finish_early_at), show.clock(found.finish_late_at)
         yield "finish", f"{early} to {late} (80 %)"

@@ -6,7 +6,21 @@ One small function a fact, found by its type. Journal replay calls exactly these
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from myriad.control.state import Ended, Gang, GangPhase, Job, Key, Node, Service, State, Usage, signature
+from myriad.control.state import (
+    Ended,
+    Gang,
+    GangPhase,
+    Job,
+    Key,
+    Node,
+    Service,
+    Spent,
+    State,
+    Usage,
+    signature,
+    sizes,
+)
+from myriad.kernel.ids import TenantId
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.wire import Entry
@@ -60,8 +74,35 @@ def _site_closed(state: State, _: facts.SiteClosed) -> None:
 
 @_applies(facts.TenantSet)
 def _tenant_set(state: State, fact: facts.TenantSet) -> None:
+    known = state.tenants.get(fact.tenant.name)
     state.tenants[fact.tenant.name] = fact.tenant
     state.usage.setdefault(fact.tenant.name, 0)
+    state.spent.setdefault(fact.tenant.name, Spent(until=fact.at))
+    if known is None or known.parent != fact.tenant.parent:
+        _regroup(state)
+
+
+def _regroup(state: State) -> None:
+    """The tenant tree changed: paths, and what each branch holds, anew."""
+    for name, spent in state.spent.items():
+        spent.settle(state.now, state.usage[name])
+    for name in state.tenants:
+        path = [name]
+        while parent := state.tenants[path[-1]].parent:
+            path.append(parent)
+        state.paths[name] = tuple(path)
+    for name in state.usage:
+        state.usage[name] = 0
+    for gang in state.gangs.values():
+        for name in state.paths[gang.tenant]:
+            state.usage[name] += gang.chips
+
+
+def _use(state: State, tenant: TenantId, chips: int) -> None:
+    """The tenant, and all it is part of, hold so many chips more from now on."""
+    for name in state.paths[tenant]:
+        state.spent[name].settle(state.now, state.usage[name])
+        state.usage[name] += chips
 
 
 @_applies(facts.KeySet)
@@ -80,7 +121,7 @@ def _key_revoked(state: State, fact: facts.KeyRevoked) -> None:
 @_applies(facts.NodeMoved)
 def _node_moved(state: State, fact: facts.NodeMoved) -> None:
     node = state.nodes[fact.node]
-    state.columns.state[state.columns.index[fact.node]] = fact.state
+    state.columns.set_state(fact.node, fact.state)
     node.why, node.until = fact.why, fact.until
     if fact.instance and fact.instance != node.instance:
         node.past = (*node.past, node.instance)[-8:]
@@ -94,12 +135,12 @@ def _node_cordoned(state: State, fact: facts.NodeCordoned) -> None:
     node.cordoned, node.cordoned_by = fact.cordoned, fact.by
     if not fact.cordoned:
         node.losses = ()
-        state.columns.losses[state.columns.index[fact.node]] = 0
+        state.columns.set_doubt(fact.node, losses=0)
 
 
 @_applies(facts.NodeSpared)
 def _node_spared(state: State, fact: facts.NodeSpared) -> None:
-    state.columns.spare[state.columns.index[fact.node]] = fact.spare
+    state.columns.set_spare(fact.node, fact.spare)
 
 
 @_applies(facts.NodeEvidence)
@@ -116,14 +157,14 @@ def _node_lost(state: State, fact: facts.NodeLost) -> None:
     node = state.nodes[fact.node]
     node.losses = (*node.losses, fact.at)
     state.losses += 1
-    state.columns.losses[state.columns.index[fact.node]] = min(len(node.losses), 32_000)
+    state.columns.set_doubt(fact.node, losses=len(node.losses))
     for attempt in node.gangs:
         state.gangs[attempt].lost[fact.node] = None
 
 
 @_applies(facts.NodeMeasured)
 def _node_measured(state: State, fact: facts.NodeMeasured) -> None:
-    state.nodes[fact.node].gemm_flops = fact.gemm_flops
+    state.columns.set_gemm(fact.node, fact.gemm_flops)
 
 
 # ---- jobs --------------------------------------------------------------------------------------
@@ -131,7 +172,14 @@ def _node_measured(state: State, fact: facts.NodeMeasured) -> None:
 
 @_applies(facts.JobAdmitted)
 def _job_admitted(state: State, fact: facts.JobAdmitted) -> None:
-    job = Job(job=fact.job, spec=fact.spec, profile=fact.profile, submitted_at=fact.at, queued_at=fact.at)
+    job = Job(
+        job=fact.job,
+        spec=fact.spec,
+        profile=fact.profile,
+        submitted_at=fact.at,
+        queued_at=fact.at,
+        sizes=sizes(fact.spec, fact.profile),
+    )
     state.jobs[fact.job] = job
     state.waiting[fact.job] = None
 
@@ -161,7 +209,12 @@ def _job_ended(state: State, fact: facts.JobEnded) -> None:
     job = state.jobs[fact.job]
     job.outcome, job.text, job.ended_at = fact.outcome, fact.text, fact.at
     state.waiting.pop(fact.job, None)
-    if fact.outcome == "succeeded" and job.step_ns and (name := signature(job.spec, job.profile)):
+    state.claims.pop(fact.job, None)
+    if (
+        fact.outcome == "succeeded"
+        and job.step_ns
+        and (name := signature(job.spec, job.profile, len(job.keep)))
+    ):
         state.observed_ns[name] = job.step_ns
 
 
@@ -172,28 +225,37 @@ def _job_ended(state: State, fact: facts.JobEnded) -> None:
 def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
     owner = state.jobs[fact.job] if fact.job else state.services[fact.service]
     tenant = owner.spec.tenant
+    nodes = tuple([member.node for member in fact.members])
     gang = Gang(
         attempt=fact.attempt,
         job=fact.job,
         service=fact.service,
         tenant=tenant,
         members=fact.members,
+        nodes=nodes,
+        chips=sum([member.chips.bit_count() for member in fact.members]),
         placed_at=fact.at,
         until=fact.until,
+        run_ns=fact.run_ns,
+        left=dict.fromkeys(nodes),
     )
     owner.attempts += 1
     if isinstance(owner, Job):
-        owner.attempt, owner.keep = fact.attempt, gang.nodes
+        if owner.step_ns and len(owner.keep) not in (0, len(nodes)):
+            owner.step_ns = owner.step_ns * len(owner.keep) // len(nodes)  # until another is observed
+        owner.attempt, owner.keep = fact.attempt, nodes
         owner.first_placed_at = owner.first_placed_at or fact.at
         state.waiting.pop(fact.job, None)
         gang.step = gang.resumed_step = owner.kept_step
     else:
         owner.gangs[fact.attempt] = None
+    state.claims.pop(fact.owner, None)
     state.gangs[fact.attempt] = gang
-    state.usage[tenant] += gang.chips
-    for member in fact.members:
-        state.columns.hold(member.node, member.chips)
-        state.nodes[member.node].gangs[fact.attempt] = None
+    _use(state, tenant, gang.chips)
+    index = state.columns.index
+    state.columns.hold([index[node] for node in nodes], [member.chips for member in fact.members])
+    for node in nodes:
+        state.nodes[node].gangs[fact.attempt] = None
 
 
 @_applies(facts.MemberStarted)
@@ -205,6 +267,8 @@ def _member_started(state: State, fact: facts.MemberStarted) -> None:
 def _gang_started(state: State, fact: facts.GangStarted) -> None:
     gang = state.gangs[fact.attempt]
     gang.phase, gang.until = GangPhase.STARTED, 0
+    if len(gang.started) < len(gang.nodes):
+        gang.started = dict.fromkeys(gang.nodes)
 
 
 @_applies(facts.GangRunning)
@@ -240,6 +304,9 @@ def _steps_done(state: State, fact: facts.StepsDone) -> None:
 def _leave_asked(state: State, fact: facts.LeaveAsked) -> None:
     gang = state.gangs[fact.attempt]
     gang.leave_request, gang.leave_why, gang.until = fact.request, fact.why, fact.until
+    gang.leave_cause, gang.claimant = fact.cause, fact.claimant
+    if fact.claimant:
+        state.claims.setdefault(fact.claimant, {})[fact.attempt] = None
 
 
 @_applies(facts.CheckpointRecorded)
@@ -258,7 +325,9 @@ def _worker_noted(state: State, fact: facts.WorkerNoted) -> None:
 
 @_applies(facts.MemberDone)
 def _member_done(state: State, fact: facts.MemberDone) -> None:
-    state.gangs[fact.attempt].done[fact.node] = fact.code
+    gang = state.gangs[fact.attempt]
+    gang.done[fact.node] = fact.code
+    gang.left.pop(fact.node, None)
 
 
 @_applies(facts.GangStopping)
@@ -270,16 +339,28 @@ def _gang_stopping(state: State, fact: facts.GangStopping) -> None:
 
 @_applies(facts.MemberFenced)
 def _member_fenced(state: State, fact: facts.MemberFenced) -> None:
-    state.gangs[fact.attempt].fenced[fact.node] = None
+    gang = state.gangs[fact.attempt]
+    gang.fenced[fact.node] = None
+    gang.left.pop(fact.node, None)
+
+
+@_applies(facts.GangFenced)
+def _gang_fenced(state: State, fact: facts.GangFenced) -> None:
+    gang = state.gangs[fact.attempt]
+    gang.fenced |= gang.left
+    gang.left = {}
 
 
 @_applies(facts.GangStopped)
 def _gang_stopped(state: State, fact: facts.GangStopped) -> None:
     gang = state.gangs.pop(fact.attempt)
-    state.usage[gang.tenant] -= gang.chips
-    for member in gang.members:
-        state.columns.give_back(member.node, member.chips)
-        del state.nodes[member.node].gangs[fact.attempt]
+    _use(state, gang.tenant, -gang.chips)
+    index = state.columns.index
+    state.columns.give_back([index[node] for node in gang.nodes], [member.chips for member in gang.members])
+    for node in gang.nodes:
+        del state.nodes[node].gangs[fact.attempt]
+    if gang.claimant:
+        state.claims.get(gang.claimant, {}).pop(fact.attempt, None)
     if gang.service:
         _replica_stopped(state, gang, fact)
     else:
@@ -299,6 +380,7 @@ def _replica_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
 def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
     job = state.jobs[gang.job]
     job.attempt = None
+    job.held_chip_ns += gang.chips * (fact.at - gang.placed_at)
     ended = Ended(
         attempt=gang.attempt,
         nodes=gang.nodes,
@@ -370,6 +452,16 @@ def _tokens_served(state: State, fact: facts.TokensServed) -> None:
         state.metering[fact.request] = Usage(
             prompt_tokens=fact.prompt_tokens, completion_tokens=fact.completion_tokens
         )
+
+
+@_applies(facts.WindowSet)
+def _window_set(state: State, fact: facts.WindowSet) -> None:
+    state.windows[fact.window.name] = fact.window
+
+
+@_applies(facts.WindowEnded)
+def _window_ended(state: State, fact: facts.WindowEnded) -> None:
+    state.windows.pop(fact.name, None)
 
 
 @_applies(facts.IdleExplained)

@@ -4,68 +4,91 @@ from collections.abc import Iterator
 from typing import Literal
 
 from myriad.catalog import chips
-from myriad.control.moment import Moment
-from myriad.control.state import Gang, GangPhase, Job, Service, State, median_gemm, signature
+from myriad.control.state import Gang, GangPhase, Job, Service, State, signature
 from myriad.fleet.columns import NodeState
+from myriad.kernel import units
 from myriad.kernel.ids import NodeId
+from myriad.kernel.units import Instant
 from myriad.performance import estimate
 from myriad.schedule.asks import Ask
 
 
-def of_site(m: Moment) -> Iterator[Ask]:
-    """Everything that may be placed now."""
-    for name in m.state.waiting:
-        job = m.state.jobs[name]
-        if job.held_until <= m.now:
-            yield of_job(m.state, job)
-    for service in m.state.services.values():
-        if service.held_until <= m.now:
-            yield from _of_service(m.state, service)
+def of_owner(state: State, owner: str, now: Instant) -> Iterator[Ask]:
+    """The asks of a job that waits, or of a service that lacks replicas; none if it is held."""
+    if owner in state.waiting:
+        job = state.jobs[owner]  # type: ignore[index]
+        if job.held_until <= now:
+            yield of_job(state, job)
+    elif owner in state.services:
+        service = state.services[owner]  # type: ignore[index]
+        if service.held_until <= now:
+            yield from _of_service(state, service)
 
 
 def of_job(state: State, job: Job) -> Ask:
     """The ask of a job that waits."""
     spec = job.spec
-    resumes = bool(job.history)
+    interrupted = bool(job.history) and job.history[-1].cause not in ("preempted", "resized")
     avoid: tuple[NodeId, ...] = ()
-    if job.faults and spec.nodes == 1 and _others_ready(state, job.roots[-1:]):
+    if job.faults and job.sizes == (1,) and _others_ready(state, job.roots[-1:]):
         # a gang of one cannot tell its own fault from its node's: try elsewhere
         avoid = job.roots[-1:]
+    nodes = job.sizes[0]
+    run = run_estimate(state, job, nodes)
     return Ask(
         owner=job.job,
         job=job.job,
         service=None,
         tenant=spec.tenant,
         rank=spec.rank,
-        queued_at=job.submitted_at if resumes else job.queued_at,
-        nodes=spec.nodes,
+        queued_at=job.submitted_at if job.history else job.queued_at,
+        nodes=nodes,
         chips_per_node=spec.chips_per_node,
-        run_ns=run_estimate(state, job).run_ns,
-        resumes=resumes,
+        run_ns=run.run_ns,
+        run_high_ns=run.run_high_ns,
+        resumes=interrupted,
         spares=_spares(job),
         keep=() if avoid else job.keep,
         avoid=avoid,
+        sizes=job.sizes if len(job.sizes) > 1 else (),
+        chip=spec.chip,
+        within=spec.within,
+        reservation=spec.reservation,
+        latest_at=_latest(job, run.run_high_ns),
+        stretch=job.profile.stretch,
+        claims=job.job in state.claims,
     )
 
 
+def _latest(job: Job, run_ns: int) -> Instant:
+    """By when it must have started to keep its deadline; 0: it has none."""
+    if not job.spec.deadline:
+        return 0
+    return max(1, job.submitted_at + units.span_ns(job.spec.deadline) - run_ns)
+
+
 def _spares(job: Job) -> Literal["first", "last", "never"]:
-    if not job.history:
+    if not job.history or job.history[-1].cause in ("preempted", "resized"):
         return "never"
     return "first" if job.history[-1].cause == "node" else "last"
 
 
-def run_estimate(state: State, job: Job) -> estimate.Estimate:
-    """Predicted run time of what is left of the job."""
+def run_estimate(state: State, job: Job, nodes: int) -> estimate.Estimate:
+    """Predicted run time of what is left of the job on so many nodes."""
     assert state.site is not None
-    chip = chips.named(state.site.chip)
+    chip = chips.named(job.spec.chip or state.site.chip)
+    profile = job.profile
+    observed_ns = job.step_ns or state.observed_ns.get(signature(job.spec, profile, nodes), 0)
+    if job.step_ns and job.keep and len(job.keep) != nodes:
+        observed_ns = job.step_ns * len(job.keep) // nodes
     return estimate.training_run(
-        steps=max(0, job.profile.steps - job.kept_step),
-        flops_per_step=job.profile.flops_per_step,
-        chips=job.spec.chips,
-        flops=median_gemm(state.nodes) or chip.training_flops.value,
-        efficiency=job.profile.peak_share or chip.training_share.value,
-        observed_step_ns=job.step_ns or state.observed_ns.get(signature(job.spec, job.profile), 0),
-        expected_ns=job.profile.expected_ns,
+        steps=max(0, profile.steps - job.kept_step),
+        flops_per_step=profile.flops_per_step,
+        chips=nodes * job.spec.chips_per_node,
+        flops=state.columns.typical_gemm() or chip.training_flops.value,
+        efficiency=profile.peak_share or chip.training_share.value,
+        observed_step_ns=observed_ns,
+        expected_ns=profile.expected_ns * job.sizes[0] // nodes,
     )
 
 
@@ -78,8 +101,9 @@ def staying(state: State, service: Service) -> list[Gang]:
 def _of_service(state: State, service: Service) -> Iterator[Ask]:
     spec = service.spec
     for number in range(service.wanted - len(staying(state, service))):
+        owner = f"{service.service}#{number}"
         yield Ask(
-            owner=f"{service.service}#{number}",
+            owner=owner,
             job=None,
             service=service.service,
             tenant=spec.tenant,
@@ -90,6 +114,8 @@ def _of_service(state: State, service: Service) -> Iterator[Ask]:
             run_ns=0,
             resumes=service.attempts > 0,
             spares="last" if service.attempts > 0 else "never",
+            claims=owner in state.claims,
+            patience_ns=units.span_ns(spec.slo.scale_up),
         )
 
 

@@ -7,12 +7,23 @@ body. Nothing here knows a clock, a file or a socket; the same inputs give the s
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from myriad.control import invariants, on_gangs, on_intents, on_nodes, on_services, orders, scheduling
+from myriad.control import (
+    invariants,
+    on_gangs,
+    on_intents,
+    on_nodes,
+    on_services,
+    on_windows,
+    orders,
+    scheduling,
+)
 from myriad.control.apply import apply
+from myriad.control.board import Board
 from myriad.control.moment import Moment
-from myriad.control.policy import Policy
+from myriad.control.policy import Own, Policy, order_of, rules_of
 from myriad.control.state import GangPhase, State
 from myriad.kernel.ids import AttemptId, NodeId, ServiceId
+from myriad.kernel.units import Instant
 from myriad.protocol import inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input
@@ -38,6 +49,8 @@ _HANDLERS: dict[type[Input], Handler] = {
     inputs.CancelJob: on_intents.on_cancel_job,
     inputs.ApplyService: on_intents.on_apply_service,
     inputs.RemoveService: on_intents.on_remove_service,
+    inputs.SetWindow: on_windows.on_set_window,
+    inputs.EndWindow: on_windows.on_end_window,
     inputs.DrainNode: on_nodes.on_drain,
     inputs.UndrainNode: on_nodes.on_undrain,
     inputs.NodeJoined: on_nodes.on_joined,
@@ -47,6 +60,9 @@ _HANDLERS: dict[type[Input], Handler] = {
     inputs.MemberStarted: on_gangs.on_member_started,
     inputs.MemberExited: on_gangs.on_member_exited,
     inputs.MemberGone: on_gangs.on_member_gone,
+    inputs.GangStarted: on_gangs.on_gang_started,
+    inputs.GangExited: on_gangs.on_gang_exited,
+    inputs.GangGone: on_gangs.on_gang_gone,
     inputs.TrainingResumed: on_gangs.on_training_resumed,
     inputs.StepsReported: on_gangs.on_steps,
     inputs.CheckpointReported: on_gangs.on_checkpoint,
@@ -61,22 +77,38 @@ _HANDLERS: dict[type[Input], Handler] = {
 class Core:
     """The brain of one site. Not thread-safe: one world drives it."""
 
-    def __init__(self, policy: Policy | None = None, state: State | None = None, check: bool = False) -> None:
-        """`check` verifies every invariant after each step: on in tests and the twin; it costs O(site)."""
+    def __init__(
+        self,
+        policy: Policy | None = None,
+        state: State | None = None,
+        check: bool = False,
+        own: Own | None = None,
+    ) -> None:
+        """`check` verifies every invariant after each step: on in tests and the twin; it costs O(site).
+
+        `own`: policies that do not come with Myriad.
+        """
         self.policy = policy or Policy()
         self.state = state or State()
+        self.rules = rules_of(self.policy, own or Own())
+        self.board = Board(self.state, self.policy.order, order_of(self.policy, own or Own()))
         self._check = check
 
     def step(self, given: Input) -> Step:
         """Take one input; return what became true and what must be done. Time never runs backwards."""
-        moment = Moment(self.state, self.policy, max(given.at, self.state.now))
+        moment = self.moment(given.at)
         happened: list[Fact] = []
         for fact in self._decide(moment, given, happened):
             apply(self.state, fact)
+            self.board.follow(fact)
             happened.append(fact)
         if self._check:
             invariants.check(self.state)
         return Step(tuple(happened), orders.due(self.state, self.policy, happened))
+
+    def moment(self, at: Instant) -> Moment:
+        """The surroundings of a step, or of a question, at that time."""
+        return Moment(self.state, self.policy, max(at, self.state.now), self.board, self.rules)
 
     def outstanding(self) -> tuple[Order, ...]:
         """Every order the present state implies: given to the body after a restart."""
@@ -88,13 +120,15 @@ class Core:
             yield from _woke(m, given)
         else:
             yield from _HANDLERS[type(given)](m, given)
-        if isinstance(given, inputs.Woke) or any(isinstance(fact, scheduling.TRIGGERS) for fact in happened):
-            yield from scheduling.cycle(m)
+        if isinstance(given, inputs.Woke) or any(type(fact) in scheduling.TRIGGERS for fact in happened):
+            yield from scheduling.cycle(m, happened)
 
 
 def _woke(m: Moment, given: inputs.Woke) -> Iterator[Fact]:
     """A deadline came due. A stale one finds its subject moved on and does nothing."""
     kind, _, name = given.about.partition(":")
+    if kind in ("job", "pause"):
+        m.board.refresh(name, m.now)
     if kind == "gang" and (gang := m.state.gangs.get(AttemptId(name))):
         if not gang.until or gang.until > m.now:
             return
@@ -108,3 +142,7 @@ def _woke(m: Moment, given: inputs.Woke) -> Iterator[Fact]:
             yield from on_nodes.on_deadline(m, NodeId(name))
     elif kind == "service" and ServiceId(name) in m.state.services:
         yield from on_services.on_deadline(m, m.state.services[ServiceId(name)])
+    elif kind == "budget" and (gang := m.state.gangs.get(AttemptId(name))):
+        yield from on_gangs.on_budget_spent(m, gang)
+    elif kind == "window" and name in m.state.windows:
+        yield from on_windows.on_due(m, m.state.windows[name])

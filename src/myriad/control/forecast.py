@@ -1,6 +1,7 @@
 """The promise made at submission: step time, start, finish, cost. Kept, and compared with the outcome."""
 
 from decimal import Decimal
+from typing import Final
 
 from myriad.control import asks
 from myriad.control.moment import Moment
@@ -8,27 +9,63 @@ from myriad.control.state import Job
 from myriad.kernel.units import HOUR
 from myriad.protocol import facts
 from myriad.protocol.values import Forecast
+from myriad.schedule import foresee
 from myriad.schedule.asks import Waits
+
+#: Queues and sites up to these sizes are laid out at once, at each submission; asked for, any are.
+SMALL_QUEUE: Final = 8
+SMALL_SITE: Final = 64
+_CENT: Final = Decimal("0.01")
 
 
 def promise(m: Moment, job: Job, waits: Waits | None) -> facts.JobForecast:
     """The forecast of a job just admitted; `waits` says when it should start if it did not already."""
-    estimate = asks.run_estimate(m.state, job)
-    start_at = waits.starts_at if waits else m.now
-    chip_ns = estimate.run_ns * job.spec.chips
+    gang = m.state.gangs[job.attempt] if job.attempt else None
+    nodes = len(gang.nodes) if gang else job.sizes[0]
+    estimate = asks.run_estimate(m.state, job, nodes)
+    start = foresee.Start(m.now, m.now, m.now) if gang else _start(m, job, waits)
+    start_at = start.at
+    chip_ns = estimate.run_ns * nodes * job.spec.chips_per_node
     known = bool(estimate.run_ns and start_at)
-    price = m.state.prices.chip_hour.get(m.state.site.chip, Decimal(0)) if m.state.site else Decimal(0)
+    price = _price(m, job.spec.chip or (m.state.site.chip if m.state.site else ""))
     return facts.JobForecast(
         at=m.now,
         job=job.job,
         forecast=Forecast(
             step_ns=estimate.step_ns,
             start_at=start_at,
+            start_early_at=start.early_at,
+            start_late_at=start.late_at,
             finish_at=start_at + estimate.run_ns if known else 0,
-            finish_early_at=start_at + estimate.run_low_ns if known else 0,
-            finish_late_at=start_at + estimate.run_high_ns if known else 0,
+            finish_early_at=start.early_at + estimate.run_low_ns if known else 0,
+            finish_late_at=start.late_at + estimate.run_high_ns if known else 0,
             chip_ns=chip_ns,
-            cost=str((Decimal(chip_ns) / HOUR * price).quantize(Decimal("0.01"))),
+            cost=_cost(chip_ns, price),
             basis=estimate.basis,
         ),
     )
+
+
+def _start(m: Moment, job: Job, waits: Waits | None) -> foresee.Start:
+    """When it will start: laid out where queue and site are small, else as a fluid."""
+    ask = m.board.queue.get(job.job)
+    if ask is not None and waits is None and m.state.open:
+        return foresee.Start(m.now, m.now, m.now)
+    if ask is None or (waits is not None and waits.reason.code in ("quota", "budget", "reservation")):
+        return foresee.Start(0, 0, 0)
+    small = len(m.board.queue) <= SMALL_QUEUE and len(m.board.ends) <= SMALL_SITE
+    found = foresee.start(m.state, m.board, ask, m.now, ahead=SMALL_QUEUE if small else 0)
+    if waits is not None and waits.starts_at and found.at < waits.starts_at:
+        # the scheduler's own reservation is the better word on who is next
+        return foresee.Start(
+            waits.starts_at, min(found.early_at, waits.starts_at), max(found.late_at, waits.starts_at)
+        )
+    return found
+
+
+def _price(m: Moment, chip: str) -> Decimal:
+    return m.state.prices.chip_hour.get(chip, Decimal(0))
+
+
+def _cost(chip_ns: int, price: Decimal) -> str:
+    return str((Decimal(chip_ns) / HOUR * price).quantize(_CENT))

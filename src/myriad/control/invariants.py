@@ -2,8 +2,10 @@
 
 from collections import Counter
 
+import numpy as np
+
 from myriad.control.state import GangPhase, State
-from myriad.fleet.columns import NodeState
+from myriad.fleet.columns import Columns, NodeState
 
 
 def check(state: State) -> None:
@@ -23,14 +25,27 @@ def check_chips(state: State) -> None:
             assert held.get(member.node, 0) & member.chips == 0, f"{member.node}: a chip is held twice"
             held[member.node] = held.get(member.node, 0) | member.chips
     columns = state.columns
+    check_counts(columns)
     for row, node in enumerate(columns.ids):
         full = (1 << int(columns.chips[row])) - 1
         assert int(columns.free[row]) == full & ~held.get(node, 0), f"{node}: free chips do not match gangs"
         assert int(columns.free_count[row]) == int(columns.free[row]).bit_count(), node
     used = Counter[str]()
     for gang in state.gangs.values():
-        used[gang.tenant] += gang.chips
+        for tenant in state.path(gang.tenant):
+            used[tenant] += gang.chips
     assert {k: v for k, v in state.usage.items() if v} == dict(used), "usage is not the sum of gangs"
+
+
+def check_counts(columns: Columns) -> None:
+    """What is kept as nodes change is what a count of them all would give."""
+    offer, racks, pods = columns.offer, columns.rack_nodes, columns.pod_nodes
+    totals = (columns.free_chips, columns.spares)
+    columns.recount()
+    assert np.array_equal(offer, columns.offer), "what nodes offer has drifted"
+    assert np.array_equal(racks, columns.rack_nodes), "counts of the racks have drifted"
+    assert np.array_equal(pods, columns.pod_nodes), "counts of the pods have drifted"
+    assert totals == (columns.free_chips, columns.spares), "totals of the fleet have drifted"
 
 
 def check_gangs(state: State) -> None:
@@ -42,9 +57,10 @@ def check_gangs(state: State) -> None:
             assert attempt in state.nodes[node].gangs, f"{node} does not know {attempt}"
         if gang.job:
             assert state.jobs[gang.job].attempt == attempt, f"{attempt} is not its job's attempt"
-            assert len(gang.members) == state.jobs[gang.job].spec.nodes, f"{attempt} is not whole"
+            assert len(gang.members) in state.jobs[gang.job].sizes, f"{attempt} is not whole"
         else:
             assert attempt in state.services[gang.service].gangs, attempt
+        assert list(gang.left) == [n for n in gang.nodes if n not in gang.done and n not in gang.fenced]
         if gang.phase is not GangPhase.STOPPING:
             assert not gang.lost and not gang.fenced, f"{attempt} goes on without a member"
             assert len(gang.done) < len(gang.members), f"{attempt} is done but not over"

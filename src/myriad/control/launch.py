@@ -41,4 +41,4 @@ def _cadence_s(state: State, policy: Policy, job: Job) -> float:
     observed_ns = (state.now - state.opened_at) * len(state.nodes)
     rate = cadence.node_losses_per_ns(state.losses, observed_ns, policy.recover)
     cost_ns = job.checkpoint_cost_ns or policy.recover.ns("checkpoint_cost")
-    return round(cadence.interval_s(cost_ns, job.spec.nodes, rate), 1)
+    return round(cadence.interval_s(cost_ns, len(job.keep) or job.sizes[0], rate), 1)

@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+from myriad.control.board import Board
 from myriad.control.policy import Policy
 from myriad.control.state import State
 from myriad.kernel.units import Instant
+from myriad.schedule.plan import Rules
 
 
 class Moment(NamedTuple):
@@ -13,6 +15,8 @@ class Moment(NamedTuple):
     state: State
     policy: Policy
     now: Instant
+    board: Board
+    rules: Rules
 
     def after(self, span: str) -> Instant:
         """The instant when a span of the recovery policy has passed: `m.after("stop_timeout")`."""

@@ -12,7 +12,16 @@ from myriad.protocol.values import Reason, StopCause
 from myriad.recover import blame
 
 #: A cause that outweighs another when both apply to one stopping gang.
-_WEIGHT: dict[StopCause, int] = {"done": 0, "job": 1, "scaled": 2, "moved": 2, "node": 3, "cancelled": 4}
+_WEIGHT: dict[StopCause, int] = {
+    "done": 0,
+    "job": 1,
+    "scaled": 2,
+    "resized": 2,
+    "preempted": 2,
+    "moved": 2,
+    "node": 3,
+    "cancelled": 4,
+}
 
 
 # ---- starting and running ----------------------------------------------------------------------
@@ -21,15 +30,26 @@ _WEIGHT: dict[StopCause, int] = {"done": 0, "job": 1, "scaled": 2, "moved": 2, "
 def on_member_started(m: Moment, given: inputs.MemberStarted) -> Iterator[Fact]:
     """One node's processes exist; the last of them makes the gang started."""
     gang = m.state.gangs.get(given.attempt)
-    if gang is None or given.node not in gang.nodes or given.node in gang.started:
+    if gang is None or not _has(m, gang, given.node) or given.node in gang.started:
         return
     yield facts.MemberStarted(at=m.now, attempt=gang.attempt, node=given.node)
     if gang.phase is GangPhase.PLACED and len(gang.started) == len(gang.members):
-        yield facts.GangStarted(at=m.now, attempt=gang.attempt)
-        if gang.job and m.state.jobs[gang.job].spec.command:
-            # a plain command need not speak to us: it is useful from the moment it runs
-            step = m.state.jobs[gang.job].kept_step
-            yield facts.GangRunning(at=m.now, attempt=gang.attempt, step=step)
+        yield from _all_started(m, gang)
+
+
+def on_gang_started(m: Moment, given: inputs.GangStarted) -> Iterator[Fact]:
+    """Every node's processes exist."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is not None and gang.phase is GangPhase.PLACED:
+        yield from _all_started(m, gang)
+
+
+def _all_started(m: Moment, gang: Gang) -> Iterator[Fact]:
+    yield facts.GangStarted(at=m.now, attempt=gang.attempt)
+    if gang.job and m.state.jobs[gang.job].spec.command:
+        # a plain command need not speak to us: it is useful from the moment it runs
+        step = m.state.jobs[gang.job].kept_step
+        yield facts.GangRunning(at=m.now, attempt=gang.attempt, step=step)
 
 
 def on_training_resumed(m: Moment, given: inputs.TrainingResumed) -> Iterator[Fact]:
@@ -81,13 +101,13 @@ def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]
             request=given.request,
         )
     if given.request and given.request == gang.leave_request and gang.phase is not GangPhase.STOPPING:
-        yield from stop(m, gang, "moved", gang.leave_why)
+        yield from stop(m, gang, gang.leave_cause, gang.leave_why)
 
 
 def on_worker_spoke(m: Moment, given: inputs.WorkerSpoke) -> Iterator[Fact]:
     """A worker's words go on record."""
     gang = m.state.gangs.get(given.attempt)
-    if gang is not None and given.node in gang.nodes:
+    if gang is not None and _has(m, gang, given.node):
         yield facts.WorkerNoted(
             at=m.now, attempt=gang.attempt, node=given.node, text=given.text, fatal=given.fatal
         )
@@ -122,7 +142,7 @@ def on_replica_unready(m: Moment, given: inputs.ReplicaUnready) -> Iterator[Fact
 def on_member_exited(m: Moment, given: inputs.MemberExited) -> Iterator[Fact]:
     """Processes ended by themselves. All with 0: done. Any other: the whole gang stops, coordinated."""
     gang = m.state.gangs.get(given.attempt)
-    if gang is None or given.node not in gang.nodes or given.node in gang.done or given.node in gang.fenced:
+    if gang is None or given.node not in gang.left:
         return
     yield facts.MemberDone(
         at=m.now, attempt=gang.attempt, node=given.node, code=given.code, detail=given.detail
@@ -138,9 +158,48 @@ def on_member_exited(m: Moment, given: inputs.MemberExited) -> Iterator[Fact]:
 def on_member_gone(m: Moment, given: inputs.MemberGone) -> Iterator[Fact]:
     """Nothing of the attempt is left on the node. Unasked for, that is a loss."""
     gang = m.state.gangs.get(given.attempt)
-    if gang is None or given.node not in gang.nodes or given.node in gang.fenced:
+    if gang is None or not _has(m, gang, given.node) or given.node in gang.fenced:
         return
     yield from member_fenced(m, gang, given.node)
+
+
+def on_gang_exited(m: Moment, given: inputs.GangExited) -> Iterator[Fact]:
+    """All its processes ended by themselves, everywhere."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is None:
+        return
+    if given.code == 0 and gang.job and gang.phase is not GangPhase.STOPPING and not gang.done:
+        yield from _finish(m, gang, "done", "")
+        return
+    root = given.root if given.root in gang.left else next(iter(gang.left), NodeId(""))
+    if root:
+        yield facts.MemberDone(
+            at=m.now, attempt=gang.attempt, node=root, code=given.code, detail=given.detail
+        )
+    if gang.left:
+        yield facts.GangFenced(at=m.now, attempt=gang.attempt)
+    if gang.phase is GangPhase.STOPPING:
+        yield from settle(m, gang)
+    else:
+        yield from stop(m, gang, "job", given.detail or f"exit code {given.code}")
+
+
+def on_gang_gone(m: Moment, given: inputs.GangGone) -> Iterator[Fact]:
+    """Nothing of it is left anywhere. Unasked for, that is a loss."""
+    gang = m.state.gangs.get(given.attempt)
+    if gang is None:
+        return
+    if gang.left:
+        yield facts.GangFenced(at=m.now, attempt=gang.attempt)
+    if gang.phase is GangPhase.STOPPING:
+        yield from settle(m, gang)
+    else:
+        yield from stop(m, gang, "node", "its processes vanished")
+
+
+def _has(m: Moment, gang: Gang, node: NodeId) -> bool:
+    record = m.state.nodes.get(node)
+    return record is not None and gang.attempt in record.gangs
 
 
 def member_fenced(m: Moment, gang: Gang, node: NodeId) -> Iterator[Fact]:
@@ -225,16 +284,35 @@ def _after_attempt(m: Moment, job: Job, gang: Gang, cause: StopCause, why: str) 
 # ---- being asked to leave, and deadlines ---------------------------------------------------------
 
 
-def ask_to_leave(m: Moment, gang: Gang, why: str, until: int = 0) -> Iterator[Fact]:
+def ask_to_leave(
+    m: Moment, gang: Gang, why: str, until: int = 0, *, cause: StopCause = "moved", claimant: str = ""
+) -> Iterator[Fact]:
     """Empty its nodes gently: training checkpoints first, a replica waits for its substitute."""
     if gang.phase is GangPhase.STOPPING or gang.leave_request:
         return
     if gang.phase is not GangPhase.RUNNING:
-        yield from stop(m, gang, "moved", why)
+        yield from stop(m, gang, cause, why)
         return
     deadline = min(until, m.after("leave_grace")) if until else m.after("leave_grace")
     request = f"{gang.attempt}-leaves"
-    yield facts.LeaveAsked(at=m.now, attempt=gang.attempt, request=request, why=why, until=deadline)
+    yield facts.LeaveAsked(
+        at=m.now,
+        attempt=gang.attempt,
+        request=request,
+        why=why,
+        until=deadline,
+        cause=cause,
+        claimant=claimant,
+    )
+
+
+def on_budget_spent(m: Moment, gang: Gang) -> Iterator[Fact]:
+    """The job has cost what it may: it checkpoints and ends."""
+    job = m.state.jobs.get(gang.job)
+    if job is not None and job.spec.budget and job.cancel_by is None:
+        by = f"its budget of {job.spec.budget}, which is spent"
+        yield facts.CancelRequested(at=m.now, job=job.job, by=by)
+        yield from ask_to_leave(m, gang, "its budget is spent", cause="cancelled")
 
 
 def on_deadline(m: Moment, gang: Gang) -> Iterator[Fact]:
@@ -245,4 +323,4 @@ def on_deadline(m: Moment, gang: Gang) -> Iterator[Fact]:
     elif gang.phase is GangPhase.STALLED:
         yield from stop(m, gang, "job", "the replica stopped answering")
     elif gang.leave_request:
-        yield from stop(m, gang, "moved", f"{gang.leave_why}; it did not checkpoint in time")
+        yield from stop(m, gang, gang.leave_cause, f"{gang.leave_why}; it did not checkpoint in time")

@@ -7,13 +7,15 @@ from myriad.control import on_gangs, on_nodes, on_services
 from myriad.control.moment import Moment
 from myriad.control.state import GangPhase
 from myriad.fleet.columns import NodeState
+from myriad.fleet.site import Site
 from myriad.kernel.errors import near
 from myriad.kernel.units import show_bytes
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Profile, Reason
 from myriad.schedule import quota
-from myriad.workload.jobs import TrainingJob
+from myriad.workload.jobs import TrainingJob, Within
+from myriad.workload.tenants import Tenant
 
 _FINAL = (NodeState.RETIRED,)
 
@@ -59,8 +61,36 @@ def on_close_site(m: Moment, given: inputs.CloseSite) -> Iterator[Fact]:
 
 def on_apply_tenant(m: Moment, given: inputs.ApplyTenant) -> Iterator[Fact]:
     """Create or change a tenant; no fact when nothing changes."""
-    if m.state.tenants.get(given.tenant.name) != given.tenant:
+    if m.state.tenants.get(given.tenant.name) == given.tenant:
+        return
+    if reason := _no_branch(m, given.tenant):
+        yield facts.Refused(at=m.now, intent="ApplyTenant", subject=given.tenant.name, reason=reason)
+    else:
         yield facts.TenantSet(at=m.now, tenant=given.tenant)
+
+
+def _no_branch(m: Moment, tenant: Tenant) -> Reason | None:
+    """Why the tenant cannot be part of the one it names."""
+    if not tenant.parent:
+        return None
+    if tenant.parent not in m.state.tenants:
+        text = f"there is no tenant {tenant.parent} for {tenant.name} to be part of"
+        remedy = near(tenant.parent, m.state.tenants) + " Apply the parent first"
+        return Reason(code="unknown", text=text, remedy=remedy)
+    if tenant.name in m.state.path(tenant.parent):
+        text = f"{tenant.parent} is itself part of {tenant.name}"
+        return Reason(code="not_allowed", text=text, remedy="break the circle")
+    among = [t for t in m.state.tenants.values() if t.parent == tenant.parent and t.name != tenant.name]
+    given = sum(sibling.quota.chips for sibling in among)
+    has = m.state.tenants[tenant.parent].quota.chips
+    if given + tenant.quota.chips > has:
+        text = (
+            f"{tenant.quota.chips} chips for {tenant.name}, but {tenant.parent} has {has}, {given} given away"
+        )
+        return Reason(
+            code="quota", text=text, remedy=f"give at most {max(0, has - given)}, and let it borrow"
+        )
+    return None
 
 
 def on_issue_key(m: Moment, given: inputs.IssueKey) -> Iterator[Fact]:
@@ -87,12 +117,17 @@ def on_submit_job(m: Moment, given: inputs.SubmitJob) -> Iterator[Fact]:
     if given.job in m.state.jobs:
         return
     spec = given.spec
-    if spec.tenant not in m.state.tenants:
-        yield _unknown_tenant(m, "SubmitJob", given.job, spec.tenant)
-    elif reason := _never(m, spec, given.profile):
+    if reason := refusal(m, spec, given.profile):
         yield facts.Refused(at=m.now, intent="SubmitJob", subject=given.job, reason=reason)
     else:
         yield facts.JobAdmitted(at=m.now, job=given.job, spec=spec, profile=given.profile)
+
+
+def refusal(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
+    """Why the job would not be admitted; None if it would."""
+    if spec.tenant not in m.state.tenants:
+        return _no_tenant(m, spec.tenant)
+    return _never(m, spec, profile)
 
 
 def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
@@ -100,24 +135,41 @@ def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
     site = m.state.site
     if site is None:
         return Reason(code="site_closed", text="no site is open", remedy="open one with myriad up")
-    if spec.chips_per_node > site.chips_per_node:
-        text = f"asks for {spec.chips_per_node} chips on each node; a node has {site.chips_per_node}"
-        return Reason(
-            code="too_large", text=text, remedy=f"use chips_per_node: {site.chips_per_node} or fewer"
-        )
-    usable = site.node_count - site.spares
-    if spec.nodes > usable:
-        text = f"asks for {spec.nodes} nodes; the site has {usable} ({site.spares} more are spares)"
+    kinds, kind = site.kinds(), spec.chip or site.chip
+    if kind not in kinds:
+        return Reason(code="unknown", text=f"the site has no chip {kind}", remedy=near(kind, kinds))
+    nodes, most = kinds[kind]
+    if spec.chips_per_node > most:
+        text = f"asks for {spec.chips_per_node} chips on each node; a node has {most}"
+        return Reason(code="too_large", text=text, remedy=f"use chips_per_node: {most} or fewer")
+    usable = nodes - site.spares
+    if spec.min_nodes > usable:
+        text = f"asks for {spec.min_nodes} nodes; the site has {usable} ({site.spares} more are spares)"
         return Reason(code="too_large", text=text, remedy=f"use nodes: {usable} or fewer")
-    if reason := quota.never_fits(spec.tenant, m.state.quota(spec.tenant), spec.chips):
+    if spec.within and (largest := _largest(site, kind, spec.within)) < spec.min_nodes:
+        text = f"asks for {spec.min_nodes} nodes within one {spec.within}; the largest has {largest}"
+        return Reason(code="too_large", text=text, remedy=f"use nodes: {largest} or fewer, or a wider within")
+    if reason := quota.never_fits(m.state, spec.tenant, spec.min_nodes * spec.chips_per_node):
         return reason
-    memory_bytes = int(chips.named(site.chip).memory_bytes.value)
+    memory_bytes = int(chips.named(kind).memory_bytes.value)
     if profile.memory_bytes_per_chip > memory_bytes:
         need = show_bytes(profile.memory_bytes_per_chip)
-        text = f"needs {need} on each chip; {site.chip} has {show_bytes(memory_bytes)}"
+        text = f"needs {need} on each chip; {kind} has {show_bytes(memory_bytes)}"
         remedy = "use more nodes, a smaller micro batch, or a smaller model"
         return Reason(code="does_not_fit", text=text, remedy=remedy)
     return None
+
+
+def _largest(site: Site, kind: str, within: Within) -> int:
+    """Nodes of the largest domain of that level that has the chip type."""
+    pods = [pod for pod in site.pods if (pod.chip or site.chip) == kind]
+    if within == "rack":
+        return max(pod.nodes_per_rack for pod in pods)
+    sizes: dict[str, int] = {}
+    for pod in pods:
+        name = pod.name if within == "pod" else pod.core
+        sizes[name] = sizes.get(name, 0) + pod.racks * pod.nodes_per_rack
+    return max(sizes.values())
 
 
 def on_cancel_job(m: Moment, given: inputs.CancelJob) -> Iterator[Fact]:
@@ -149,7 +201,7 @@ def on_apply_service(m: Moment, given: inputs.ApplyService) -> Iterator[Fact]:
         reason = Reason(code="not_allowed", text=text, remedy="choose another name")
     else:
         most = spec.chips_per_replica * spec.replicas.max
-        never = quota.never_fits(spec.tenant, m.state.quota(spec.tenant), most)
+        never = quota.never_fits(m.state, spec.tenant, most)
         site_chips = m.state.site.chips_per_node if m.state.site else 0
         if never is None and spec.chips_per_replica <= site_chips:
             # applied again, even unchanged, a service that pauses after failures starts at once
@@ -191,7 +243,10 @@ def on_remove_service(m: Moment, given: inputs.RemoveService) -> Iterator[Fact]:
             yield from on_gangs.stop(m, gang, "scaled", "the service was removed")
 
 
-def _unknown_tenant(m: Moment, intent: str, subject: str, tenant: str) -> Fact:
+def _no_tenant(m: Moment, tenant: str) -> Reason:
     remedy = near(tenant, m.state.tenants) + " Add it with myriad tenant apply"
-    reason = Reason(code="unknown", text=f"there is no tenant {tenant or '(empty)'}", remedy=remedy)
-    return facts.Refused(at=m.now, intent=intent, subject=subject, reason=reason)
+    return Reason(code="unknown", text=f"there is no tenant {tenant or '(empty)'}", remedy=remedy)
+
+
+def _unknown_tenant(m: Moment, intent: str, subject: str, tenant: str) -> Fact:
+    return facts.Refused(at=m.now, intent=intent, subject=subject, reason=_no_tenant(m, tenant))

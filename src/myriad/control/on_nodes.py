@@ -98,12 +98,17 @@ def on_drain(m: Moment, given: inputs.DrainNode) -> Iterator[Fact]:
     if node is None:
         yield _unknown(m, "DrainNode", given.node)
         return
-    if node.cordoned:
-        return
     why = given.reason or f"drained by {given.by or 'an operator'}"
-    yield facts.NodeCordoned(at=m.now, node=given.node, cordoned=True, by=given.by, reason=why)
-    if m.state.node_state(given.node) is NodeState.READY:
-        yield from _rest(m, given.node, why)
+    yield from cordon(m, given.node, given.by, why)
+
+
+def cordon(m: Moment, node: NodeId, by: str, why: str) -> Iterator[Fact]:
+    """Take a node out of service unless it is already."""
+    if m.state.nodes[node].cordoned:
+        return
+    yield facts.NodeCordoned(at=m.now, node=node, cordoned=True, by=by, reason=why)
+    if m.state.node_state(node) is NodeState.READY:
+        yield from _rest(m, node, why)
 
 
 def on_undrain(m: Moment, given: inputs.UndrainNode) -> Iterator[Fact]:
@@ -112,14 +117,18 @@ def on_undrain(m: Moment, given: inputs.UndrainNode) -> Iterator[Fact]:
     if node is None:
         yield _unknown(m, "UndrainNode", given.node)
         return
-    if not node.cordoned:
-        return
-    yield facts.NodeCordoned(at=m.now, node=given.node, cordoned=False)
-    state = m.state.node_state(given.node)
+    if node.cordoned:
+        yield from uncordon(m, given.node)
+
+
+def uncordon(m: Moment, node: NodeId) -> Iterator[Fact]:
+    """Give a cordoned node back."""
+    yield facts.NodeCordoned(at=m.now, node=node, cordoned=False)
+    state = m.state.node_state(node)
     if state is NodeState.DRAINED:
-        yield from _burn_in(m, given.node, "undrained", node.instance)
+        yield from _burn_in(m, node, "undrained", m.state.nodes[node].instance)
     elif state is NodeState.DRAINING:
-        yield from _rest(m, given.node, "undrained")
+        yield from _rest(m, node, "undrained")
 
 
 def retire(m: Moment, node: NodeId) -> Iterator[Fact]:

@@ -4,13 +4,14 @@ One mechanism for both, so an order that was lost in a crash is the order that i
 """
 
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 
 from myriad.control import launch
 from myriad.control.policy import Policy
 from myriad.control.state import Gang, GangPhase, State
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId
-from myriad.kernel.units import seconds
+from myriad.kernel.units import HOUR, seconds
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.orders import (
@@ -31,6 +32,8 @@ def due(state: State, policy: Policy, happened: Iterable[Fact]) -> tuple[Order, 
         match fact:
             case facts.GangPlaced() | facts.GangStopping() | facts.LeaveAsked() | facts.ReplicaStalled():
                 subjects[f"gang:{fact.attempt}"] = None
+            case facts.WindowSet():
+                subjects[f"window:{fact.window.name}"] = None
             case facts.NodeMoved():
                 subjects[f"node:{fact.node}"] = None
             case facts.JobHeld():
@@ -48,6 +51,7 @@ def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:
     subjects += [f"gang:{attempt}" for attempt in state.gangs]
     subjects += [f"job:{job}" for job in state.waiting]
     subjects += [f"service:{service}" for service in state.services]
+    subjects += [f"window:{name}" for name in state.windows]
     return tuple(order for subject in subjects for order in about(state, policy, subject))
 
 
@@ -58,6 +62,12 @@ def about(state: State, policy: Policy, subject: str) -> Iterator[Order]:
         yield from _of_gang(state, policy, gang)
         if gang.until:
             yield WakeAt(about=subject, wake_at=gang.until)
+        if gang.job:
+            yield from _reminders(state, policy, gang)
+    elif kind == "window" and (window := state.windows.get(name)):
+        yield WakeAt(
+            about=subject, wake_at=window.end_at if state.now >= window.start_at else window.start_at
+        )
     elif kind == "node":
         yield from _of_node(state, NodeId(name))
         if until := state.nodes[NodeId(name)].until:
@@ -69,6 +79,18 @@ def about(state: State, policy: Policy, subject: str) -> Iterator[Order]:
             yield WakeAt(about=subject, wake_at=service.until)
         if service.held_until > state.now:
             yield WakeAt(about=f"pause:{name}", wake_at=service.held_until)
+
+
+def _reminders(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:
+    """When its budget will be spent, and when it may grow."""
+    job = state.jobs[gang.job]
+    price = state.prices.chip_hour.get(job.spec.chip or (state.site.chip if state.site else ""), Decimal(0))
+    if job.spec.budget and price:
+        left_ns = int(Decimal(job.spec.budget) / price * HOUR) - job.held_chip_ns
+        yield WakeAt(about=f"budget:{gang.attempt}", wake_at=gang.placed_at + max(0, left_ns) // gang.chips)
+    if len(gang.nodes) < job.sizes[0]:
+        wake_at = gang.placed_at + policy.elastic.ns("settle")
+        yield WakeAt(about=f"grow:{gang.attempt}", wake_at=wake_at)
 
 
 def _of_gang(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:

@@ -1,72 +1,125 @@
 """The scheduling cycle inside a step: asks in, facts out. Runs only when something it depends on changed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from myriad.control import asks, forecast, on_gangs
 from myriad.control.moment import Moment
-from myriad.control.state import GangPhase
+from myriad.control.state import Gang, GangPhase
 from myriad.kernel.ids import JobId, ServiceId, attempt_of
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import IdleReason
-from myriad.schedule import plan, spares
-from myriad.schedule.asks import Placed, Waits
+from myriad.schedule import elastic, plan, quota, spares
+from myriad.schedule.asks import Leaves, Placed, Waits
 
 #: Facts after which another placement may be possible or due.
-TRIGGERS = (
-    facts.SiteOpened,
-    facts.SiteClosed,
-    facts.TenantSet,
-    facts.JobAdmitted,
-    facts.JobEnded,
-    facts.GangStopped,
-    facts.NodeMoved,
-    facts.NodeCordoned,
-    facts.LeaveAsked,
-    facts.ServiceSet,
-    facts.ServiceScaled,
-    facts.ServiceRemoved,
+TRIGGERS = frozenset(
+    {
+        facts.SiteOpened,
+        facts.SiteClosed,
+        facts.TenantSet,
+        facts.JobAdmitted,
+        facts.JobEnded,
+        facts.GangStopped,
+        facts.NodeMoved,
+        facts.NodeCordoned,
+        facts.LeaveAsked,
+        facts.ServiceSet,
+        facts.ServiceScaled,
+        facts.ServiceRemoved,
+        facts.WindowSet,
+        facts.WindowEnded,
+    }
 )
 
 
-def cycle(m: Moment) -> Iterator[Fact]:
+def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
     """Place what can be placed, top up the spares, promise times, and say why chips are idle."""
     if m.state.site is None:
         return
+    board = m.board
+    board.share(m.now)
+    new = [fact.job for fact in happened if type(fact) is facts.JobAdmitted]
+    only_new = board.settled and all(
+        type(fact) is facts.JobAdmitted for fact in happened if type(fact) in TRIGGERS
+    )
     waits: dict[str, Waits] = {}
-    unpromised = [job for name in m.state.waiting if not (job := m.state.jobs[name]).forecast]
     if m.state.open:
         yield from _trim_services(m)
-        for decision in plan.plan(m.state, list(asks.of_site(m)), m.now):
+        news = [ask for job in new if (ask := board.queue.get(job))] if only_new and new else None
+        for decision in plan.plan(m.state, board, m.rules, m.now, news):
             if isinstance(decision, Placed):
                 yield from _place(m, decision)
+            elif isinstance(decision, Leaves):
+                yield from _send_away(m, decision)
             else:
                 waits[decision.ask.owner] = decision
-        for node in spares.missing(m.state.columns, m.state.site.spares):
-            yield facts.NodeSpared(at=m.now, node=node, spare=True)
-    for job in unpromised:
-        yield forecast.promise(m, job, waits.get(job.job))
-    reason = _idle_reason(m, waits)
+        if m.state.columns.spares < m.state.site.spares:
+            for node in spares.missing(m.state.columns, m.state.site.spares):
+                yield facts.NodeSpared(at=m.now, node=node, spare=True)
+        if board.front is None and board.small and m.policy.elastic.grow:
+            yield from _grow(m)
+        board.settled = True
+    for job in new:
+        yield forecast.promise(m, m.state.jobs[job], waits.get(job))
+    reason = _idle_reason(m)
     if reason != m.state.idle:
         yield facts.IdleExplained(at=m.now, reason=reason)
 
 
 def _place(m: Moment, decision: Placed) -> Iterator[Fact]:
-    ask = decision.ask
+    ask, columns = decision.ask, m.state.columns
     job, service = ask.job or JobId(""), ask.service or ServiceId("")
     attempts = m.state.jobs[job].attempts if job else m.state.services[service].attempts
-    for member in decision.members:
-        if m.state.columns.spare[m.state.columns.index[member.node]]:
-            yield facts.NodeSpared(at=m.now, node=member.node, spare=False)
+    if columns.spares:
+        for member, row in zip(decision.members, decision.rows, strict=True):
+            if columns.spare[row]:
+                yield facts.NodeSpared(at=m.now, node=member.node, spare=False)
     yield facts.GangPlaced(
         at=m.now,
         attempt=attempt_of(job or service, attempts + 1),
         job=job,
         service=service,
+        owner=ask.owner,
         members=decision.members,
         until=m.after("start_timeout"),
         replaced=decision.replaced,
+        run_ns=ask.run_on(len(decision.members)),
     )
+
+
+def _send_away(m: Moment, decision: Leaves) -> Iterator[Fact]:
+    gang = m.state.gangs[decision.attempt]
+    until = m.now + decision.grace_ns if decision.grace_ns else 0
+    yield from on_gangs.ask_to_leave(
+        m, gang, decision.why, until, cause=decision.cause, claimant=decision.claimant
+    )
+
+
+def _grow(m: Moment) -> Iterator[Fact]:
+    """Let one elastic gang come back larger; the others when it did, for they may want the same nodes."""
+    knobs = m.policy.elastic
+    gangs = [m.state.gangs[attempt] for attempt in m.board.small]
+    if any(gang.leave_request for gang in gangs):
+        return
+    for gang in gangs:
+        job, nodes = m.state.jobs[gang.job], len(gang.nodes)
+        young = m.now - gang.placed_at < knobs.ns("settle")
+        if gang.phase is not GangPhase.RUNNING or young or job.cancel_by is not None:
+            continue
+        size = elastic.larger(job.sizes, nodes, _free_for(m, gang))
+        left_ns = m.state.ends_at(gang) - m.now
+        if size and elastic.pays(left_ns, nodes, size, knobs.ns("restart"), knobs.gain):
+            yield from _send_away(m, plan.growth(gang.attempt, nodes, size))
+            return
+
+
+def _free_for(m: Moment, gang: Gang) -> int:
+    """Nodes by which the gang could grow: free of its type, and inside its tenant's quota."""
+    columns = m.state.columns
+    kind = int(columns.pod_kind[columns.pod[columns.index[gang.nodes[0]]]])
+    may = quota.headroom(m.state, gang.tenant) // gang.chips_per_node
+    return min(columns.fitting(gang.chips_per_node, kind), may)
 
 
 def _trim_services(m: Moment) -> Iterator[Fact]:
@@ -79,14 +132,12 @@ def _trim_services(m: Moment) -> Iterator[Fact]:
             yield from on_gangs.stop(m, gang, "scaled", service.why or "fewer replicas are wanted")
 
 
-def _idle_reason(m: Moment, waits: dict[str, Waits]) -> IdleReason:
+def _idle_reason(m: Moment) -> IdleReason:
     """Why chips that are free are free. One reason for the site: the strongest that applies."""
-    codes = {wait.reason.code: None for wait in waits.values()}
     if not m.state.open:
         return "held_back"
-    if "capacity" in codes or "fragmentation" in codes:
+    if m.board.front is not None:
         return "fragmentation"
-    if "quota" in codes:
+    if m.board.full and len(m.board.queue):
         return "quota"
-    held = any(m.state.jobs[name].held_until > m.now for name in m.state.waiting)
-    return "held_back" if held or "priority" in codes else "no_demand"
+    return "held_back" if len(m.state.waiting) > m.board.jobs_waiting else "no_demand"

@@ -4,21 +4,31 @@ Mutable records with plain values only; dicts keep the order of the facts, so no
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import IntEnum
+from typing import Final
 
 import msgspec
+import numpy as np
 
-from myriad.fleet.columns import Columns, NodeState
+from myriad.fleet.columns import Columns, NodeState, Rows
 from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
-from myriad.kernel.units import Instant, Span
+from myriad.kernel.units import DAY, HOUR, Instant, Span
+from myriad.performance.estimate import START_NS as RESTART_NS
 from myriad.protocol.values import Forecast, IdleReason, Member, Outcome, Profile, Role, Signal, StopCause
-from myriad.schedule.asks import Running
+from myriad.schedule.asks import Ask, Running
 from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
 from myriad.workload.services import InferenceService
-from myriad.workload.tenants import Quota, Tenant
+from myriad.workload.tenants import Tenant
+from myriad.workload.windows import Window
+
+#: Work that says nothing of its run time keeps out of windows that begin within this. Estimated.
+UNKNOWN_RUN_NS: Final[Span] = HOUR
+
+
+_MANY_SIZES: Final = 16
 
 
 class GangPhase(IntEnum):
@@ -46,7 +56,6 @@ class Node(msgspec.Struct, kw_only=True):
     until: Instant = 0
     #: When it was lost, newest last (lemons).
     losses: tuple[Instant, ...] = ()
-    gemm_flops: float = 0.0
     #: Attempts that hold chips here, in the order they came.
     gangs: dict[AttemptId, None] = {}
 
@@ -59,6 +68,9 @@ class Gang(msgspec.Struct, kw_only=True):
     service: ServiceId
     tenant: TenantId
     members: tuple[Member, ...]
+    #: Its nodes in rank order, and chips of the whole gang.
+    nodes: tuple[NodeId, ...]
+    chips: int
     placed_at: Instant
     until: Instant
     phase: GangPhase = GangPhase.PLACED
@@ -67,32 +79,29 @@ class Gang(msgspec.Struct, kw_only=True):
     done: dict[NodeId, int] = {}
     fenced: dict[NodeId, None] = {}
     lost: dict[NodeId, None] = {}
+    #: Nodes where something of it may still run.
+    left: dict[NodeId, None] = {}
     running_at: Instant = 0
     resumed_step: int = 0
     step: int = 0
     step_ns: Span = 0
+    #: Run time predicted when it was placed; 0: unknown.
+    run_ns: Span = 0
     url: str = ""
     leave_request: str = ""
     leave_why: str = ""
+    leave_cause: StopCause = "moved"
+    #: Owner of the gang that it makes room for.
+    claimant: str = ""
     cause: StopCause = "done"
     why: str = ""
     #: The first fatal words of a worker.
     last_words: str = ""
 
     @property
-    def nodes(self) -> tuple[NodeId, ...]:
-        """Its nodes in rank order."""
-        return tuple(member.node for member in self.members)
-
-    @property
-    def chips(self) -> int:
-        """Chips of the whole gang."""
-        return sum(member.chip_count for member in self.members)
-
-    @property
-    def left(self) -> list[NodeId]:
-        """Nodes where something of it may still run."""
-        return [node for node in self.nodes if node not in self.done and node not in self.fenced]
+    def chips_per_node(self) -> int:
+        """Chips it holds on each node."""
+        return self.members[0].chip_count
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +126,8 @@ class Job(msgspec.Struct, kw_only=True):
     profile: Profile
     submitted_at: Instant
     queued_at: Instant
+    #: Numbers of nodes on which it may run, largest first.
+    sizes: tuple[int, ...]
     forecast: Forecast | None = None
     attempts: int = 0
     attempt: AttemptId | None = None
@@ -136,6 +147,8 @@ class Job(msgspec.Struct, kw_only=True):
     fault_step: int = 0
     held_until: Instant = 0
     keep: tuple[NodeId, ...] = ()
+    #: Chip-time held by the attempts that ended.
+    held_chip_ns: int = 0
     cancel_by: str | None = None
     ended_at: Instant = 0
     outcome: Outcome | None = None
@@ -172,6 +185,22 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     tenant: TenantId
 
 
+class Spent(msgspec.Struct, kw_only=True):
+    """Chip-time a tenant has held, its parts included: by day since the epoch, up to `until`."""
+
+    until: Instant = 0
+    days: dict[int, int] = {}
+
+    def settle(self, now: Instant, chips: int) -> None:
+        """Book the chips held since the last time, each day its own."""
+        at, self.until = self.until, max(self.until, now)
+        while chips and at < now:
+            day = at // DAY
+            upto = min(now, (day + 1) * DAY)
+            self.days[day] = self.days.get(day, 0) + chips * (upto - at)
+            at = upto
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of a request still open, cumulative."""
 
@@ -198,6 +227,12 @@ class State:
         self.gangs: dict[AttemptId, Gang] = {}
         self.services: dict[ServiceId, Service] = {}
         self.usage: dict[TenantId, int] = {}
+        #: Tenant -> itself and what it is part of, outermost last.
+        self.paths: dict[TenantId, tuple[TenantId, ...]] = {}
+        self.spent: dict[TenantId, Spent] = {}
+        #: Owner -> gangs that still make room for it; an entry stays until the owner is placed or ends.
+        self.claims: dict[str, dict[AttemptId, None]] = {}
+        self.windows: dict[str, Window] = {}
         #: Requests whose last word has not been heard.
         self.metering: dict[RequestId, Usage] = {}
         #: Work signature -> observed step time, for forecasts.
@@ -207,25 +242,76 @@ class State:
 
     # ---- the scheduler's view ------------------------------------------------------------------
 
-    def quota(self, tenant: TenantId) -> Quota:
-        """What the tenant may hold."""
-        return self.tenants[tenant].quota
+    def path(self, tenant: TenantId) -> tuple[TenantId, ...]:
+        """The tenant and what it is part of, outermost last."""
+        return self.paths[tenant]
 
     def running(self) -> Iterable[Running]:
-        """Gangs that hold nodes, with their predicted ends."""
+        """Gangs that hold nodes, as preemption sees them."""
         for gang in self.gangs.values():
-            yield Running(gang.attempt, self.ends_at(gang), len(gang.members))
+            yield self._running(gang)
+
+    def _running(self, gang: Gang) -> Running:
+        nodes = len(gang.members)
+        owner: str = gang.job or gang.service
+        if gang.service:
+            rank, least, lost = self.services[gang.service].spec.rank, nodes, 0
+        else:
+            job = self.jobs[gang.job]
+            rank, least = job.spec.rank, min(nodes, job.sizes[-1])
+            done_ns = max(0, self.now - gang.running_at) if gang.running_at else 0
+            # a recipe checkpoints before it leaves; a command may know how to, but has not said so
+            lost = min(done_ns, job.checkpoint_cost_ns) if job.spec.recipe else done_ns
+        leaves = gang.phase in (GangPhase.STOPPING, GangPhase.STALLED) or bool(gang.leave_request)
+        return Running(
+            attempt=gang.attempt,
+            owner=owner,
+            tenant=gang.tenant,
+            rank=rank,
+            nodes=nodes,
+            chips=gang.chips,
+            chips_per_node=gang.chips_per_node,
+            least=least,
+            placed_at=gang.placed_at,
+            lost_chip_ns=(lost + RESTART_NS) * gang.chips,
+            movable=bool(gang.job) and not leaves,
+        )
+
+    def coming(self, owner: str) -> int:
+        """Nodes that are being emptied for the owner: an elastic gang comes back on its fewest."""
+        total = 0
+        for attempt in self.claims.get(owner, ()):
+            gang = self._running(self.gangs[attempt])
+            total += gang.nodes - gang.least if gang.least < gang.nodes else gang.nodes
+        return total
+
+    def barred(self, ask: Ask, now: Instant) -> Rows | None:
+        """Rows that windows keep from this ask: others' reservations, and what it would run into."""
+        if not self.windows and not ask.reservation:
+            return None
+        barred = np.zeros(len(self.columns), np.bool_)
+        own = self.windows.get(ask.reservation)
+        if ask.reservation:
+            barred[:] = True
+            if own is not None and own.tenant in self.path(ask.tenant) and own.start_at <= now < own.end_at:
+                barred[[self.columns.index[node] for node in own.nodes]] = False
+        for window in self.windows.values():
+            ends_at = now + (ask.run_high_ns or ask.run_ns or UNKNOWN_RUN_NS)
+            if window is not own and ends_at > window.start_at and now < window.end_at:
+                barred[[self.columns.index[node] for node in window.nodes]] = True
+        rows: Rows = np.flatnonzero(barred)
+        return rows
 
     def ends_at(self, gang: Gang) -> Instant:
         """Predicted end of a gang; 0: unknown or endless."""
+        if gang.phase is GangPhase.STOPPING or gang.leave_request:
+            return gang.until
         if gang.service:
             return 0
         job = self.jobs[gang.job]
-        if job.profile.steps and job.step_ns:
-            return self.now + max(0, job.profile.steps - gang.step) * job.step_ns
-        if job.forecast and job.forecast.chip_ns:
-            return gang.placed_at + job.forecast.chip_ns // job.spec.chips
-        return 0
+        if job.profile.steps and gang.step_ns:
+            return self.now + max(0, job.profile.steps - gang.step) * gang.step_ns
+        return gang.placed_at + gang.run_ns if gang.run_ns else 0
 
     # ---- small questions -----------------------------------------------------------------------
 
@@ -235,24 +321,41 @@ class State:
 
     def digest(self) -> str:
         """One digest of everything: equal states, and only those, give equal digests."""
-        plain = {name: value for name, value in vars(self).items() if name != "columns"}
+        plain = {name: value for name, value in vars(self).items() if name not in ("columns", "paths")}
         text = msgspec.json.encode(plain)
         columns = self.columns
         digest = hashlib.blake2b(text, digest_size=16)
-        for array in (columns.state, columns.free, columns.free_count, columns.spare, columns.losses):
+        for array in (
+            columns.state,
+            columns.free,
+            columns.free_count,
+            columns.spare,
+            columns.losses,
+            columns.slow,
+            columns.gemm_flops,
+        ):
             digest.update(array.tobytes())
-        digest.update(msgspec.json.encode((columns.ids, columns.racks, columns.pods)))
+        digest.update(msgspec.json.encode((columns.ids, columns.racks.all, columns.pods.all)))
         return digest.hexdigest()
 
 
-def signature(spec: TrainingJob, profile: Profile) -> str:
+def signature(spec: TrainingJob, profile: Profile, nodes: int) -> str:
     """Names work whose step time should be the same: same parameters, tokens and gang."""
-    if not profile.steps:
-        return ""
-    return f"{spec.recipe}/{profile.parameters}/{profile.tokens_per_step}/{spec.nodes}x{spec.chips_per_node}"
+    return f"{spec.recipe}/{profile.parameters}/{profile.tokens_per_step}/{nodes}x{spec.chips_per_node}"
 
 
-def median_gemm(nodes: Mapping[NodeId, Node]) -> float:
-    """Typical measured FLOP/s of a chip; 0 when nothing was measured."""
-    measured = sorted(node.gemm_flops for node in nodes.values() if node.gemm_flops)
-    return measured[len(measured) // 2] if measured else 0.0
+def sizes(spec: TrainingJob, profile: Profile) -> tuple[int, ...]:
+    """Numbers of nodes on which a job may run, largest first.
+
+    Of an elastic job: those at which its recipe has a layout. A command takes any, so all of them, or halves
+    of the largest where that would be many.
+    """
+    least, most = spec.min_nodes, spec.max_nodes
+    if found := tuple(size for size in profile.sizes if least <= size <= most):
+        return found
+    if most - least < _MANY_SIZES:
+        return tuple(range(most, least - 1, -1))
+    halves = [most]
+    while halves[-1] // 2 > least:
+        halves.append(halves[-1] // 2)
+    return (*halves, least)

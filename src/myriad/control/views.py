@@ -1,20 +1,24 @@
 """What others may read of the state: plain structs for the API, the console and the command line."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
-from myriad.control import asks
+from myriad.control import asks, forecast
 from myriad.control.moment import Moment
-from myriad.control.policy import Policy
-from myriad.control.state import Ended, Gang, GangPhase, Job, Service, State
+from myriad.control.state import Ended, Gang, GangPhase, Job, Service, State, sizes
 from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
-from myriad.protocol.values import Forecast, Reason
-from myriad.schedule import plan
-from myriad.schedule.asks import Ask, Placed
+from myriad.protocol.values import Forecast, Profile, Reason
+from myriad.schedule import foresee, plan
+from myriad.schedule.asks import Placed, Waits
+from myriad.workload.jobs import TrainingJob
+
+#: Asks ahead in the queue that an explanation lays out in time.
+AHEAD: Final = 500
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,8 +135,10 @@ class Explanation(View, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     queue_position: int  # 1 is next; 0: not waiting
     queue_length: int
-    #: Predicted start (0: unknown) and the 10-90 % interval of the finish.
+    #: Predicted start (0: unknown) and its 10-90 % interval; that of the finish.
     starts_at: Instant
+    starts_early_at: Instant
+    starts_late_at: Instant
     finish_early_at: Instant
     finish_late_at: Instant
 
@@ -154,8 +160,8 @@ def _node(state: State, node: NodeId) -> NodeView:
         kind = "spare" if spare else "allocated" if record.gangs else "ready"
     return NodeView(
         node=node,
-        pod=columns.pods[columns.pod[row]],
-        rack=columns.racks[columns.rack[row]],
+        pod=columns.pods.all[columns.pod[row]],
+        rack=columns.racks.all[columns.rack[row]],
         state=kind,
         chips=int(columns.chips[row]),
         chips_free=int(columns.free_count[row]),
@@ -164,7 +170,7 @@ def _node(state: State, node: NodeId) -> NodeView:
         attempts=tuple(record.gangs),
         why=record.why,
         losses=len(record.losses),
-        gemm_flops=record.gemm_flops,
+        gemm_flops=float(columns.gemm_flops[row]),
     )
 
 
@@ -196,8 +202,8 @@ def job_view(state: State, job: Job) -> JobView:
         tenant=job.spec.tenant,
         state=job_state(job, gang),
         priority=job.spec.priority,
-        nodes=job.spec.nodes,
-        chips=job.spec.chips,
+        nodes=len(gang.nodes) if gang else job.sizes[0],
+        chips=gang.chips if gang else job.spec.chips,
         submitted_at=job.submitted_at,
         first_placed_at=job.first_placed_at,
         ended_at=job.ended_at,
@@ -228,51 +234,86 @@ def job_state(job: Job, gang: Gang | None) -> str:
     return {GangPhase.PLACED: "placed", GangPhase.STARTED: "starting"}.get(gang.phase, "interrupted")
 
 
-def explain(state: State, policy: Policy, job: Job, now: Instant) -> Explanation:
+def explain(m: Moment, job: Job) -> Explanation:
     """Why the job waits (or what it is doing), asked of the scheduler itself on the present state."""
-    view = job_view(state, job)
-    reasons, starts_at, position, length = _waiting(state, policy, job, now)
-    estimate = asks.run_estimate(state, job) if state.site and job.outcome is None else None
-    begins = view.first_placed_at if job.attempt else starts_at
+    view = job_view(m.state, job)
+    reasons, start = _waiting(m, job)
+    position = m.board.queue.position(job.job)
+    gang = m.state.gangs[job.attempt] if job.attempt else None
+    if job.attempt:
+        start = foresee.Start(view.first_placed_at, view.first_placed_at, view.first_placed_at)
+    nodes = len(gang.nodes) if gang else job.sizes[0]
+    run = asks.run_estimate(m.state, job, nodes) if m.state.site and job.outcome is None else None
     early = late = 0
-    if estimate and estimate.run_ns and begins:
-        base = max(begins, now)
-        early, late = base + estimate.run_low_ns, base + estimate.run_high_ns
+    if run and run.run_ns and start.at:
+        early = max(start.early_at, m.now) + run.run_low_ns
+        late = max(start.late_at, m.now) + run.run_high_ns
     return Explanation(
         job=job.job,
         state=view.state,
         text=_words(view, reasons),
         reasons=reasons,
         queue_position=position,
-        queue_length=length,
-        starts_at=begins,
+        queue_length=len(m.board.queue) if position else 0,
+        starts_at=start.at,
+        starts_early_at=start.early_at,
+        starts_late_at=start.late_at,
         finish_early_at=early,
         finish_late_at=late,
     )
 
 
-def _waiting(
-    state: State, policy: Policy, job: Job, now: Instant
-) -> tuple[tuple[Reason, ...], Instant, int, int]:
-    """Reasons, predicted start, place in the queue, its length. Walks the queue as the next cycle would."""
-    if job.job not in state.waiting:
-        return (), 0, 0, 0
-    if not state.open:
-        reason = Reason(code="site_closed", text="the site is closed", remedy="starts after myriad up")
-        return (reason,), 0, 0, len(state.waiting)
-    if job.held_until > now:
+def _waiting(m: Moment, job: Job) -> tuple[tuple[Reason, ...], foresee.Start]:
+    """Reasons, and the predicted start. The rules are those of the next cycle."""
+    unknown = foresee.Start(0, 0, 0)
+    if job.job not in m.state.waiting:
+        return (), unknown
+    if not m.state.open:
+        return (
+            Reason(code="site_closed", text="the site is closed", remedy="starts after myriad up"),
+        ), unknown
+    if job.held_until > m.now:
         text = f"pauses after a fault of its own ({job.faults} in a row): {_last_why(job)}"
-        reason = Reason(
-            code="backoff", text=text, remedy="starts again after the pause; or cancel and mend it"
-        )
-        return (reason,), job.held_until, 0, len(state.waiting)
-    queue: list[Ask] = list(asks.of_site(Moment(state, policy, now)))
-    for position, decision in enumerate(plan.plan(state, queue, now), start=1):
-        if decision.ask.owner == job.job:
-            if isinstance(decision, Placed):
-                return (), now, position, len(queue)
-            return (decision.reason,), decision.starts_at, position, len(queue)
-    raise AssertionError(f"{job.job} waits but is not in the queue")
+        remedy = "starts again after the pause; or cancel and mend it"
+        held = foresee.Start(job.held_until, job.held_until, job.held_until)
+        return (Reason(code="backoff", text=text, remedy=remedy),), held
+    ask = m.board.queue.get(job.job)
+    assert ask is not None, f"{job.job} waits but is not in the queue"
+    waits = plan.explain(m.state, m.board, m.rules, m.now, ask)
+    if isinstance(waits, Placed):
+        return (), foresee.Start(m.now, m.now, m.now)
+    reasons = plan.reasons(m.state, m.board, m.rules, m.now, ask, waits)
+    if reasons[0].code in ("quota", "budget", "reservation"):
+        return reasons, foresee.Start(waits.starts_at, waits.starts_at, waits.starts_at)
+    return reasons, foresee.start(m.state, m.board, ask, m.now, ahead=AHEAD)
+
+
+def dry_run(m: Moment, name: JobId, spec: TrainingJob, profile: Profile) -> tuple[JobView, Explanation]:
+    """What would be said of the job if it were submitted now. It must not be one that would be refused.
+
+    It is put into the queue, asked about and taken out again: the state is as before.
+    """
+    job = Job(
+        job=name,
+        spec=spec,
+        profile=profile,
+        submitted_at=m.now,
+        queued_at=m.now,
+        sizes=sizes(spec, profile),
+    )
+    ask = asks.of_job(m.state, job)
+    m.state.waiting[name] = None
+    m.board.queue.put(ask)
+    try:
+        decision = plan.explain(m.state, m.board, m.rules, m.now, ask)
+        placed = decision if isinstance(decision, Placed) else None
+        waits = decision if isinstance(decision, Waits) else None
+        job.forecast = forecast.promise(m, job, waits).forecast
+        nodes = tuple(member.node for member in placed.members) if placed else ()
+        return msgspec.structs.replace(job_view(m.state, job), placed_on=nodes), explain(m, job)
+    finally:
+        m.board.queue.drop(name)
+        del m.state.waiting[name]
 
 
 def _last_why(job: Job) -> str:

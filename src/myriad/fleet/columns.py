@@ -1,17 +1,24 @@
-"""The nodes of a site as columns: what placement and accounting read, updated where something changed.
+"""The nodes of a site as columns, and what they can take, counted for each rack and pod as it changes.
 
-One row a node. NumPy arrays so that a decision over 6,250 nodes is a handful of vector operations; ids
-and indices map both ways. Chips of a node are bits of a mask, so a chip is held by at most one attempt.
+One row a node, NumPy arrays throughout. A placement reads counts and then only the rows it takes; no decision
+walks the site. Every change goes through a method, which keeps the counts true.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from myriad.fleet import blocks
 from myriad.fleet.site import NodePlace
 from myriad.kernel.ids import NodeId
+
+Rows = NDArray[np.intp]
+#: Below so many rows plain integers are faster than arrays.
+_FEW: Final = 6
 
 
 class NodeState(IntEnum):
@@ -27,16 +34,36 @@ class NodeState(IntEnum):
     RETIRED = 7  # no longer part of the site
 
 
+class Names:
+    """Names of one kind of domain, and their indices."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self.index: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def of(self, name: str) -> int:
+        """The index of a name; a new one is appended."""
+        if name not in self.index:
+            self.index[name] = len(self.all)
+            self.all.append(name)
+        return self.index[name]
+
+
 class Columns:
-    """State of every node. Rows are never removed; a node that leaves the site is RETIRED."""
+    """State of every node. Rows are never removed; a node that leaves the site is RETIRED.
+
+    `offer` is what a node gives to new work: the largest block of chips free while it is READY and no spare.
+    `*_nodes[plane, level, domain]` counts the nodes that offer at least `levels[level]` chips: plane 0 all of
+    them, plane 1 those without doubt (no recent loss, not slow).
+    """
 
     def __init__(self) -> None:
         self.ids: list[NodeId] = []
         self.index: dict[NodeId, int] = {}
-        self.racks: list[str] = []
-        self.rack_index: dict[str, int] = {}
-        self.pods: list[str] = []
-        self.pod_index: dict[str, int] = {}
+        self.racks, self.pods, self.cores, self.powers, self.kinds = (Names() for _ in range(5))
         self.state: NDArray[np.int8] = np.zeros(0, np.int8)
         self.rack: NDArray[np.int32] = np.zeros(0, np.int32)
         self.pod: NDArray[np.int32] = np.zeros(0, np.int32)
@@ -45,55 +72,229 @@ class Columns:
         self.free: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self.free_count: NDArray[np.int16] = np.zeros(0, np.int16)
         self.spare: NDArray[np.bool_] = np.zeros(0, np.bool_)
-        #: How often the node was lost lately; placement avoids lemons.
+        #: How often the node was lost lately, and whether it is slower than its peers: taken last.
         self.losses: NDArray[np.int16] = np.zeros(0, np.int16)
+        self.slow: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        #: FLOP/s of one chip that burn-in measured; 0: not yet.
+        self.gemm_flops: NDArray[np.float64] = np.zeros(0)
+        self.offer: NDArray[np.int16] = np.zeros(0, np.int16)
+        #: Of each rack: its pod and its rows. Of each pod: its core, power feed, chip type and racks.
+        self.rack_pod: NDArray[np.int32] = np.zeros(0, np.int32)
+        self.rack_rows: list[Rows] = []
+        self.pod_core: NDArray[np.int32] = np.zeros(0, np.int32)
+        self.pod_power: NDArray[np.int32] = np.zeros(0, np.int32)
+        self.pod_kind: NDArray[np.int32] = np.zeros(0, np.int32)
+        self.pod_racks: list[Rows] = []
+        self.levels: list[int] = []
+        self.rack_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
+        self.pod_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
+        self.spares = 0  # hot spares, ready
+        self.free_chips = 0  # offered or not as one block, on nodes that take new work
+        self._depth: list[int] = []
+        self._typical = 0.0
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    # ---- growing ---------------------------------------------------------------------------------
+
     def add(self, places: Iterable[NodePlace]) -> None:
         """Append rows for new nodes, JOINING and empty."""
         rows = list(places)
+        if not rows:
+            return
         for row in rows:
             assert row.node not in self.index, row
             self.index[row.node] = len(self.ids)
             self.ids.append(row.node)
-            self._intern(row.rack, self.racks, self.rack_index)
-            self._intern(row.pod, self.pods, self.pod_index)
+        count = len(rows)
         chips = np.array([row.chips for row in rows], np.int16)
         full = np.array([(1 << row.chips) - 1 for row in rows], np.uint64)
-        racks = np.array([self.rack_index[row.rack] for row in rows], np.int32)
-        pods = np.array([self.pod_index[row.pod] for row in rows], np.int32)
-        self.state = np.concatenate([self.state, np.zeros(len(rows), np.int8)])
-        self.rack = np.concatenate([self.rack, racks])
-        self.pod = np.concatenate([self.pod, pods])
+        self.rack = np.concatenate([self.rack, [self.racks.of(row.rack) for row in rows]]).astype(np.int32)
+        self.pod = np.concatenate([self.pod, [self.pods.of(row.pod) for row in rows]]).astype(np.int32)
         self.chips = np.concatenate([self.chips, chips])
         self.free = np.concatenate([self.free, full])
         self.free_count = np.concatenate([self.free_count, chips])
-        self.spare = np.concatenate([self.spare, np.zeros(len(rows), np.bool_)])
-        self.losses = np.concatenate([self.losses, np.zeros(len(rows), np.int16)])
+        for name in ("state", "spare", "losses", "slow", "gemm_flops", "offer"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros(count, column.dtype)]))
+        self._join(rows)
+        self.recount()
 
-    @staticmethod
-    def _intern(name: str, names: list[str], index: dict[str, int]) -> None:
-        if name not in index:
-            index[name] = len(names)
-            names.append(name)
+    def _join(self, rows: Sequence[NodePlace]) -> None:
+        """What belongs to what, learned from new rows."""
+        core, power, kind = list(self.pod_core), list(self.pod_power), list(self.pod_kind)
+        for row in rows[:]:
+            if self.pods.of(row.pod) == len(core):
+                core.append(self.cores.of(row.core))
+                power.append(self.powers.of(row.power or row.pod))
+                kind.append(self.kinds.of(row.chip))
+        self.pod_core, self.pod_power, self.pod_kind = (
+            np.array(column, np.int32) for column in (core, power, kind)
+        )
+        self.rack_rows = [np.flatnonzero(self.rack == rack) for rack in range(len(self.racks))]
+        self.rack_pod = np.array([self.pod[rows[0]] for rows in self.rack_rows], np.int32)
+        self.pod_racks = [np.flatnonzero(self.rack_pod == pod) for pod in range(len(self.pods))]
 
-    def hold(self, node: NodeId, mask: int) -> None:
-        """Take chips. They must be free: one chip, one holder."""
-        row = self.index[node]
-        free = int(self.free[row])
-        assert mask and free & mask == mask, f"{node}: chips {mask:b} are not all free ({free:b})"
-        self.free[row] = free & ~mask
-        self.free_count[row] -= mask.bit_count()
+    def recount(self) -> None:
+        """Every derived column and count anew, O(site). Only after columns were changed by hand."""
+        self.levels = sorted({*blocks.SIZES, *(int(count) for count in np.unique(self.chips))})
+        self._depth = [bisect_left(self.levels, offer + 1) for offer in range(65)]
+        doubt = (self.losses > 0) | self.slow
+        takes = (self.state == NodeState.READY) & ~self.spare
+        self.offer = np.where(takes, blocks.rooms(self.free, self.chips), 0).astype(np.int16)
+        self.free_chips = int(self.free_count[takes].sum())
+        self.spares = int((self.spare & (self.state == NodeState.READY)).sum())
+        shape = (2, len(self.levels))
+        self.rack_nodes = np.zeros((*shape, len(self.racks)), np.int32)
+        self.pod_nodes = np.zeros((*shape, len(self.pods)), np.int32)
+        for plane, among in enumerate((takes, takes & ~doubt)):
+            for level, chips in enumerate(self.levels):
+                rows = among & (self.offer >= chips)
+                self.rack_nodes[plane, level] = np.bincount(self.rack[rows], minlength=len(self.racks))
+                self.pod_nodes[plane, level] = np.bincount(self.pod[rows], minlength=len(self.pods))
 
-    def give_back(self, node: NodeId, mask: int) -> None:
+    # ---- chips -----------------------------------------------------------------------------------
+
+    def hold(self, rows: Sequence[int] | Rows, masks: Sequence[int]) -> None:
+        """Take chips. They must be free: one chip, one holder. One mask a row."""
+        if len(rows) <= _FEW:
+            for row, mask in zip(rows, masks, strict=True):
+                free = int(self.free[row])
+                assert mask and free & mask == mask, (
+                    f"{self.ids[row]}: chips {mask:b} are not all free ({free:b})"
+                )
+                self._set_free(row, free & ~mask)
+        else:
+            where, taken = np.asarray(rows, np.intp), np.array(masks, np.uint64)
+            before = self.free[where]
+            assert (taken != 0).all() and (before & taken == taken).all(), "chips are held twice"
+            self._set_free_many(where, before & ~taken)
+
+    def give_back(self, rows: Sequence[int] | Rows, masks: Sequence[int]) -> None:
         """Return chips that were held."""
+        if len(rows) <= _FEW:
+            for row, mask in zip(rows, masks, strict=True):
+                free = int(self.free[row])
+                assert mask and free & mask == 0, f"{self.ids[row]}: chips {mask:b} were not held ({free:b})"
+                self._set_free(row, free | mask)
+        else:
+            where, given = np.asarray(rows, np.intp), np.array(masks, np.uint64)
+            before = self.free[where]
+            assert (given != 0).all() and (before & given == 0).all(), "chips were not held"
+            self._set_free_many(where, before | given)
+
+    def _set_free(self, row: int, free: int) -> None:
+        count = free.bit_count()
+        self.free[row] = free
+        if self.state[row] == NodeState.READY and not self.spare[row]:
+            self.free_chips += count - int(self.free_count[row])
+            self._offer(row, blocks.room(free, int(self.chips[row])))
+        self.free_count[row] = count
+
+    def _set_free_many(self, rows: Rows, free: NDArray[np.uint64]) -> None:
+        counts = np.bitwise_count(free).astype(np.int16)
+        takes = (self.state[rows] == NodeState.READY) & ~self.spare[rows]
+        self.free_chips += int((counts - self.free_count[rows])[takes].sum())
+        self.free[rows], self.free_count[rows] = free, counts
+        if not takes.all():
+            rows, free = rows[takes], free[takes]
+        self._offer_many(rows, blocks.rooms(free, self.chips[rows]))
+
+    # ---- nodes -----------------------------------------------------------------------------------
+
+    def set_state(self, node: NodeId, state: NodeState) -> None:
+        """Move the node to another state of its life."""
         row = self.index[node]
-        free = int(self.free[row])
-        assert mask and free & mask == 0, f"{node}: chips {mask:b} were not held ({free:b})"
-        self.free[row] = free | mask
-        self.free_count[row] += mask.bit_count()
+        before = self._takes(row)
+        self.spares -= bool(self.spare[row]) and self.state[row] == NodeState.READY
+        self.state[row] = state
+        self.spares += bool(self.spare[row]) and state == NodeState.READY
+        self._taking(row, before)
+
+    def set_spare(self, node: NodeId, spare: bool) -> None:
+        """Make the node a hot spare, or no longer one."""
+        row = self.index[node]
+        before = self._takes(row)
+        if self.state[row] == NodeState.READY:
+            self.spares += int(spare) - int(self.spare[row])
+        self.spare[row] = spare
+        self._taking(row, before)
+
+    def set_doubt(self, node: NodeId, *, losses: int | None = None, slow: bool | None = None) -> None:
+        """What speaks against the node: how often it was lost lately, whether it is slow."""
+        row = self.index[node]
+        offer = int(self.offer[row])
+        self._offer(row, 0)
+        if losses is not None:
+            self.losses[row] = min(losses, 32_000)
+        if slow is not None:
+            self.slow[row] = slow
+        self._offer(row, offer)
+
+    def set_gemm(self, node: NodeId, flops: float) -> None:
+        """Keep what burn-in measured, FLOP/s of one chip."""
+        self.gemm_flops[self.index[node]] = flops
+        self._typical = 0.0
+
+    def typical_gemm(self) -> float:
+        """Median of what burn-ins measured, FLOP/s of one chip; 0 when nothing was."""
+        if not self._typical:
+            measured = np.sort(self.gemm_flops[self.gemm_flops > 0])
+            self._typical = float(measured[len(measured) // 2]) if len(measured) else 0.0
+        return self._typical
+
+    def _takes(self, row: int) -> bool:
+        return bool(self.state[row] == NodeState.READY and not self.spare[row])
+
+    def _taking(self, row: int, before: bool) -> None:
+        after = self._takes(row)
+        if after == before:
+            return
+        self.free_chips += int(self.free_count[row]) * (1 if after else -1)
+        self._offer(row, blocks.room(int(self.free[row]), int(self.chips[row])) if after else 0)
+
+    # ---- the counts ------------------------------------------------------------------------------
+
+    def _offer(self, row: int, offer: int) -> None:
+        old, new = self._depth[self.offer[row]], self._depth[offer]
+        self.offer[row] = offer
+        if old == new:
+            return
+        low, high, change = (old, new, 1) if old < new else (new, old, -1)
+        planes = 1 if self.losses[row] or self.slow[row] else 2
+        self.rack_nodes[:planes, low:high, self.rack[row]] += change
+        self.pod_nodes[:planes, low:high, self.pod[row]] += change
+
+    def _offer_many(self, rows: Rows, offers: NDArray[np.int16]) -> None:
+        depth = np.array(self._depth, np.int16)
+        old, new = depth[self.offer[rows]], depth[offers]
+        doubt = (self.losses[rows] > 0) | self.slow[rows]
+        self.offer[rows] = offers
+        racks, pods = self.rack[rows], self.pod[rows]
+        for level in range(len(self.levels)):
+            change = (new > level).astype(np.int32) - (old > level)
+            if not change.any():
+                continue
+            for plane, among in enumerate((change, np.where(doubt, 0, change))):
+                np.add.at(self.rack_nodes[plane, level], racks, among)
+                np.add.at(self.pod_nodes[plane, level], pods, among)
+
+    # ---- questions -------------------------------------------------------------------------------
+
+    def level_of(self, chips: int) -> int:
+        """The level whose count says how many nodes can take `chips` chips each."""
+        return bisect_left(self.levels, chips)
+
+    def fitting(self, chips: int, kind: int | None = None) -> int:
+        """Nodes (of one chip type) that offer `chips` chips to new work."""
+        level = self.level_of(chips)
+        if level == len(self.levels):
+            return 0
+        counts = self.pod_nodes[0, level]
+        return int(
+            counts.sum() if kind is None or len(self.kinds) == 1 else counts[self.pod_kind == kind].sum()
+        )
 
     def state_of(self, node: NodeId) -> NodeState:
         """The node's state."""
@@ -103,13 +304,3 @@ class Columns:
         """Whether no attempt holds a chip of the node."""
         row = self.index[node]
         return bool(self.free_count[row] == self.chips[row])
-
-    def pick_chips(self, node: NodeId, count: int) -> int:
-        """A mask of `count` free chips, lowest first. The node must have them."""
-        free, mask = int(self.free[self.index[node]]), 0
-        for _ in range(count):
-            bit = free & -free
-            assert bit, f"{node} has fewer than {count} free chips"
-            mask |= bit
-            free &= ~bit
-        return mask

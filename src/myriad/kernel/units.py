@@ -3,6 +3,7 @@
 A bare number where a unit is due is refused, because `timeout: 5` has cost people real jobs.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -58,6 +59,7 @@ def _parse(text: str, units: Mapping[str, int], example: str) -> int:
     return int(whole) * scale + (int(part) * scale // 10 ** len(part) if part else 0)
 
 
+@functools.cache
 def span_ns(text: str) -> Span:
     """Nanoseconds of `250ms`, `90s`, `1.5h`. Raises ValueError when the unit is missing or unknown."""
     return _parse(text, SPANS, "90s")

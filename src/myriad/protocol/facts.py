@@ -25,6 +25,7 @@ from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
 from myriad.workload.services import InferenceService
 from myriad.workload.tenants import Tenant
+from myriad.workload.windows import Window
 
 SCHEMA = 1
 
@@ -185,11 +186,15 @@ class GangPlaced(Fact, frozen=True, kw_only=True):
     #: Exactly one of the two.
     job: JobId = JobId("")
     service: ServiceId = ServiceId("")
+    #: What was asked for: the job, or one of the replicas that a service wants.
+    owner: str = ""
     members: tuple[Member, ...]
     #: By when every member must have started.
     until: Instant
     #: Nodes of the attempt before that others stand in for now (empty for a fresh placement).
     replaced: tuple[NodeId, ...] = ()
+    #: Predicted run time on these nodes; 0: unknown, or a service.
+    run_ns: Span = 0
 
 
 class MemberStarted(Fact, frozen=True, kw_only=True):
@@ -244,6 +249,9 @@ class LeaveAsked(Fact, frozen=True, kw_only=True):
     request: str
     why: str
     until: Instant
+    cause: StopCause = "moved"
+    #: Owner of the gang that it makes room for, if any.
+    claimant: str = ""
 
 
 class CheckpointRecorded(Fact, frozen=True, kw_only=True):
@@ -291,6 +299,12 @@ class MemberFenced(Fact, frozen=True, kw_only=True):
 
     attempt: AttemptId
     node: NodeId
+
+
+class GangFenced(Fact, frozen=True, kw_only=True):
+    """Nothing of the attempt runs on any node any more: MemberFenced of all that were left."""
+
+    attempt: AttemptId
 
 
 class GangStopped(Fact, frozen=True, kw_only=True):
@@ -356,6 +370,22 @@ class TokensServed(Fact, frozen=True, kw_only=True):
     final: bool
 
 
+# ---- reservations and maintenance --------------------------------------------------------------
+
+
+class WindowSet(Fact, frozen=True, kw_only=True):
+    """Nodes are kept for a tenant, or free of work, between two instants."""
+
+    window: Window
+    by: str = ""
+
+
+class WindowEnded(Fact, frozen=True, kw_only=True):
+    """The window is over."""
+
+    name: str
+
+
 # ---- the site as a whole ---------------------------------------------------------------------
 
 
@@ -395,11 +425,14 @@ AnyFact = (
     | MemberDone
     | GangStopping
     | MemberFenced
+    | GangFenced
     | GangStopped
     | ServiceSet
     | ServiceScaled
     | ServiceHeld
     | ServiceRemoved
     | TokensServed
+    | WindowSet
+    | WindowEnded
     | IdleExplained
 )

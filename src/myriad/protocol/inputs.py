@@ -14,6 +14,7 @@ from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
 from myriad.workload.services import InferenceService
 from myriad.workload.tenants import Tenant
+from myriad.workload.windows import Window
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
@@ -102,6 +103,19 @@ class UndrainNode(Input, frozen=True, kw_only=True):
     node: NodeId
 
 
+class SetWindow(Input, frozen=True, kw_only=True):
+    """Keep nodes for a tenant, or free of work for maintenance, between two instants."""
+
+    window: Window
+    by: str = ""
+
+
+class EndWindow(Input, frozen=True, kw_only=True):
+    """The window is over, or is not needed."""
+
+    name: str
+
+
 # ---- observations: nodes ---------------------------------------------------------------------
 
 
@@ -157,6 +171,28 @@ class MemberExited(Input, frozen=True, kw_only=True):
     node: NodeId
     code: int  # negative: killed by that signal
     detail: str = ""
+
+
+class GangStarted(Input, frozen=True, kw_only=True):
+    """The attempt's processes exist on every node: the word of a body that sees a gang as one."""
+
+    attempt: AttemptId
+
+
+class GangExited(Input, frozen=True, kw_only=True):
+    """All of the attempt's processes ended by themselves, on every node; code is the worst of them."""
+
+    attempt: AttemptId
+    code: int = 0
+    #: The node that failed first, if the body knows.
+    root: NodeId = NodeId("")
+    detail: str = ""
+
+
+class GangGone(Input, frozen=True, kw_only=True):
+    """Answer to StopGang from a body that stops a gang as one: nothing of it runs on any node."""
+
+    attempt: AttemptId
 
 
 class MemberGone(Input, frozen=True, kw_only=True):

@@ -15,8 +15,9 @@ Outcome = Literal["succeeded", "failed", "cancelled"]
 Role = Literal["operator", "tenant", "viewer"]
 #: Why a gang ended, in one word the ledger and the retry policy both understand.
 #: done: exit 0 · job: the job's own fault · node: the site's fault · moved: drain or site closing
-#: · cancelled: someone asked · scaled: a replica no longer needed.
-StopCause = Literal["done", "job", "node", "moved", "cancelled", "scaled"]
+#: · cancelled: someone asked · scaled: a replica no longer needed · preempted: for someone else
+#: · resized: to come back in another size.
+StopCause = Literal["done", "job", "node", "moved", "cancelled", "scaled", "preempted", "resized"]
 #: Why free chips are idle: nobody asks, holes do not fit who asks, or who asks may not hold more.
 IdleReason = Literal["no_demand", "fragmentation", "quota", "held_back"]
 
@@ -49,6 +50,10 @@ class Profile(Value, frozen=True, kw_only=True):
     parameters: int = 0
     memory_bytes_per_chip: int = 0  # peak, at the job's gang size
     expected_ns: Span = 0  # what the user said, for commands
+    #: Of an elastic job: numbers of nodes at which it has a layout, largest first.
+    sizes: tuple[int, ...] = ()
+    #: Predicted step time of a gang that spans several racks, pods, cores, relative to one rack.
+    stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 class Forecast(Value, frozen=True, kw_only=True):
@@ -56,6 +61,9 @@ class Forecast(Value, frozen=True, kw_only=True):
 
     step_ns: Span  # 0: unknown
     start_at: Instant
+    #: 10 % and 90 % of the start; 0: unknown.
+    start_early_at: Instant = 0
+    start_late_at: Instant = 0
     finish_at: Instant
     #: 10 % and 90 % of the finish.
     finish_early_at: Instant
@@ -70,6 +78,9 @@ Code = Literal[
     "capacity",
     "fragmentation",
     "priority",
+    "topology",
+    "budget",
+    "reservation",
     "backoff",
     "site_closed",
     "unknown",

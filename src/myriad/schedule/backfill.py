@@ -1,14 +1,21 @@
-"""EASY backfill: a later gang may go first if it cannot delay the first one that waits for room.
+"""Backfill: who may pass a gang that waits for room.
 
-Source: Lifka, The ANL/IBM SP Scheduling System, 1995; Mu'alem and Feitelson, 2001. Run times are
-predicted, not the users' guesses; an unknown run time counts as endless.
+EASY: a later gang may go first if it cannot delay the first one that waits (Lifka, The ANL/IBM SP Scheduling
+System, 1995). Conservative: nor any other that has a reservation (Mu'alem and Feitelson, 2001). Run times are
+predicted, not the users' guesses, and corrected when a gang outlives its prediction (Tsafrir, Etsion and
+Feitelson, 2007); a candidate's own is taken with its uncertainty. An unknown run time counts as endless.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
-from myriad.kernel.units import Instant
-from myriad.schedule.asks import Ask, Running
+from myriad.kernel.ids import AttemptId
+from myriad.kernel.units import MINUTE, Instant, Span
+from myriad.schedule.asks import Ask
+
+#: A gang that outlives its prediction is expected to go on for as long as it is late, and for this at least.
+OVERDUE: Final[Span] = MINUTE
 
 
 class Reservation(NamedTuple):
@@ -22,31 +29,165 @@ class End(NamedTuple):
     """Nodes that come back at a predicted instant."""
 
     at: Instant
-    owner: str  # breaks ties
+    attempt: AttemptId  # breaks ties
+    kind: str  # chip type
     nodes: int
+    chips_per_node: int
+    placed_at: Instant
+    pods: Mapping[int, int]  # nodes in each pod
 
 
-def ends(running: Iterable[Running], now: Instant) -> list[End]:
-    """The predicted ends of what runs, earliest first; what has none is left out."""
-    return sorted(End(max(gang.ends_at, now), gang.owner, gang.nodes) for gang in running if gang.ends_at)
+class Ends:
+    """The predicted ends of what runs, earliest first, kept in order as predictions change."""
+
+    def __init__(self) -> None:
+        self._ordered: list[tuple[Instant, AttemptId]] = []
+        self._ends: dict[AttemptId, End] = {}
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def put(self, end: End) -> None:
+        """A gang is predicted to end then; an earlier prediction of it is replaced."""
+        self.drop(end.attempt)
+        self._ends[end.attempt] = end
+        insort(self._ordered, (end.at, end.attempt))
+
+    def drop(self, attempt: AttemptId) -> None:
+        """It holds no nodes any more, or has no predicted end."""
+        end = self._ends.pop(attempt, None)
+        if end is not None:
+            del self._ordered[bisect_left(self._ordered, (end.at, attempt))]
+
+    def move(self, attempt: AttemptId, at: Instant) -> None:
+        """Another prediction for a gang that is known."""
+        end = self._ends.get(attempt)
+        if end is not None and end.at != at:
+            self.put(end._replace(at=at))
+
+    def get(self, attempt: AttemptId) -> End | None:
+        """The predicted end of a gang."""
+        return self._ends.get(attempt)
+
+    def coming(self, now: Instant) -> Iterator[End]:
+        """Ends from now on; of what is overdue, corrected ones, in the order of those."""
+        late = bisect_left(self._ordered, (now, AttemptId("")))
+        overdue = []
+        for at, attempt in self._ordered[:late]:
+            overdue.append(self._ends[attempt]._replace(at=now + max(now - at, OVERDUE)))
+        overdue.sort(key=lambda end: (end.at, end.attempt))
+        upcoming = (self._ends[attempt] for _, attempt in self._ordered[late:])
+        return _merged(iter(overdue), upcoming) if overdue else upcoming
 
 
-def reserve(need: int, free: int, coming: Iterable[End], now: Instant) -> Reservation:
-    """When `need` nodes will be free, given `free` now and what is coming back."""
+def _merged(one: Iterator[End], other: Iterator[End]) -> Iterator[End]:
+    left, right = next(one, None), next(other, None)
+    while left is not None or right is not None:
+        if right is None or (left is not None and left.at <= right.at):
+            assert left is not None
+            yield left
+            left = next(one, None)
+        else:
+            yield right
+            right = next(other, None)
+
+
+def reserve(need: int, free: int, coming: Iterable[tuple[Instant, int]], now: Instant) -> Reservation:
+    """When `need` nodes will be free, given `free` now and what comes back: instant and nodes."""
     if free >= need:
         return Reservation(now, free - need)
-    for end in coming:
-        free += end.nodes
+    for at, nodes in coming:
+        free += nodes
         if free >= need:
-            return Reservation(end.at, free - need)
+            return Reservation(at, free - need)
     return Reservation(0, 0)
 
 
-def may_pass(ask: Ask, held: Reservation, now: Instant) -> bool:
-    """Whether starting `ask` now cannot delay the reservation."""
-    return ends_in_time(ask, held, now) or ask.nodes <= held.extra
+def reserve_in_pod(
+    need: int, free: Iterable[int], coming: Iterable[tuple[Instant, Mapping[int, int]]], now: Instant
+) -> Reservation:
+    """When one pod will have `need` nodes free, given how many each has now and what comes back where."""
+    room = list(free)
+    if max(room, default=0) >= need:
+        return Reservation(now, max(room) - need)
+    for at, pods in coming:
+        for pod, nodes in pods.items():
+            room[pod] += nodes
+            if room[pod] >= need:
+                return Reservation(at, room[pod] - need)
+    return Reservation(0, 0)
 
 
-def ends_in_time(ask: Ask, held: Reservation, now: Instant) -> bool:
-    """Whether `ask`, started now, is predicted to end before the reserved start."""
-    return bool(ask.run_ns and held.starts_at and now + ask.run_ns <= held.starts_at)
+def nodes_of(end: End, ask: Ask, kind: str) -> int:
+    """How many nodes the end gives to this ask: parts of nodes count as the nodes they add up to."""
+    if end.kind != kind:
+        return 0
+    if end.chips_per_node >= ask.chips_per_node:
+        return end.nodes
+    return end.nodes * end.chips_per_node // ask.chips_per_node
+
+
+def cautious_run(ask: Ask, nodes: int, caution: float) -> Span:
+    """The run time that must end in time: between the expected and the 90 % one; 0: unknown."""
+    late = max(0, ask.run_high_ns - ask.run_ns)
+    run_ns = ask.run_ns + int(late * caution)
+    return run_ns * ask.nodes // nodes
+
+
+def ends_in_time(run_ns: Span, held: Reservation, now: Instant) -> bool:
+    """Whether a run started now is predicted to end before the reserved start."""
+    return bool(run_ns and held.starts_at and now + run_ns <= held.starts_at)
+
+
+class Profile:
+    """Nodes free over time, for reservations one after another (conservative backfill)."""
+
+    def __init__(self, now: Instant, free: int, coming: Iterable[tuple[Instant, int]]) -> None:
+        self._at: list[Instant] = [now]
+        self._free: list[int] = [free]
+        for at, nodes in coming:
+            if at == self._at[-1]:
+                self._free[-1] += nodes
+            else:
+                self._at.append(at)
+                self._free.append(self._free[-1] + nodes)
+
+    def reserve(self, nodes: int, run_ns: Span) -> Instant:
+        """Take `nodes` for `run_ns` (0: for ever) at the first instant they are free; 0: never."""
+        start: int | None = None
+        for index, free in enumerate(self._free):
+            if free < nodes:
+                start = None
+                continue
+            start = index if start is None else start
+            if run_ns and index + 1 < len(self._at) and self._at[index + 1] < self._at[start] + run_ns:
+                continue
+            if not run_ns and index + 1 < len(self._at):
+                continue
+            self._take(start, nodes, run_ns)
+            return self._at[start]
+        return 0
+
+    def fits_now(self, nodes: int, run_ns: Span) -> bool:
+        """Whether `nodes` are free from now on for so long (0: for ever)."""
+        until = self._at[0] + run_ns
+        for at, free in zip(self._at, self._free, strict=True):
+            if run_ns and at >= until:
+                return True
+            if free < nodes:
+                return False
+        return True
+
+    def take_now(self, nodes: int, run_ns: Span) -> None:
+        """They are taken from now on."""
+        self._take(0, nodes, run_ns)
+
+    def _take(self, start: int, nodes: int, run_ns: Span) -> None:
+        until = self._at[start] + run_ns if run_ns else None
+        index = start
+        while index < len(self._at) and (until is None or self._at[index] < until):
+            self._free[index] -= nodes
+            index += 1
+        if until is not None and (index == len(self._at) or self._at[index] > until):
+            self._at.insert(index, until)
+            self._free.insert(index, self._free[index - 1] + nodes)

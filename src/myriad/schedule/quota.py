@@ -1,29 +1,58 @@
-"""Quota admission: a tenant holds at most its own chips plus what it may borrow; refusals give numbers."""
+"""Quota on the tenant tree: what a tenant holds counts against its own quota and that of all it is part of.
+
+A tenant holds at most its own chips plus what it may borrow; inside its own chips it may take back what
+others borrowed (Kueue and YuniKorn cut guaranteed, borrowed and reclaimed the same way).
+"""
 
 from myriad.kernel.ids import TenantId
 from myriad.protocol.values import Reason
+from myriad.schedule.asks import View
 from myriad.workload.tenants import Quota
 
 
-def never_fits(tenant: TenantId, quota: Quota, chips: int) -> Reason | None:
+def never_fits(view: View, tenant: TenantId, chips: int) -> Reason | None:
     """Why the tenant could never hold so many chips, even with nothing else running; None if it could."""
-    if chips <= quota.limit:
-        return None
-    text = f"needs {chips} chips; the quota of {tenant} is {_show(quota)}"
-    return Reason(
-        code="quota", text=text, remedy=f"ask for at most {quota.limit} chips, or have the quota raised"
-    )
+    for name in view.path(tenant):
+        quota = view.tenants[name].quota
+        if chips > quota.limit:
+            text = f"needs {chips} chips; the quota of {name} is {_show(quota)}"
+            remedy = f"ask for at most {quota.limit} chips, or have the quota raised"
+            return Reason(code="quota", text=text, remedy=remedy)
+    return None
 
 
-def holds_back(tenant: TenantId, quota: Quota, used: int, chips: int) -> Reason | None:
+def headroom(view: View, tenant: TenantId) -> int:
+    """Chips the tenant may still take."""
+    return min(view.tenants[name].quota.limit - view.usage.get(name, 0) for name in view.path(tenant))
+
+
+def holds_back(view: View, tenant: TenantId, chips: int) -> Reason | None:
     """Why the tenant may not hold `chips` more right now; None if it may."""
-    if used + chips <= quota.limit:
-        return None
-    text = f"needs {chips} chips; {tenant} holds {used} of its {_show(quota)}"
-    short = used + chips - quota.limit
-    return Reason(
-        code="quota", text=text, remedy=f"starts when {short} chips of {tenant} are free, or with more quota"
-    )
+    for name in view.path(tenant):
+        quota, used = view.tenants[name].quota, view.usage.get(name, 0)
+        if used + chips > quota.limit:
+            text = f"needs {chips} chips; {name} holds {used} of its {_show(quota)}"
+            short = used + chips - quota.limit
+            remedy = f"starts when {short} chips of {name} are free, or with more quota"
+            return Reason(code="quota", text=text, remedy=remedy)
+    return None
+
+
+def is_entitled(view: View, tenant: TenantId, chips: int) -> bool:
+    """Whether `chips` more stay inside what the tenant, and all it is part of, are guaranteed."""
+    path = view.path(tenant)
+    return all(view.usage.get(name, 0) + chips <= view.tenants[name].quota.chips for name in path)
+
+
+def borrowed(view: View, tenant: TenantId, claimant: TenantId) -> int:
+    """Chips that the tenant, or a branch it shares with no claimant, holds beyond its quota; 0 if none."""
+    shared = set(view.path(claimant))
+    over = [
+        view.usage.get(name, 0) - view.tenants[name].quota.chips
+        for name in view.path(tenant)
+        if name not in shared
+    ]
+    return max([0, *over])
 
 
 def _show(quota: Quota) -> str:

@@ -54,7 +54,7 @@ class OfJob:
     def __init__(self, plane: Plane, job: Job) -> None:
         self._plane, self._job = plane, job
         self.folder = paths.job_dir(plane.home.folder, job.job)
-        self.ranks = job.spec.chips if job.spec.launch == "chip" else job.spec.nodes
+        self.ranks = job.spec.chips if job.spec.launch == "chip" else job.spec.max_nodes
 
     def attempt(self, number: int) -> AttemptId | None:
         """The n-th attempt."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from myriad.control.apply import apply
 from myriad.control.core import Core, Step
+from myriad.control.moment import Moment
 from myriad.control.state import State
 from myriad.kernel.ports import Engine, Journal
 from myriad.ledger.ledger import Ledger
@@ -77,6 +78,10 @@ class Plane:
     def state(self) -> State:
         """What is true now. Reads are durable after `wheel.settled()`."""
         return self.core.state
+
+    def moment(self) -> Moment:
+        """What a question to the brain is asked in: the present state, now."""
+        return self.core.moment(self.wheel.now())
 
     def _observers(self) -> Sequence[Observer]:
         parts = (self.keys, self.names, self.changes, self.served, self.events)

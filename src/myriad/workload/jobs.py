@@ -1,5 +1,6 @@
 """The training job file: what a tenant writes, validated with errors that name field and remedy."""
 
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from myriad.kernel.ids import TenantId
 #: Larger runs first.
 PRIORITIES = {"low": 100, "normal": 500, "high": 900}
 Priority = Literal["low", "normal", "high"]
+Within = Literal["", "rack", "pod", "core"]
 
 _NAME_HINT = "lower-case letters, digits and dashes, at most 40, starting with a letter"
 
@@ -19,6 +21,17 @@ def check_name(name: str) -> None:
     plain = name.replace("-", "").isalnum() and name.isascii() and name == name.lower()
     if not (plain and name[:1].isalpha() and len(name) <= 40):
         raise ValueError(f"name {name!r} must be {_NAME_HINT}")
+
+
+def check_amount(text: str) -> Decimal:
+    """An amount of money. Raises ValueError unless it is a positive decimal number."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"budget {text!r} must be a number such as '2500.00'") from None
+    if not amount.is_finite() or amount <= 0:
+        raise ValueError(f"budget {text!r} must be more than 0")
+    return amount
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +61,17 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return None if self.every == "auto" or self.steps else units.span_ns(self.every)
 
 
+class NodeRange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An elastic gang: it starts with what is free, shrinks to `min` when it must and grows up to `max`."""
+
+    min: int
+    max: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min <= self.max:
+            raise ValueError("nodes needs 1 <= min <= max")
+
+
 class TrainingJob(
     msgspec.Struct,
     frozen=True,
@@ -61,10 +85,20 @@ class TrainingJob(
 
     name: str
     tenant: TenantId
-    #: Nodes of the gang, all started and stopped together.
-    nodes: int
+    #: Nodes of the gang, all started and stopped together: a number, or `{min, max}` for an elastic one.
+    nodes: int | NodeRange
     chips_per_node: int = 1
+    #: Catalogue name of the chip type it must have; empty: the site's own.
+    chip: str = ""
     priority: Priority = "normal"
+    #: The gang may not reach beyond one of these; empty: the fewest that will do.
+    within: Within = ""
+    #: By when it should have ended, as a span after its submission: `36h`.
+    deadline: str = ""
+    #: The most that it may cost, in the price book's currency; it ends, checkpointed, when that is spent.
+    budget: str = ""
+    #: Name of an advance reservation whose nodes it may use.
+    reservation: str = ""
     recipe: str = ""
     config: dict[str, Any] = {}
     #: A torchrun-style program: started once per chip with RANK, WORLD_SIZE, MASTER_ADDR, …
@@ -83,8 +117,12 @@ class TrainingJob(
     def __post_init__(self) -> None:
         check_name(self.name)
         check_name(self.tenant)
-        if self.nodes < 1 or self.chips_per_node < 1:
+        if self.min_nodes < 1 or self.chips_per_node < 1:
             raise ValueError("nodes and chips_per_node must be 1 or more")
+        if self.deadline:
+            units.span_ns(self.deadline)
+        if self.budget:
+            check_amount(self.budget)
         if self.retries < 0:
             raise ValueError("retries must be 0 or more")
         if bool(self.recipe) == bool(self.command):
@@ -95,9 +133,19 @@ class TrainingJob(
             units.span_ns(self.expected)
 
     @property
+    def min_nodes(self) -> int:
+        """Nodes it needs at least."""
+        return self.nodes if isinstance(self.nodes, int) else self.nodes.min
+
+    @property
+    def max_nodes(self) -> int:
+        """Nodes it takes at most: of an elastic gang all it can use."""
+        return self.nodes if isinstance(self.nodes, int) else self.nodes.max
+
+    @property
     def chips(self) -> int:
-        """Chips of the whole gang."""
-        return self.nodes * self.chips_per_node
+        """Chips of the whole gang, at its largest."""
+        return self.max_nodes * self.chips_per_node
 
     @property
     def rank(self) -> int:

@@ -40,10 +40,13 @@ class ServiceLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     ttft: str = "2s"
     tpot: str = "200ms"
+    #: Within this a replica that load calls for gets back chips that were lent to training.
+    scale_up: str = "60s"
 
     def __post_init__(self) -> None:
         units.span_ns(self.ttft)
         units.span_ns(self.tpot)
+        units.span_ns(self.scale_up)
 
 
 class InferenceService(

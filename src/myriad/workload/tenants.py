@@ -2,8 +2,9 @@
 
 import msgspec
 
+from myriad.kernel import units
 from myriad.kernel.ids import TenantId
-from myriad.workload.jobs import check_name
+from myriad.workload.jobs import check_amount, check_name
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +21,20 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def limit(self) -> int:
         """The most the tenant can ever hold."""
         return self.chips + self.borrow
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Money that may be spent in each period; work waits for the next one when it is used up."""
+
+    #: In the price book's currency.
+    amount: str
+    #: Periods are counted from the epoch.
+    every: str = "30d"
+
+    def __post_init__(self) -> None:
+        check_amount(self.amount)
+        if units.span_ns(self.every) < units.DAY:
+            raise ValueError("every must be a day or more")
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +62,17 @@ class Tenant(
     name: TenantId
     quota: Quota
     rate: Rate = Rate()
+    #: The tenant this one is part of: what it holds counts against the quota of both.
+    parent: TenantId = TenantId("")
+    #: Its share beside its siblings when chips are short.
+    weight: float = 1.0
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        if self.parent:
+            check_name(self.parent)
+            if self.parent == self.name:
+                raise ValueError(f"parent {self.parent!r} must be another tenant")
+        if not 0 < self.weight < 1e6:
+            raise ValueError("weight must be more than 0")

@@ -1,14 +1,11 @@
 """Training jobs: submit, look, explain, cancel, report, logs."""
 
-import copy
-
 import msgspec
 from aiohttp import web
 
 from myriad.catalog import chips
-from myriad.control import views
-from myriad.control.core import Core
-from myriad.control.state import Ended, Job, State
+from myriad.control import on_intents, views
+from myriad.control.state import Ended, Job
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import JobId, TenantId
 from myriad.ledger import views as ledger_views
@@ -63,14 +60,14 @@ async def look(ask: Ask) -> views.JobView:
 
 async def explain(ask: Ask) -> views.Explanation:
     """Why it is where it is."""
-    return _explained(ask, ask.plane.state, _find(ask))
+    return _explained(ask, _find(ask))
 
 
 async def submit(ask: Ask) -> Created:
     """Admit a job. With the same Idempotency-Key again: the same job."""
     plane, caller = ask.plane, ask.caller
     spec = await _spec(ask)
-    profile = profiles.of_job(spec, chips.named(plane.setup.site.chip))
+    profile = profiles.of_job(spec, chips.named(spec.chip or plane.setup.site.chip))
     if ask.flag("dry_run"):
         return Created(200, _rehearsed(ask, spec, profile))
     once = names.once(caller, ask.request.headers.get("Idempotency-Key", ""))
@@ -83,7 +80,7 @@ async def submit(ask: Ask) -> Created:
             status=409,
         )
     await plane.ask(SubmitJob(at=0, job=job, spec=spec, profile=profile), caller, once)
-    return Created(200 if known else 201, _submitted(ask, plane.state, job))
+    return Created(200 if known else 201, _submitted(ask, job))
 
 
 async def _spec(ask: Ask) -> TrainingJob:
@@ -110,22 +107,22 @@ def check_tenant(caller: Caller, tenant: TenantId) -> None:
 
 
 def _rehearsed(ask: Ask, spec: TrainingJob, profile: Profile) -> Submitted:
-    """What would happen: the core itself decides, on a copy of the state."""
-    plane = ask.plane
-    core = Core(plane.setup.policy, copy.deepcopy(plane.state))
+    """What would happen: the answer that a submission would get, with nothing submitted."""
+    moment = ask.plane.moment()
     job = JobId(f"{spec.name}-dry-run")
-    given = SubmitJob(at=plane.wheel.now(), job=job, spec=spec, profile=profile)
-    problems.check(core.step(given))
-    return _submitted(ask, core.state, job)
+    if reason := on_intents.refusal(moment, spec, profile):
+        raise problems.Refusal("SubmitJob", job, reason)
+    view, explanation = views.dry_run(moment, job, spec, profile)
+    return Submitted(job=view, explanation=explanation)
 
 
-def _submitted(ask: Ask, state: State, job: JobId) -> Submitted:
-    found = state.jobs[job]
-    return Submitted(job=views.job_view(state, found), explanation=_explained(ask, state, found))
+def _submitted(ask: Ask, job: JobId) -> Submitted:
+    found = ask.plane.state.jobs[job]
+    return Submitted(job=views.job_view(ask.plane.state, found), explanation=_explained(ask, found))
 
 
-def _explained(ask: Ask, state: State, job: Job) -> views.Explanation:
-    return views.explain(state, ask.plane.setup.policy, job, ask.plane.wheel.now())
+def _explained(ask: Ask, job: Job) -> views.Explanation:
+    return views.explain(ask.plane.moment(), job)
 
 
 async def cancel(ask: Ask) -> views.JobView:

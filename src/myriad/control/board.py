@@ -1,0 +1,223 @@
+"""What the scheduler keeps between cycles: indexes of the state, brought up to date by each fact.
+
+Nothing here is truth. It is built from a state and followed from there; after a restart it is built again.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from myriad.control import asks
+from myriad.control.state import Gang, State
+from myriad.kernel.ids import AttemptId, TenantId
+from myriad.kernel.units import DAY, Instant
+from myriad.protocol import facts
+from myriad.protocol.facts import Fact
+from myriad.schedule import order
+from myriad.schedule.backfill import End, Ends
+from myriad.schedule.plan import Front
+from myriad.schedule.policy import Order, OrderPolicy, Standing
+from myriad.schedule.queue import Queue
+
+#: A prediction that moves by less than this share of what is left is not worth moving the gang.
+_WORTH_MOVING: Final = 0.02
+
+
+class Board:
+    """The indexes of one state."""
+
+    def __init__(self, state: State, knobs: Order, policy: OrderPolicy) -> None:
+        self._state, self._knobs, self._policy = state, knobs, policy
+        self.queue = Queue(policy)
+        self.ends = Ends()
+        self.front: Front | None = None
+        #: Whether `front` holds: nothing but arrivals happened since it was found.
+        self.settled = False
+        self.full: dict[TenantId, int] = {}
+        self.victims_at: dict[str, Instant] = {}
+        #: Elastic gangs that run below their largest size.
+        self.small: dict[AttemptId, None] = {}
+        self._replicas: dict[str, list[str]] = {}
+        self._shared_at: Instant = -1
+        self._regroup()
+        for owner in (*state.waiting, *state.services):
+            self.refresh(owner)
+        for gang in state.gangs.values():
+            self._enter(gang)
+
+    # ---- kept in step ------------------------------------------------------------------------------
+
+    def follow(self, fact: Fact) -> None:
+        """The fact has been applied to the state."""
+        follower = _FOLLOWERS.get(type(fact))
+        if follower is not None:
+            follower(self, fact)
+
+    @property
+    def jobs_waiting(self) -> int:
+        """Jobs in the queue; one that pauses after a fault waits outside of it."""
+        return len(self.queue) - sum(map(len, self._replicas.values()))
+
+    def refresh(self, owner: str, now: Instant = 0) -> None:
+        """Ask anew for a job or service: its asks, as the state now has them."""
+        self.queue.drop(owner)
+        for replica in self._replicas.pop(owner, ()):
+            self.queue.drop(replica)
+        found = list(asks.of_owner(self._state, owner, max(now, self._state.now)))
+        for ask in found:
+            self.queue.put(ask)
+        if owner in self._state.services:
+            self._replicas[owner] = [ask.owner for ask in found]
+        self.settled = False
+
+    def arrived(self, fact: facts.JobAdmitted) -> None:
+        """A new job waits; what was decided about the others holds."""
+        self.queue.put(asks.of_job(self._state, self._state.jobs[fact.job]))
+
+    def placed(self, fact: facts.GangPlaced) -> None:
+        """It waits no more and holds chips."""
+        gang = self._state.gangs[fact.attempt]
+        self.victims_at.pop(fact.owner, None)
+        if gang.service:
+            settled = self.settled
+            self.refresh(gang.service)
+            self.settled = settled
+        else:
+            self.queue.drop(gang.job)
+        self._enter(gang)
+        self._weigh(gang.tenant)
+
+    def _enter(self, gang: Gang) -> None:
+        if gang.job and len(gang.members) < self._state.jobs[gang.job].sizes[0]:
+            self.small[gang.attempt] = None
+        at = self._state.ends_at(gang)
+        if not at:
+            return
+        columns, pods = self._state.columns, dict[int, int]()
+        for node in gang.nodes:
+            pod = int(columns.pod[columns.index[node]])
+            pods[pod] = pods.get(pod, 0) + 1
+        kind = columns.kinds.all[int(columns.pod_kind[next(iter(pods))])]
+        self.ends.put(End(at, gang.attempt, kind, len(gang.nodes), gang.chips_per_node, gang.placed_at, pods))
+
+    def stopped(self, fact: facts.GangStopped) -> None:
+        """Its chips are free."""
+        self.ends.drop(fact.attempt)
+        self.small.pop(fact.attempt, None)
+        owner = fact.attempt.rpartition(".")[0]
+        job = self._state.jobs.get(owner)  # type: ignore[call-overload]
+        tenant = job.spec.tenant if job else None
+        if tenant is None and owner in self._state.services:
+            tenant = self._state.services[owner].spec.tenant  # type: ignore[index]
+        if tenant is not None:
+            self._weigh(tenant)
+        if self.full:
+            self.full.clear()
+        if job is None or owner in self._state.waiting:
+            self.refresh(owner)
+        self.settled = False
+
+    def stepped(self, fact: facts.StepsDone) -> None:
+        """Progress: the end is predicted anew."""
+        end = self.ends.get(fact.attempt)
+        gang = self._state.gangs[fact.attempt]
+        if gang.leave_request:
+            return
+        at = self._state.ends_at(gang)
+        if end is None and at:
+            self._enter(gang)
+        elif end is not None and abs(end.at - at) > _WORTH_MOVING * max(1, at - self._state.now):
+            self.ends.move(fact.attempt, at)
+
+    def leaving(self, fact: facts.LeaveAsked | facts.GangStopping) -> None:
+        """It ends soon, by its deadline at the latest."""
+        gang = self._state.gangs[fact.attempt]
+        if self.ends.get(fact.attempt):
+            self.ends.move(fact.attempt, gang.until)
+        else:
+            self._enter(gang)
+        self.small.pop(fact.attempt, None)
+        if gang.claimant and (ask := self.queue.get(gang.claimant)):
+            self.queue.put(ask._replace(claims=True))
+        if gang.service:
+            self.refresh(gang.service)
+        self.settled = False
+
+    def ended(self, fact: facts.JobEnded) -> None:
+        """Nobody waits for it."""
+        if self.queue.get(fact.job) is not None:
+            self.queue.drop(fact.job)
+            self.settled = False
+        self.victims_at.pop(fact.job, None)
+
+    def held(self, fact: facts.JobHeld | facts.ServiceHeld) -> None:
+        """It pauses."""
+        self.refresh(fact.job if isinstance(fact, facts.JobHeld) else fact.service)
+
+    def served(self, fact: facts.ServiceSet | facts.ServiceScaled | facts.ServiceRemoved) -> None:
+        """Another number of replicas may be wanted."""
+        self.refresh(fact.service)
+
+    def unsettle(self, _: Fact) -> None:
+        """What was decided may not hold any more."""
+        self.settled = False
+
+    def grouped(self, _: facts.TenantSet) -> None:
+        """Quotas or the tree changed."""
+        self._regroup()
+        self.full.clear()
+        self.settled = False
+
+    # ---- the order of tenants ----------------------------------------------------------------------
+
+    def share(self, now: Instant) -> None:
+        """Shares anew, if their period is over; who has waited too long goes first."""
+        period = self._knobs.ns("period")
+        if now // period == self._shared_at:
+            return
+        self._shared_at = now // period
+        half_life = self._knobs.ns("half_life")
+        for name, tenant in self._state.tenants.items():
+            spent = self._state.spent[name]
+            spent_days = dict(spent.days)
+            held = self._state.usage[name]
+            spent_days[now // DAY] = spent_days.get(now // DAY, 0) + held * max(0, now - spent.until)
+            used = order.decayed(spent_days, now, half_life)
+            standing = Standing(name, tenant.weight, held, tenant.quota.chips, used)
+            self.queue.set_order(name, share=self._policy.tenant_key(standing, now))
+        self.queue.age(now - self._knobs.ns("starvation"))
+        self.settled = False
+
+    def _weigh(self, tenant: TenantId) -> None:
+        """Who holds more than its quota goes after those who do not."""
+        for name in self._state.paths[tenant]:
+            over = self._state.usage[name] >= self._state.tenants[name].quota.chips
+            self.queue.set_order(name, over=over)
+
+    def _regroup(self) -> None:
+        self.queue.set_parents({name: tenant.parent for name, tenant in self._state.tenants.items()})
+        for name in self._state.tenants:
+            self._weigh(name)
+
+
+_FOLLOWERS: Final[dict[type[Fact], Callable[[Board, Any], None]]] = {
+    facts.TenantSet: Board.grouped,
+    facts.JobAdmitted: Board.arrived,
+    facts.JobHeld: Board.held,
+    facts.JobEnded: Board.ended,
+    facts.GangPlaced: Board.placed,
+    facts.StepsDone: Board.stepped,
+    facts.LeaveAsked: Board.leaving,
+    facts.GangStopping: Board.leaving,
+    facts.GangStopped: Board.stopped,
+    facts.ServiceSet: Board.served,
+    facts.ServiceScaled: Board.served,
+    facts.ServiceRemoved: Board.served,
+    facts.ServiceHeld: Board.held,
+    facts.NodeMoved: Board.unsettle,
+    facts.NodeSpared: Board.unsettle,
+    facts.NodeCordoned: Board.unsettle,
+    facts.WindowSet: Board.unsettle,
+    facts.WindowEnded: Board.unsettle,
+    facts.SiteOpened: Board.unsettle,
+    facts.SiteClosed: Board.unsettle,
+}

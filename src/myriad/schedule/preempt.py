@@ -1,0 +1,93 @@
+"""Who must leave for whom: the cheapest gangs that make enough room, after a checkpoint.
+
+A tenant inside its own quota takes back what others borrowed; a higher class sends a lower one away. Nobody
+is sent away before it ran for a minimum. Elastic gangs that can shrink count with the nodes they give up.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from myriad.kernel.units import Instant
+from myriad.schedule import quota
+from myriad.schedule.asks import Ask, Running, View
+from myriad.schedule.policy import Preemption, PreemptionPolicy
+
+
+class Cheapest:
+    """Least chip-time lost for each node gained."""
+
+    def cost(self, victim: Running, _now: Instant, /) -> float:
+        """Work that must be done again, in chip-nanoseconds."""
+        return float(victim.lost_chip_ns)
+
+
+BUILT_IN: Final[Mapping[str, type[PreemptionPolicy]]] = {"cheapest": Cheapest}
+
+
+class Verdict(NamedTuple):
+    """Whom to send away; none if that would not make enough room."""
+
+    victims: tuple[Running, ...]
+    why: str
+    retry_at: Instant  # when one too young now has run long enough; 0: no use in asking again
+
+
+NOBODY: Final = Verdict((), "", 0)
+
+
+def choose(
+    view: View, ask: Ask, need: int, now: Instant, knobs: Preemption, policy: PreemptionPolicy
+) -> Verdict:
+    """Victims that give `need` nodes to the ask."""
+    reclaims = knobs.reclaim and quota.is_entitled(view, ask.tenant, ask.least * ask.chips_per_node)
+    min_run = knobs.ns("min_run")
+    found: list[tuple[tuple[float, ...], str, Running, bool]] = []
+    too_young: list[Instant] = []
+    for gang in view.running():
+        if not gang.movable or gang.chips_per_node < ask.chips_per_node:
+            continue
+        borrows = reclaims and gang.rank <= ask.rank and quota.borrowed(view, gang.tenant, ask.tenant) > 0
+        outranked = knobs.priority and gang.rank < ask.rank
+        if not (borrows or outranked):
+            continue
+        if now - gang.placed_at < min_run:
+            too_young.append(gang.placed_at + min_run)
+            continue
+        each = policy.cost(gang, now) / gang.nodes
+        found.append(((gang.rank, each, -gang.placed_at), gang.attempt, gang, outranked))
+    chosen = _enough(view, ask, need, sorted(found, key=lambda one: one[:2]))
+    if not chosen:
+        return Verdict((), "", min(too_young, default=0))
+    why = f"makes room for {ask.owner}"
+    why += f" of {ask.tenant}, which takes back its quota" if reclaims else ", of a higher priority"
+    return Verdict(chosen, why, 0)
+
+
+def _enough(
+    view: View, ask: Ask, need: int, found: Sequence[tuple[tuple[float, ...], str, Running, bool]]
+) -> tuple[Running, ...]:
+    """The first that suffice, without those that prove unneeded. Nobody gives more than it owes."""
+    chosen: list[Running] = []
+    taken: dict[str, int] = {}
+    gained = 0
+    for _, _, gang, outranked in found:
+        if gained >= need:
+            break
+        owed = quota.borrowed(view, gang.tenant, ask.tenant) - taken.get(gang.tenant, 0)
+        if not outranked and owed <= 0:
+            continue
+        chosen.append(gang)
+        taken[gang.tenant] = taken.get(gang.tenant, 0) + gang.chips
+        gained += gives(gang)
+    if gained < need:
+        return ()
+    for gang in sorted(chosen, key=lambda one: (-one.lost_chip_ns, one.attempt)):
+        if gained - gives(gang) >= need:
+            chosen.remove(gang)
+            gained -= gives(gang)
+    return tuple(chosen)
+
+
+def gives(gang: Running) -> int:
+    """Nodes one gains when the gang leaves: an elastic one comes back smaller, so it keeps its least."""
+    return gang.nodes - gang.least if gang.least < gang.nodes else gang.nodes

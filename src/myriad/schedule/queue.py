@@ -1,0 +1,226 @@
+"""The waiting asks, indexed so that a cycle touches those that could start and not the rest.
+
+Asks of one tenant, band and shape form one sorted list; tenants form a tree in the order of their shares.
+Nothing here is truth: it is built from the state and kept in step with it.
+"""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from myriad.kernel.ids import TenantId
+from myriad.kernel.units import Instant
+from myriad.schedule import order
+from myriad.schedule.asks import Ask, Shape
+from myriad.schedule.policy import OrderPolicy
+
+Band = tuple[int, int, int]
+Key = tuple[tuple[int, ...], str]
+#: Whether asks of this tenant and shape are worth a look.
+Pick = Callable[[TenantId, Shape], bool]
+
+
+def everything(_tenant: TenantId, _shape: Shape) -> bool:
+    """Leaves nothing out of a walk."""
+    return True
+
+
+_OWN_FIRST: Final = (-1, 0.0, "")
+
+
+class _Entry(NamedTuple):
+    ask: Ask
+    band: Band
+    key: Key
+
+
+class _Branch:
+    """A tenant in the tree."""
+
+    __slots__ = ("children", "lists", "name", "order", "parent", "waiting")
+
+    def __init__(self, name: TenantId, parent: "_Branch | None") -> None:
+        self.name, self.parent = name, parent
+        self.order = order.tenant_order(False, 0.0, name)
+        #: In the order of their shares.
+        self.children: list[_Branch] = []
+        #: Own asks.
+        self.lists: dict[tuple[Band, Shape], list[Key]] = {}
+        #: How many of each wait here and below.
+        self.waiting: Counter[tuple[Band, Shape]] = Counter()
+
+    def place(self, key: tuple[int, float, str]) -> None:
+        """Move to the place of the key among the siblings."""
+        if self.parent is None or key == self.order:
+            return
+        siblings = self.parent.children
+        siblings.remove(self)
+        self.order = key
+        insort(siblings, self, key=lambda branch: branch.order)
+
+    def path(self) -> tuple[tuple[int, float, str], ...]:
+        """Orders from the root down to here, then the mark that a branch's own asks go before its parts'."""
+        keys: list[tuple[int, float, str]] = [_OWN_FIRST]
+        branch = self
+        while branch.parent is not None:
+            keys.append(branch.order)
+            branch = branch.parent
+        return tuple(reversed(keys))
+
+
+class Queue:
+    """Everything that waits, in order."""
+
+    def __init__(self, policy: OrderPolicy) -> None:
+        self._policy = policy
+        self._by_tenant = bool(getattr(policy, "by_tenant", True))
+        self._root = _Branch(TenantId(""), None)
+        self._branches: dict[TenantId, _Branch] = {TenantId(""): self._root}
+        self._entries: dict[str, _Entry] = {}
+        self._starved: set[str] = set()
+        #: Predicted chip-time that waits in each band.
+        self._work: Counter[Band] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, owner: str) -> Ask | None:
+        """The ask of an owner, if it waits."""
+        entry = self._entries.get(owner)
+        return entry.ask if entry else None
+
+    # ---- what waits ------------------------------------------------------------------------------
+
+    def put(self, ask: Ask) -> None:
+        """Let it wait; an ask of the same owner is replaced."""
+        self.drop(ask.owner)
+        band = order.band(ask, ask.owner in self._starved)
+        key = (self._policy.ask_key(ask), ask.owner)
+        self._entries[ask.owner] = _Entry(ask, band, key)
+        branch, slot = self._branch_of(ask), (band, ask.shape)
+        insort(branch.lists.setdefault(slot, []), key)
+        self._work[band] += ask.run_ns * ask.chips
+        at: _Branch | None = branch
+        while at is not None:
+            at.waiting[slot] += 1
+            at = at.parent
+
+    def drop(self, owner: str) -> None:
+        """It waits no more."""
+        entry = self._entries.pop(owner, None)
+        if entry is None:
+            return
+        branch, slot = self._branch_of(entry.ask), (entry.band, entry.ask.shape)
+        self._work[entry.band] -= entry.ask.run_ns * entry.ask.chips
+        keys = branch.lists[slot]
+        del keys[bisect_left(keys, entry.key)]
+        if not keys:
+            del branch.lists[slot]
+        at: _Branch | None = branch
+        while at is not None:
+            at.waiting[slot] -= 1
+            if not at.waiting[slot]:
+                del at.waiting[slot]
+            at = at.parent
+
+    def age(self, before: Instant) -> None:
+        """Asks queued before that instant go before every class."""
+        for owner, entry in list(self._entries.items()):
+            if owner not in self._starved and entry.ask.queued_at < before:
+                self._starved.add(owner)
+                self.put(entry.ask)
+        self._starved &= self._entries.keys()
+
+    # ---- tenants ---------------------------------------------------------------------------------
+
+    def set_parents(self, parents: Mapping[TenantId, TenantId]) -> None:
+        """The tree anew: tenant -> what it is part of, empty for the outermost."""
+        asks = [entry.ask for entry in self._entries.values()]
+        orders = {name: branch.order for name, branch in self._branches.items()}
+        self._entries.clear()
+        self._work.clear()
+        self._root = _Branch(TenantId(""), None)
+        self._branches = {TenantId(""): self._root}
+
+        def grow(name: TenantId) -> _Branch:
+            if name not in self._branches:
+                above = grow(parents[name]) if parents.get(name) else self._root
+                branch = self._branches[name] = _Branch(name, above)
+                branch.order = orders.get(name, branch.order)
+                insort(above.children, branch, key=lambda one: one.order)
+            return self._branches[name]
+
+        for name in parents:
+            grow(name)
+        for ask in asks:
+            self.put(ask)
+
+    def set_order(self, tenant: TenantId, *, over: bool | None = None, share: float | None = None) -> None:
+        """Whether the tenant holds more than its quota, and what it has used."""
+        branch = self._branches[tenant]
+        was_over, was_share, name = branch.order
+        branch.place((was_over if over is None else int(over), was_share if share is None else share, name))
+
+    def _branch_of(self, ask: Ask) -> _Branch:
+        return self._branches[ask.tenant] if self._by_tenant else self._root
+
+    # ---- in order --------------------------------------------------------------------------------
+
+    def shapes(self) -> list[Shape]:
+        """Every shape that waits."""
+        return list(dict.fromkeys(shape for _, shape in self._root.waiting))
+
+    def walk(self, pick: Pick) -> Iterator[Ask]:
+        """Asks in order, those left out whose tenant and shape are not picked. Do not change it meanwhile."""
+        bands: dict[Band, list[Shape]] = {}
+        for band, shape in self._root.waiting:
+            bands.setdefault(band, []).append(shape)
+        for band in sorted(bands):
+            yield from self._walk(self._root, band, bands[band], pick)
+
+    def _walk(self, branch: _Branch, band: Band, shapes: list[Shape], pick: Pick) -> Iterator[Ask]:
+        here = [shape for shape in shapes if (band, shape) in branch.waiting]
+        if not here:
+            return
+        if branch.lists:
+            yield from self._own(branch, band, here, pick)
+        for child in branch.children:
+            if child.waiting:
+                yield from self._walk(child, band, here, pick)
+
+    def _own(self, branch: _Branch, band: Band, shapes: list[Shape], pick: Pick) -> Iterator[Ask]:
+        """Own asks of a branch: its lists, merged."""
+        heads: list[tuple[Key, int, Shape]] = []
+        for shape in shapes:
+            if (keys := branch.lists.get((band, shape))) and pick(branch.name, shape):
+                heads.append((keys[0], 0, shape))
+        while heads:
+            head = min(heads)
+            key, index, shape = head
+            heads.remove(head)
+            if not self._by_tenant or pick(branch.name, shape):
+                yield self._entries[key[1]].ask
+            keys = branch.lists.get((band, shape)) or []
+            if index + 1 < len(keys) and pick(branch.name, shape):
+                heads.append((keys[index + 1], index + 1, shape))
+
+    def position(self, owner: str) -> int:
+        """Place in the queue, 1 is next; 0: it does not wait in it."""
+        if owner not in self._entries:
+            return 0
+        every = self.walk(everything)
+        return next(number for number, ask in enumerate(every, start=1) if ask.owner == owner)
+
+    def work_before(self, ask: Ask) -> int:
+        """Predicted chip-time of what goes before a waiting ask: all of its band and of those before it."""
+        band = self._entries[ask.owner].band
+        return sum(work for other, work in self._work.items() if other <= band) - ask.run_ns * ask.chips
+
+    def before(self, one: str, other: str) -> bool:
+        """Whether one waiting owner goes before another."""
+        return self._place(one) < self._place(other)
+
+    def _place(self, owner: str) -> tuple[object, ...]:
+        entry = self._entries[owner]
+        return (entry.band, self._branch_of(entry.ask).path(), entry.key)
