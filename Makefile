@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all smoke check format bench clean
+.PHONY: install demo test test-all smoke check format bench slurm clean
 
 install: $(STAMP)
 
@@ -40,6 +40,15 @@ format: install
 
 bench: install
 	$(PY) -m bench
+
+# A real Slurm (Debian, Ubuntu) for the benchmarks that compare with it; a test skips without.
+SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins libslurm-dev gcc libc6-dev
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 \
+	-o DPkg::Lock::Timeout=60
+
+slurm:
+	dpkg -s $(SLURM) >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends $(SLURM); }
 
 clean:
 	rm -rf $(VENV) build out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

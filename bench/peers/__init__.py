@@ -1,0 +1,1 @@
+"""What benchmarks compare with: other people's programs, started and measured for real. No benchmarks."""
