@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).parent
-HELPERS = ("__init__", "__main__", "report")
+HELPERS = ("__init__", "__main__", "report", "saturated")
 
 
 def main() -> int:

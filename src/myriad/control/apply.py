@@ -234,6 +234,7 @@ def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
         members=fact.members,
         nodes=nodes,
         chips=sum([member.chips.bit_count() for member in fact.members]),
+        rank=owner.spec.rank,
         placed_at=fact.at,
         until=fact.until,
         run_ns=fact.run_ns,
@@ -251,6 +252,7 @@ def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
         owner.gangs[fact.attempt] = None
     state.claims.pop(fact.owner, None)
     state.gangs[fact.attempt] = gang
+    state.holders.setdefault((tenant, owner.spec.rank), {})[fact.attempt] = None
     _use(state, tenant, gang.chips)
     index = state.columns.index
     state.columns.hold([index[node] for node in nodes], [member.chips for member in fact.members])
@@ -354,6 +356,10 @@ def _gang_fenced(state: State, fact: facts.GangFenced) -> None:
 @_applies(facts.GangStopped)
 def _gang_stopped(state: State, fact: facts.GangStopped) -> None:
     gang = state.gangs.pop(fact.attempt)
+    held = (gang.tenant, gang.rank)
+    del state.holders[held][fact.attempt]
+    if not state.holders[held]:
+        del state.holders[held]
     _use(state, gang.tenant, -gang.chips)
     index = state.columns.index
     state.columns.give_back([index[node] for node in gang.nodes], [member.chips for member in gang.members])

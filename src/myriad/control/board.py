@@ -3,7 +3,7 @@
 Nothing here is truth. It is built from a state and followed from there; after a restart it is built again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from myriad.control import asks
@@ -14,7 +14,7 @@ from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.schedule import order
 from myriad.schedule.backfill import End, Ends
-from myriad.schedule.plan import Front
+from myriad.schedule.plan import Front, Full
 from myriad.schedule.policy import Order, OrderPolicy, Standing
 from myriad.schedule.queue import Queue
 
@@ -32,7 +32,7 @@ class Board:
         self.front: Front | None = None
         #: Whether `front` holds: nothing but arrivals happened since it was found.
         self.settled = False
-        self.full: dict[TenantId, int] = {}
+        self.full = Full()
         self.victims_at: dict[str, Instant] = {}
         #: Elastic gangs that run below their largest size.
         self.small: dict[AttemptId, None] = {}
@@ -43,6 +43,11 @@ class Board:
             self.refresh(owner)
         for gang in state.gangs.values():
             self._enter(gang)
+
+    @property
+    def holders(self) -> Collection[tuple[TenantId, int]]:
+        """Tenant and priority of whatever holds nodes."""
+        return self._state.holders
 
     # ---- kept in step ------------------------------------------------------------------------------
 
@@ -110,7 +115,8 @@ class Board:
             tenant = self._state.services[owner].spec.tenant  # type: ignore[index]
         if tenant is not None:
             self._weigh(tenant)
-        if self.full:
+            self.full.release(self._state.paths[tenant])
+        else:
             self.full.clear()
         if job is None or owner in self._state.waiting:
             self.refresh(owner)

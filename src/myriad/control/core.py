@@ -74,6 +74,10 @@ _HANDLERS: dict[type[Input], Handler] = {
 }
 
 
+#: Timers after which the scheduler looks again even if nothing else happened.
+_RINGS_FOR_ALL = ("job:", "pause:", "service:", "grow:")
+
+
 class Core:
     """The brain of one site. Not thread-safe: one world drives it."""
 
@@ -120,7 +124,8 @@ class Core:
             yield from _woke(m, given)
         else:
             yield from _HANDLERS[type(given)](m, given)
-        if isinstance(given, inputs.Woke) or any(type(fact) in scheduling.TRIGGERS for fact in happened):
+        rang = isinstance(given, inputs.Woke) and given.about.startswith(_RINGS_FOR_ALL)
+        if rang or any(type(fact) in scheduling.TRIGGERS for fact in happened):
             yield from scheduling.cycle(m, happened)
 
 

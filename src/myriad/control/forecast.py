@@ -51,10 +51,13 @@ def _start(m: Moment, job: Job, waits: Waits | None) -> foresee.Start:
     ask = m.board.queue.get(job.job)
     if ask is not None and waits is None and m.state.open:
         return foresee.Start(m.now, m.now, m.now)
-    if ask is None or (waits is not None and waits.reason.code in ("quota", "budget", "reservation")):
+    if ask is None or (waits is not None and waits.code in ("quota", "budget", "reservation")):
         return foresee.Start(0, 0, 0)
     small = len(m.board.queue) <= SMALL_QUEUE and len(m.board.ends) <= SMALL_SITE
-    found = foresee.start(m.state, m.board, ask, m.now, ahead=SMALL_QUEUE if small else 0)
+    if small:
+        found = foresee.start(m.state, m.board, ask, m.now, ahead=SMALL_QUEUE)
+    else:
+        found = foresee.fluid(m.state, m.board, ask, m.now)
     if waits is not None and waits.starts_at and found.at < waits.starts_at:
         # the scheduler's own reservation is the better word on who is next
         return foresee.Start(

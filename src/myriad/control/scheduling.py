@@ -110,8 +110,12 @@ def _grow(m: Moment) -> Iterator[Fact]:
         size = elastic.larger(job.sizes, nodes, _free_for(m, gang))
         left_ns = m.state.ends_at(gang) - m.now
         if size and elastic.pays(left_ns, nodes, size, knobs.ns("restart"), knobs.gain):
-            yield from _send_away(m, plan.growth(gang.attempt, nodes, size))
+            yield from _send_away(m, _grown(gang, nodes, size))
             return
+
+
+def _grown(gang: Gang, nodes: int, size: int) -> Leaves:
+    return Leaves(gang.attempt, "resized", "", f"grows from {nodes} to {size} nodes", 0)
 
 
 def _free_for(m: Moment, gang: Gang) -> int:
@@ -138,6 +142,6 @@ def _idle_reason(m: Moment) -> IdleReason:
         return "held_back"
     if m.board.front is not None:
         return "fragmentation"
-    if m.board.full and len(m.board.queue):
+    if m.board.full.chips and len(m.board.queue):
         return "quota"
     return "held_back" if len(m.state.waiting) > m.board.jobs_waiting else "no_demand"

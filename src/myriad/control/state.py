@@ -5,6 +5,7 @@ Mutable records with plain values only; dicts keep the order of the facts, so no
 
 import hashlib
 from collections.abc import Iterable
+from decimal import Decimal
 from enum import IntEnum
 from typing import Final
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from myriad.fleet.columns import Columns, NodeState, Rows
 from myriad.fleet.site import Site
+from myriad.kernel import units
 from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import DAY, HOUR, Instant, Span
 from myriad.performance.estimate import START_NS as RESTART_NS
@@ -67,6 +69,8 @@ class Gang(msgspec.Struct, kw_only=True):
     job: JobId
     service: ServiceId
     tenant: TenantId
+    #: Its priority when it was placed; larger goes first.
+    rank: int
     members: tuple[Member, ...]
     #: Its nodes in rank order, and chips of the whole gang.
     nodes: tuple[NodeId, ...]
@@ -101,7 +105,7 @@ class Gang(msgspec.Struct, kw_only=True):
     @property
     def chips_per_node(self) -> int:
         """Chips it holds on each node."""
-        return self.members[0].chip_count
+        return self.chips // len(self.members)
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,6 +236,8 @@ class State:
         self.spent: dict[TenantId, Spent] = {}
         #: Owner -> gangs that still make room for it; an entry stays until the owner is placed or ends.
         self.claims: dict[str, dict[AttemptId, None]] = {}
+        #: Tenant and priority -> gangs that hold nodes.
+        self.holders: dict[tuple[TenantId, int], dict[AttemptId, None]] = {}
         self.windows: dict[str, Window] = {}
         #: Requests whose last word has not been heard.
         self.metering: dict[RequestId, Usage] = {}
@@ -246,43 +252,59 @@ class State:
         """The tenant and what it is part of, outermost last."""
         return self.paths[tenant]
 
-    def running(self) -> Iterable[Running]:
-        """Gangs that hold nodes, as preemption sees them."""
-        for gang in self.gangs.values():
-            yield self._running(gang)
+    def running(self, tenant: TenantId, rank: int, before: Instant) -> Iterable[Running]:
+        """Gangs of a tenant and priority that hold nodes and were placed before then, newest first."""
+        for attempt in reversed(self.holders.get((tenant, rank), {})):
+            gang = self.gangs[attempt]
+            if gang.placed_at <= before:
+                yield self._running(gang)
+
+    def is_spent(self, tenant: TenantId, now: Instant) -> bool:
+        """Whether the tenant, or one that it is part of, has spent its budget of the period."""
+        return any(self._over_budget(name, now) for name in self.paths[tenant])
+
+    def _over_budget(self, name: TenantId, now: Instant) -> bool:
+        budget = self.tenants[name].budget
+        if budget is None or self.site is None:
+            return False
+        price = self.prices.chip_hour.get(self.site.chip, Decimal(0))
+        first = now // units.span_ns(budget.every) * units.span_ns(budget.every) // DAY
+        spent = self.spent[name]
+        chip_ns = sum(held for day, held in spent.days.items() if day >= first)
+        chip_ns += self.usage[name] * max(0, now - spent.until)
+        return Decimal(chip_ns) / HOUR * price >= Decimal(budget.amount)
 
     def _running(self, gang: Gang) -> Running:
-        nodes = len(gang.members)
-        owner: str = gang.job or gang.service
-        if gang.service:
-            rank, least, lost = self.services[gang.service].spec.rank, nodes, 0
-        else:
+        nodes = least = len(gang.members)
+        lost = 0
+        if gang.job:
             job = self.jobs[gang.job]
-            rank, least = job.spec.rank, min(nodes, job.sizes[-1])
+            least = min(nodes, job.sizes[-1])
             done_ns = max(0, self.now - gang.running_at) if gang.running_at else 0
             # a recipe checkpoints before it leaves; a command may know how to, but has not said so
             lost = min(done_ns, job.checkpoint_cost_ns) if job.spec.recipe else done_ns
         leaves = gang.phase in (GangPhase.STOPPING, GangPhase.STALLED) or bool(gang.leave_request)
         return Running(
-            attempt=gang.attempt,
-            owner=owner,
-            tenant=gang.tenant,
-            rank=rank,
-            nodes=nodes,
-            chips=gang.chips,
-            chips_per_node=gang.chips_per_node,
-            least=least,
-            placed_at=gang.placed_at,
-            lost_chip_ns=(lost + RESTART_NS) * gang.chips,
-            movable=bool(gang.job) and not leaves,
+            gang.attempt,
+            gang.job or gang.service,
+            gang.tenant,
+            gang.rank,
+            nodes,
+            gang.chips,
+            gang.chips // nodes,
+            least,
+            gang.placed_at,
+            (lost + RESTART_NS) * gang.chips,
+            bool(gang.job) and not leaves,
         )
 
     def coming(self, owner: str) -> int:
         """Nodes that are being emptied for the owner: an elastic gang comes back on its fewest."""
         total = 0
         for attempt in self.claims.get(owner, ()):
-            gang = self._running(self.gangs[attempt])
-            total += gang.nodes - gang.least if gang.least < gang.nodes else gang.nodes
+            gang = self.gangs[attempt]
+            nodes, least = len(gang.members), self.jobs[gang.job].sizes[-1]
+            total += nodes - least if least < nodes else nodes
         return total
 
     def barred(self, ask: Ask, now: Instant) -> Rows | None:
@@ -321,7 +343,9 @@ class State:
 
     def digest(self) -> str:
         """One digest of everything: equal states, and only those, give equal digests."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("columns", "paths")}
+        plain = {
+            name: value for name, value in vars(self).items() if name not in ("columns", "paths", "holders")
+        }
         text = msgspec.json.encode(plain)
         columns = self.columns
         digest = hashlib.blake2b(text, digest_size=16)

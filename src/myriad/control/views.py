@@ -13,6 +13,7 @@ from myriad.kernel.errors import UserError, near
 from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Forecast, Profile, Reason
+from myriad.schedule import explain as sentences
 from myriad.schedule import foresee, plan
 from myriad.schedule.asks import Placed, Waits
 from myriad.workload.jobs import TrainingJob
@@ -279,10 +280,10 @@ def _waiting(m: Moment, job: Job) -> tuple[tuple[Reason, ...], foresee.Start]:
         return (Reason(code="backoff", text=text, remedy=remedy),), held
     ask = m.board.queue.get(job.job)
     assert ask is not None, f"{job.job} waits but is not in the queue"
-    waits = plan.explain(m.state, m.board, m.rules, m.now, ask)
+    waits = plan.decide(m.state, m.board, m.rules, m.now, ask)
     if isinstance(waits, Placed):
         return (), foresee.Start(m.now, m.now, m.now)
-    reasons = plan.reasons(m.state, m.board, m.rules, m.now, ask, waits)
+    reasons = sentences.reasons(m.state, m.board, m.rules, m.now, waits)
     if reasons[0].code in ("quota", "budget", "reservation"):
         return reasons, foresee.Start(waits.starts_at, waits.starts_at, waits.starts_at)
     return reasons, foresee.start(m.state, m.board, ask, m.now, ahead=AHEAD)
@@ -305,7 +306,7 @@ def dry_run(m: Moment, name: JobId, spec: TrainingJob, profile: Profile) -> tupl
     m.state.waiting[name] = None
     m.board.queue.put(ask)
     try:
-        decision = plan.explain(m.state, m.board, m.rules, m.now, ask)
+        decision = plan.decide(m.state, m.board, m.rules, m.now, ask)
         placed = decision if isinstance(decision, Placed) else None
         waits = decision if isinstance(decision, Waits) else None
         job.forecast = forecast.promise(m, job, waits).forecast

@@ -86,12 +86,15 @@ class Columns:
         self.pod_kind: NDArray[np.int32] = np.zeros(0, np.int32)
         self.pod_racks: list[Rows] = []
         self.levels: list[int] = []
+        #: The same counts over the whole site, all nodes: [level][chip type].
+        self.site_nodes: list[list[int]] = []
         self.rack_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
         self.pod_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
         self.spares = 0  # hot spares, ready
         self.free_chips = 0  # offered or not as one block, on nodes that take new work
         self._depth: list[int] = []
-        self._typical = 0.0
+        self._row_kind: list[int] = []
+        self._typical: float | None = 0.0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -153,6 +156,11 @@ class Columns:
                 rows = among & (self.offer >= chips)
                 self.rack_nodes[plane, level] = np.bincount(self.rack[rows], minlength=len(self.racks))
                 self.pod_nodes[plane, level] = np.bincount(self.pod[rows], minlength=len(self.pods))
+        self.site_nodes = [
+            np.bincount(self.pod_kind, weights=counts, minlength=len(self.kinds)).astype(int).tolist()
+            for counts in self.pod_nodes[0]
+        ]
+        self._row_kind = self.pod_kind[self.pod].tolist()
 
     # ---- chips -----------------------------------------------------------------------------------
 
@@ -235,11 +243,11 @@ class Columns:
     def set_gemm(self, node: NodeId, flops: float) -> None:
         """Keep what burn-in measured, FLOP/s of one chip."""
         self.gemm_flops[self.index[node]] = flops
-        self._typical = 0.0
+        self._typical = None
 
     def typical_gemm(self) -> float:
         """Median of what burn-ins measured, FLOP/s of one chip; 0 when nothing was."""
-        if not self._typical:
+        if self._typical is None:
             measured = np.sort(self.gemm_flops[self.gemm_flops > 0])
             self._typical = float(measured[len(measured) // 2]) if len(measured) else 0.0
         return self._typical
@@ -265,6 +273,9 @@ class Columns:
         planes = 1 if self.losses[row] or self.slow[row] else 2
         self.rack_nodes[:planes, low:high, self.rack[row]] += change
         self.pod_nodes[:planes, low:high, self.pod[row]] += change
+        kind = self._row_kind[row]
+        for level in range(low, high):
+            self.site_nodes[level][kind] += change
 
     def _offer_many(self, rows: Rows, offers: NDArray[np.int16]) -> None:
         depth = np.array(self._depth, np.int16)
@@ -276,6 +287,8 @@ class Columns:
             change = (new > level).astype(np.int32) - (old > level)
             if not change.any():
                 continue
+            for kind, more in enumerate(np.bincount(self.pod_kind[pods], weights=change)):
+                self.site_nodes[level][kind] += int(more)
             for plane, among in enumerate((change, np.where(doubt, 0, change))):
                 np.add.at(self.rack_nodes[plane, level], racks, among)
                 np.add.at(self.pod_nodes[plane, level], pods, among)
@@ -291,10 +304,8 @@ class Columns:
         level = self.level_of(chips)
         if level == len(self.levels):
             return 0
-        counts = self.pod_nodes[0, level]
-        return int(
-            counts.sum() if kind is None or len(self.kinds) == 1 else counts[self.pod_kind == kind].sum()
-        )
+        counts = self.site_nodes[level]
+        return sum(counts) if kind is None else counts[kind] if kind >= 0 else 0
 
     def state_of(self, node: NodeId) -> NodeState:
         """The node's state."""

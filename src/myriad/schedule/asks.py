@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 from myriad.fleet.columns import Columns, Rows
 from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
-from myriad.protocol.values import Member, Reason
+from myriad.protocol.values import Code, Member
 from myriad.workload.jobs import Within
 from myriad.workload.tenants import Tenant
 
@@ -114,10 +114,10 @@ class Placed(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """Decision: not now, and why."""
+    """Decision: not now, and why, in one word; `plan.reasons` has the sentences."""
 
     ask: Ask
-    reason: Reason
+    code: Code
     starts_at: Instant  # predicted; 0: unknown
 
 
@@ -153,12 +153,16 @@ class View(Protocol):
         """The tenant and what it is part of, outermost last."""
         ...
 
-    def running(self) -> Iterable[Running]:
-        """Every gang that holds nodes, in a stable order."""
+    def running(self, tenant: TenantId, rank: int, before: Instant) -> Iterable[Running]:
+        """Gangs of a tenant and priority that hold nodes and were placed before then, newest first."""
         ...
 
     def coming(self, owner: str) -> int:
         """Nodes that are being emptied for the owner."""
+        ...
+
+    def is_spent(self, tenant: TenantId, now: Instant) -> bool:
+        """Whether the tenant, or one that it is part of, has spent its budget of the period."""
         ...
 
     def barred(self, ask: Ask, now: Instant) -> Rows | None:

@@ -69,27 +69,21 @@ class Ends:
         """The predicted end of a gang."""
         return self._ends.get(attempt)
 
-    def coming(self, now: Instant) -> Iterator[End]:
-        """Ends from now on; of what is overdue, corrected ones, in the order of those."""
-        late = bisect_left(self._ordered, (now, AttemptId("")))
-        overdue = []
-        for at, attempt in self._ordered[:late]:
-            overdue.append(self._ends[attempt]._replace(at=now + max(now - at, OVERDUE)))
-        overdue.sort(key=lambda end: (end.at, end.attempt))
-        upcoming = (self._ends[attempt] for _, attempt in self._ordered[late:])
-        return _merged(iter(overdue), upcoming) if overdue else upcoming
-
-
-def _merged(one: Iterator[End], other: Iterator[End]) -> Iterator[End]:
-    left, right = next(one, None), next(other, None)
-    while left is not None or right is not None:
-        if right is None or (left is not None and left.at <= right.at):
-            assert left is not None
-            yield left
-            left = next(one, None)
-        else:
-            yield right
-            right = next(other, None)
+    def coming(self, now: Instant) -> Iterator[tuple[Instant, End]]:
+        """Ends from now on, in order; of what is overdue, corrected instants."""
+        ordered, ends = self._ordered, self._ends
+        ahead = bisect_left(ordered, (now, AttemptId("")))
+        # the latest to be overdue is the least late: corrected, they come in the opposite order
+        late = ahead - 1
+        while late >= 0 or ahead < len(ordered):
+            late_at = now + max(now - ordered[late][0], OVERDUE) if late >= 0 else 0
+            if late >= 0 and (ahead == len(ordered) or late_at <= ordered[ahead][0]):
+                yield late_at, ends[ordered[late][1]]
+                late -= 1
+            else:
+                at, attempt = ordered[ahead]
+                yield at, ends[attempt]
+                ahead += 1
 
 
 def reserve(need: int, free: int, coming: Iterable[tuple[Instant, int]], now: Instant) -> Reservation:

@@ -40,7 +40,7 @@ def start(view: View, board: Board, ask: Ask, now: Instant, ahead: int) -> Start
     first = list(islice(board.queue.walk(everything), ahead + 1))
     mine = next((index for index, one in enumerate(first) if one.owner == ask.owner), None)
     if mine is None:
-        return _fluid(view, board, ask, now)
+        return fluid(view, board, ask, now)
     kind = ask.chip or view.columns.kinds.all[0]
     queue = [one for one in first[:mine] if (one.chip or kind) == kind]
     starts = sorted(_lay_out(view, board, [*queue, ask], now, kind, future) for future in range(FUTURES))
@@ -54,8 +54,8 @@ def _lay_out(view: View, board: Board, asks: Sequence[Ask], now: Instant, kind: 
     """The start of the last ask in one future: each takes the first hole behind the reservations before."""
     last = asks[-1]
     ends = [
-        (now + int((end.at - now) * _factor(future, index, 1.25)), backfill.nodes_of(end, last, kind))
-        for index, end in enumerate(board.ends.coming(now))
+        (now + int((at - now) * _factor(future, index, 1.25)), backfill.nodes_of(end, last, kind))
+        for index, (at, end) in enumerate(board.ends.coming(now))
     ]
     profile = backfill.Profile(now, place.fitting(view.columns, last), sorted(ends))
     at = 0
@@ -77,7 +77,7 @@ def _factor(future: int, index: int, high: float) -> float:
 _NORMAL: Final = NormalDist()
 
 
-def _fluid(view: View, board: Board, ask: Ask, now: Instant) -> Start:
+def fluid(view: View, board: Board, ask: Ask, now: Instant) -> Start:
     """Work ahead over the chips that serve it."""
     capacity = max(1, int(view.columns.chips.sum()))
     wait = board.queue.work_before(ask) // capacity

@@ -87,9 +87,12 @@ class Preemption(Knobs, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Nobody is sent away before it ran so long. Kueue and Slurm (PreemptExemptTime) have none; a large gang
     #: needs minutes to load.
     min_run: str = "10m"
+    #: Nobody is sent away for a gang that is predicted to have room within so long anyway. YuniKorn waits
+    #: 30 s before it preempts; here the wait is predicted, and restarts cost minutes.
+    patience: str = "10m"
 
     def __post_init__(self) -> None:
-        self._check("min_run")
+        self._check("min_run", "patience")
 
 
 class Elastic(Knobs, frozen=True, kw_only=True, forbid_unknown_fields=True):

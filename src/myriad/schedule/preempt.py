@@ -4,9 +4,10 @@ A tenant inside its own quota takes back what others borrowed; a higher class se
 is sent away before it ran for a minimum. Elastic gangs that can shrink count with the nodes they give up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from myriad.kernel.ids import TenantId
 from myriad.kernel.units import Instant
 from myriad.schedule import quota
 from myriad.schedule.asks import Ask, Running, View
@@ -29,38 +30,47 @@ class Verdict(NamedTuple):
 
     victims: tuple[Running, ...]
     why: str
-    retry_at: Instant  # when one too young now has run long enough; 0: no use in asking again
 
 
-NOBODY: Final = Verdict((), "", 0)
+NOBODY: Final = Verdict((), "")
+#: Candidates are gathered, lowest class and newest first, until they would give so many times the need.
+_CHOICE: Final = 4
 
 
 def choose(
-    view: View, ask: Ask, need: int, now: Instant, knobs: Preemption, policy: PreemptionPolicy
+    view: View,
+    ask: Ask,
+    need: int,
+    now: Instant,
+    knobs: Preemption,
+    policy: PreemptionPolicy,
+    holders: Iterable[tuple[TenantId, int]],
 ) -> Verdict:
-    """Victims that give `need` nodes to the ask."""
+    """Victims that give `need` nodes to the ask. `holders`: tenant and rank of whatever holds nodes."""
     reclaims = knobs.reclaim and quota.is_entitled(view, ask.tenant, ask.least * ask.chips_per_node)
     min_run = knobs.ns("min_run")
     found: list[tuple[tuple[float, ...], str, Running, bool]] = []
-    too_young: list[Instant] = []
-    for gang in view.running():
-        if not gang.movable or gang.chips_per_node < ask.chips_per_node:
-            continue
-        borrows = reclaims and gang.rank <= ask.rank and quota.borrowed(view, gang.tenant, ask.tenant) > 0
-        outranked = knobs.priority and gang.rank < ask.rank
+    for tenant, rank in sorted(holders, key=lambda one: (one[1], one[0])):
+        if sum(gives(gang) for *_, gang, _ in found) > _CHOICE * need + _CHOICE:
+            break
+        borrows = reclaims and rank <= ask.rank and quota.borrowed(view, tenant, ask.tenant) > 0
+        outranked = knobs.priority and rank < ask.rank
         if not (borrows or outranked):
             continue
-        if now - gang.placed_at < min_run:
-            too_young.append(gang.placed_at + min_run)
-            continue
-        each = policy.cost(gang, now) / gang.nodes
-        found.append(((gang.rank, each, -gang.placed_at), gang.attempt, gang, outranked))
+        gained = 0
+        for gang in view.running(tenant, rank, now - min_run):
+            if gang.movable and gang.chips_per_node >= ask.chips_per_node:
+                each = policy.cost(gang, now) / gang.nodes
+                found.append(((rank, each, -gang.placed_at), gang.attempt, gang, outranked))
+                gained += gives(gang)
+            if gained > _CHOICE * need:
+                break
     chosen = _enough(view, ask, need, sorted(found, key=lambda one: one[:2]))
     if not chosen:
-        return Verdict((), "", min(too_young, default=0))
+        return NOBODY
     why = f"makes room for {ask.owner}"
     why += f" of {ask.tenant}, which takes back its quota" if reclaims else ", of a higher priority"
-    return Verdict(chosen, why, 0)
+    return Verdict(chosen, why)
 
 
 def _enough(

@@ -6,11 +6,11 @@ Nothing here is truth: it is built from the state and kept in step with it.
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from myriad.kernel.ids import TenantId
-from myriad.kernel.units import Instant
+from myriad.kernel.units import Instant, Span
 from myriad.schedule import order
 from myriad.schedule.asks import Ask, Shape
 from myriad.schedule.policy import OrderPolicy
@@ -32,7 +32,15 @@ _OWN_FIRST: Final = (-1, 0.0, "")
 class _Entry(NamedTuple):
     ask: Ask
     band: Band
+    slot: int
     key: Key
+
+
+class _Slot(NamedTuple):
+    """A band and a shape; known by a number, since it is looked up at every branch of a walk."""
+
+    band: Band
+    shape: Shape
 
 
 class _Branch:
@@ -46,9 +54,9 @@ class _Branch:
         #: In the order of their shares.
         self.children: list[_Branch] = []
         #: Own asks.
-        self.lists: dict[tuple[Band, Shape], list[Key]] = {}
-        #: How many of each wait here and below.
-        self.waiting: Counter[tuple[Band, Shape]] = Counter()
+        self.lists: dict[int, list[Key]] = {}
+        #: How many of each slot wait here and below.
+        self.waiting: dict[int, int] = {}
 
     def place(self, key: tuple[int, float, str]) -> None:
         """Move to the place of the key among the siblings."""
@@ -78,7 +86,12 @@ class Queue:
         self._root = _Branch(TenantId(""), None)
         self._branches: dict[TenantId, _Branch] = {TenantId(""): self._root}
         self._entries: dict[str, _Entry] = {}
+        self._slots: list[_Slot] = []
+        self._numbers: dict[tuple[Band, Shape], int] = {}
         self._starved: set[str] = set()
+        #: Run times of each shape, the shortest first (unknown ones are left out), and times of queueing.
+        self._runs: dict[Shape, list[tuple[int, str]]] = {}
+        self._queued: list[tuple[Instant, str]] = []
         #: Predicted chip-time that waits in each band.
         self._work: Counter[Band] = Counter()
 
@@ -97,13 +110,20 @@ class Queue:
         self.drop(ask.owner)
         band = order.band(ask, ask.owner in self._starved)
         key = (self._policy.ask_key(ask), ask.owner)
-        self._entries[ask.owner] = _Entry(ask, band, key)
-        branch, slot = self._branch_of(ask), (band, ask.shape)
+        shape = ask.shape
+        slot = self._numbers.setdefault((band, shape), len(self._slots))
+        if slot == len(self._slots):
+            self._slots.append(_Slot(band, shape))
+        self._entries[ask.owner] = _Entry(ask, band, slot, key)
+        branch = self._branch_of(ask)
         insort(branch.lists.setdefault(slot, []), key)
         self._work[band] += ask.run_ns * ask.chips
+        insort(self._queued, (ask.queued_at, ask.owner))
+        if ask.run_ns:
+            insort(self._runs.setdefault(shape, []), (ask.run_on(ask.least), ask.owner))
         at: _Branch | None = branch
         while at is not None:
-            at.waiting[slot] += 1
+            at.waiting[slot] = at.waiting.get(slot, 0) + 1
             at = at.parent
 
     def drop(self, owner: str) -> None:
@@ -111,26 +131,31 @@ class Queue:
         entry = self._entries.pop(owner, None)
         if entry is None:
             return
-        branch, slot = self._branch_of(entry.ask), (entry.band, entry.ask.shape)
-        self._work[entry.band] -= entry.ask.run_ns * entry.ask.chips
+        branch, slot = self._branch_of(entry.ask), entry.slot
+        ask = entry.ask
+        self._work[entry.band] -= ask.run_ns * ask.chips
+        del self._queued[bisect_left(self._queued, (ask.queued_at, owner))]
+        if ask.run_ns:
+            runs = self._runs[self._slots[slot].shape]
+            del runs[bisect_left(runs, (ask.run_on(ask.least), owner))]
         keys = branch.lists[slot]
         del keys[bisect_left(keys, entry.key)]
         if not keys:
             del branch.lists[slot]
         at: _Branch | None = branch
         while at is not None:
-            at.waiting[slot] -= 1
-            if not at.waiting[slot]:
+            left = at.waiting[slot] = at.waiting[slot] - 1
+            if not left:
                 del at.waiting[slot]
             at = at.parent
 
     def age(self, before: Instant) -> None:
         """Asks queued before that instant go before every class."""
-        for owner, entry in list(self._entries.items()):
-            if owner not in self._starved and entry.ask.queued_at < before:
-                self._starved.add(owner)
-                self.put(entry.ask)
-        self._starved &= self._entries.keys()
+        old = [owner for _, owner in self._queued[: bisect_left(self._queued, (before, ""))]]
+        new = [owner for owner in old if owner not in self._starved]
+        self._starved = set(old)
+        for owner in new:
+            self.put(self._entries[owner].ask)
 
     # ---- tenants ---------------------------------------------------------------------------------
 
@@ -140,6 +165,8 @@ class Queue:
         orders = {name: branch.order for name, branch in self._branches.items()}
         self._entries.clear()
         self._work.clear()
+        self._runs.clear()
+        self._queued.clear()
         self._root = _Branch(TenantId(""), None)
         self._branches = {TenantId(""): self._root}
 
@@ -169,41 +196,55 @@ class Queue:
 
     def shapes(self) -> list[Shape]:
         """Every shape that waits."""
-        return list(dict.fromkeys(shape for _, shape in self._root.waiting))
+        return list(dict.fromkeys([self._slots[slot].shape for slot in self._root.waiting]))
 
-    def walk(self, pick: Pick) -> Iterator[Ask]:
-        """Asks in order, those left out whose tenant and shape are not picked. Do not change it meanwhile."""
-        bands: dict[Band, list[Shape]] = {}
-        for band, shape in self._root.waiting:
-            bands.setdefault(band, []).append(shape)
+    def shorter(self, shapes: Iterable[Shape], run_ns: Span) -> list[Ask]:
+        """Asks of these shapes that are predicted to run no longer than that, in order."""
+        found: list[str] = []
+        for shape in shapes:
+            runs = self._runs.get(shape, [])
+            found += [owner for _, owner in runs[: bisect_left(runs, (run_ns + 1, ""))]]
+        return [self._entries[owner].ask for owner in sorted(found, key=self._place)]
+
+    def walk(self, pick: Pick, shapes: Collection[Shape] | None = None) -> Iterator[Ask]:
+        """Asks in order, of these shapes only; left out are those whose tenant and shape are not picked.
+
+        It must not be changed meanwhile.
+        """
+        bands: dict[Band, list[int]] = {}
+        for slot in self._root.waiting:
+            band, shape = self._slots[slot]
+            if shapes is None or shape in shapes:
+                bands.setdefault(band, []).append(slot)
         for band in sorted(bands):
-            yield from self._walk(self._root, band, bands[band], pick)
+            yield from self._walk(self._root, bands[band], pick)
 
-    def _walk(self, branch: _Branch, band: Band, shapes: list[Shape], pick: Pick) -> Iterator[Ask]:
-        here = [shape for shape in shapes if (band, shape) in branch.waiting]
+    def _walk(self, branch: _Branch, slots: list[int], pick: Pick) -> Iterator[Ask]:
+        waiting = branch.waiting
+        here = [slot for slot in slots if slot in waiting]
         if not here:
             return
         if branch.lists:
-            yield from self._own(branch, band, here, pick)
+            yield from self._own(branch, here, pick)
         for child in branch.children:
             if child.waiting:
-                yield from self._walk(child, band, here, pick)
+                yield from self._walk(child, here, pick)
 
-    def _own(self, branch: _Branch, band: Band, shapes: list[Shape], pick: Pick) -> Iterator[Ask]:
+    def _own(self, branch: _Branch, slots: list[int], pick: Pick) -> Iterator[Ask]:
         """Own asks of a branch: its lists, merged."""
-        heads: list[tuple[Key, int, Shape]] = []
-        for shape in shapes:
-            if (keys := branch.lists.get((band, shape))) and pick(branch.name, shape):
-                heads.append((keys[0], 0, shape))
+        heads: list[tuple[Key, int, int]] = []
+        for slot in slots:
+            if (keys := branch.lists.get(slot)) and pick(branch.name, self._slots[slot].shape):
+                heads.append((keys[0], 0, slot))
         while heads:
             head = min(heads)
-            key, index, shape = head
+            key, index, slot = head
             heads.remove(head)
-            if not self._by_tenant or pick(branch.name, shape):
+            if pick(branch.name, self._slots[slot].shape):
                 yield self._entries[key[1]].ask
-            keys = branch.lists.get((band, shape)) or []
-            if index + 1 < len(keys) and pick(branch.name, shape):
-                heads.append((keys[index + 1], index + 1, shape))
+            keys = branch.lists.get(slot) or []
+            if index + 1 < len(keys) and pick(branch.name, self._slots[slot].shape):
+                heads.append((keys[index + 1], index + 1, slot))
 
     def position(self, owner: str) -> int:
         """Place in the queue, 1 is next; 0: it does not wait in it."""

@@ -26,6 +26,15 @@ def headroom(view: View, tenant: TenantId) -> int:
     return min(view.tenants[name].quota.limit - view.usage.get(name, 0) for name in view.path(tenant))
 
 
+def short_of(view: View, tenant: TenantId, chips: int) -> TenantId | None:
+    """The tenant, or one that it is part of, for which `chips` more would be too many."""
+    usage, tenants = view.usage, view.tenants
+    for name in view.path(tenant):
+        if usage[name] + chips > tenants[name].quota.limit:
+            return name
+    return None
+
+
 def holds_back(view: View, tenant: TenantId, chips: int) -> Reason | None:
     """Why the tenant may not hold `chips` more right now; None if it may."""
     for name in view.path(tenant):
