@@ -31,7 +31,7 @@ def due(state: State, policy: Policy, happened: Iterable[Fact]) -> tuple[Order, 
         match fact:
             case facts.GangPlaced() | facts.GangStopping() | facts.LeaveAsked() | facts.ReplicaStalled():
                 subjects[f"gang:{fact.attempt}"] = None
-            case facts.NodeMoved():
+            case facts.NodeMoved() | facts.LossesForgotten():
                 subjects[f"node:{fact.node}"] = None
             case facts.JobHeld():
                 subjects[f"job:{fact.job}"] = None

@@ -4,16 +4,26 @@ Mutable records with plain values only; dicts keep the order of the facts, so no
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 
 import msgspec
 
 from myriad.fleet.columns import Columns, NodeState
 from myriad.fleet.site import Site
-from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
+from myriad.kernel.ids import AttemptId, IncidentId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
-from myriad.protocol.values import Forecast, IdleReason, Member, Outcome, Profile, Role, Signal, StopCause
+from myriad.protocol.values import (
+    DomainKind,
+    Forecast,
+    IdleReason,
+    Member,
+    Outcome,
+    Profile,
+    Role,
+    Signal,
+    StopCause,
+)
 from myriad.schedule.asks import Running
 from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
@@ -31,6 +41,10 @@ class GangPhase(IntEnum):
     STOPPING = 4  # over; what is left of it is being stopped
 
 
+#: States in which a node is up: the time that counts towards its time to failure.
+IN_SERVICE = frozenset({NodeState.READY, NodeState.SUSPECT, NodeState.DRAINING, NodeState.DRAINED})
+
+
 class Node(msgspec.Struct, kw_only=True):
     """What is known of a node beside its columns."""
 
@@ -44,8 +58,13 @@ class Node(msgspec.Struct, kw_only=True):
     cordoned_by: str = ""
     why: str = ""
     until: Instant = 0
-    #: When it was lost, newest last (lemons).
+    #: When it was lost by itself, newest last, as far back as lemons are judged.
     losses: tuple[Instant, ...] = ()
+    #: Since when it has been out of service (0: it is not), whether that counts in the rate of failures,
+    #: and the incident that took it out.
+    lost_at: Instant = 0
+    counted: bool = False
+    incident: IncidentId = IncidentId("")
     gemm_flops: float = 0.0
     #: Attempts that hold chips here, in the order they came.
     gangs: dict[AttemptId, None] = {}
@@ -163,6 +182,33 @@ class Service(msgspec.Struct, kw_only=True):
     removed: bool = False
 
 
+class Domain(msgspec.Struct, kw_only=True):
+    """Nodes that can fail as one."""
+
+    kind: DomainKind
+    name: str
+    size: int = 0
+    #: When each of its nodes was lost last, newest last.
+    lost: dict[NodeId, Instant] = {}
+    incident: IncidentId = IncidentId("")
+
+
+class Incident(msgspec.Struct, kw_only=True):
+    """One event that took many nodes."""
+
+    incident: IncidentId
+    kind: DomainKind
+    domain: str
+    since: Instant
+    last_at: Instant
+    why: str
+    #: Every node it took, and those that are not back.
+    nodes: dict[NodeId, None] = {}
+    out: dict[NodeId, None] = {}
+    closed_at: Instant = 0
+    into: IncidentId = IncidentId("")
+
+
 class Key(msgspec.Struct, frozen=True, kw_only=True):
     """A key that is good."""
 
@@ -202,7 +248,23 @@ class State:
         self.metering: dict[RequestId, Usage] = {}
         #: Work signature -> observed step time, for forecasts.
         self.observed_ns: dict[str, Span] = {}
+        #: Losses of nodes, all of them; and failures as the rate counts them: of a node in service by
+        #: itself, or of a domain. Over the time that nodes were in service.
         self.losses = 0
+        self.failures = 0
+        self._in_service = 0
+        self._service_ns: Span = 0
+        self._counted_at: Instant = 0
+        #: Repairs of single nodes that are over, and how long they took together.
+        self.repairs = 0
+        self.repair_ns: Span = 0
+        #: What can fail as one, by `<kind>:<name>`; rack -> power group, for racks that have one.
+        self.domains: dict[str, Domain] = {}
+        self.power: dict[str, str] = {}
+        #: Incidents that are open, and the last of those that are over.
+        self.incidents: dict[IncidentId, Incident] = {}
+        self.past_incidents: dict[IncidentId, Incident] = {}
+        self.incident_count = 0
         self.idle: IdleReason = "no_demand"
 
     # ---- the scheduler's view ------------------------------------------------------------------
@@ -226,6 +288,32 @@ class State:
         if job.forecast and job.forecast.chip_ns:
             return gang.placed_at + job.forecast.chip_ns // job.spec.chips
         return 0
+
+    # ---- what is counted -----------------------------------------------------------------------
+
+    @property
+    def service_ns(self) -> Span:
+        """Nodes in service x time, up to now."""
+        return self._service_ns + self._in_service * (self.now - self._counted_at)
+
+    def count_service(self, change: int) -> None:
+        """From now on so many more nodes are in service."""
+        self._service_ns, self._counted_at = self.service_ns, self.now
+        self._in_service += change
+
+    def domains_of(self, node: NodeId) -> tuple[Domain, ...]:
+        """What the node can fail together with, widest first."""
+        return tuple(self.domains[key] for key in self.domain_keys(node))
+
+    def domain_keys(self, node: NodeId) -> Iterator[str]:
+        """Names of its domains. A site without power groups has one in each pod: the pod."""
+        row = self.columns.index[node]
+        rack, pod = self.columns.racks[self.columns.rack[row]], self.columns.pods[self.columns.pod[row]]
+        yield "site:"
+        yield f"pod:{pod}"
+        if rack in self.power:
+            yield f"power:{self.power[rack]}"
+        yield f"rack:{rack}"
 
     # ---- small questions -----------------------------------------------------------------------
 

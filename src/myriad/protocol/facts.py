@@ -8,9 +8,10 @@ import msgspec
 
 from myriad.fleet.columns import NodeState
 from myriad.fleet.site import Site
-from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
+from myriad.kernel.ids import AttemptId, IncidentId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import (
+    DomainKind,
     Forecast,
     IdleReason,
     Member,
@@ -117,6 +118,40 @@ class NodeLost(Fact, frozen=True, kw_only=True):
     node: NodeId
     evidence: tuple[Signal, ...]
     detail: str = ""
+
+
+class LossesForgotten(Fact, frozen=True, kw_only=True):
+    """Losses of the node before an instant are too old to be held against it."""
+
+    node: NodeId
+    before: Instant
+    #: When the next will be (0: none is left).
+    until: Instant = 0
+
+
+class IncidentOpened(Fact, frozen=True, kw_only=True):
+    """Losses that came together are one event of their domain: they are no longer held against the nodes."""
+
+    incident: IncidentId
+    kind: DomainKind
+    domain: str
+    nodes: tuple[NodeId, ...]
+    since: Instant
+    why: str = ""
+
+
+class IncidentJoined(Fact, frozen=True, kw_only=True):
+    """One more node lost by an incident that is open."""
+
+    incident: IncidentId
+    node: NodeId
+
+
+class IncidentClosed(Fact, frozen=True, kw_only=True):
+    """All nodes of the incident are back, or a wider one explains it (`into`)."""
+
+    incident: IncidentId
+    into: IncidentId = IncidentId("")
 
 
 class NodeMeasured(Fact, frozen=True, kw_only=True):
@@ -376,6 +411,10 @@ AnyFact = (
     | NodeSpared
     | NodeEvidence
     | NodeLost
+    | LossesForgotten
+    | IncidentOpened
+    | IncidentJoined
+    | IncidentClosed
     | NodeMeasured
     | JobAdmitted
     | Refused
