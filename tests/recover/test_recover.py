@@ -53,16 +53,14 @@ def test_back_off_doubles_and_is_bounded(faults: int) -> None:
 
 def test_daly_against_the_published_form() -> None:
     """C = 60 s, one gang of 100 nodes at one loss in 50 node-days: M = 12 h; sqrt(2 C M) - C = 2217 s."""
-    rate = 1 / (50 * DAY)
-    assert cadence.interval_s(60 * SECOND, 100, rate) == pytest.approx(
-        math.sqrt(2 * 60 * 43200) - 60, rel=1e-9
-    )
+    rate = 100 / (50 * DAY)
+    assert cadence.interval_s(60 * SECOND, rate) == pytest.approx(math.sqrt(2 * 60 * 43200) - 60, rel=1e-9)
 
 
 @given(st.integers(0, 50), st.integers(0, 10**18))
 def test_more_losses_mean_more_checkpoints(losses: int, exposure: int) -> None:
     rates = [cadence.node_losses_per_ns(n, exposure, POLICY) for n in (losses, losses + 1)]
-    often = [cadence.interval_s(SECOND, 8, rate) for rate in rates]
+    often = [cadence.interval_s(SECOND, 8 * rate) for rate in rates]
     assert often[1] <= often[0] and often[1] >= 1.0
 
 

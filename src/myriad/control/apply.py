@@ -4,15 +4,13 @@ One small function a fact, found by its type. Journal replay calls exactly these
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
+from myriad.control import failures, memory
 from myriad.control.state import (
-    IN_SERVICE,
-    Domain,
     Ended,
     Gang,
     GangPhase,
-    Incident,
     Job,
     Key,
     Node,
@@ -21,18 +19,9 @@ from myriad.control.state import (
     Usage,
     signature,
 )
-from myriad.fleet.columns import NodeState
-from myriad.kernel.ids import IncidentId, NodeId
-from myriad.kernel.units import Instant
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
-from myriad.protocol.values import DomainKind
 from myriad.protocol.wire import Entry
-
-#: States in which an incident has no hold on a node any more.
-_BACK = IN_SERVICE | {NodeState.RETIRED}
-#: Incidents that are over and still shown.
-_INCIDENTS = 256
 
 _APPLIERS: dict[type[Fact], Callable[[State, Any], None]] = {}
 
@@ -74,17 +63,7 @@ def _site_opened(state: State, fact: facts.SiteOpened) -> None:
     state.columns.add(new)
     for place in new:
         state.nodes[place.node] = Node()
-    _size_domains(state, [place.node for place in places])
-
-
-def _size_domains(state: State, nodes: Iterable[NodeId]) -> None:
-    for domain in state.domains.values():
-        domain.size = 0
-    for node in nodes:
-        for key in state.domain_keys(node):
-            kind, _, name = key.partition(":")
-            domain = state.domains.setdefault(key, Domain(kind=cast(DomainKind, kind), name=name))
-            domain.size += 1
+    failures.size_domains(state, [place.node for place in places])
 
 
 @_applies(facts.SiteClosed)
@@ -115,15 +94,7 @@ def _key_revoked(state: State, fact: facts.KeyRevoked) -> None:
 def _node_moved(state: State, fact: facts.NodeMoved) -> None:
     node, before = state.nodes[fact.node], state.node_state(fact.node)
     state.columns.state[state.columns.index[fact.node]] = fact.state
-    if change := (fact.state in IN_SERVICE) - (before in IN_SERVICE):
-        state.count_service(change)
-    if node.lost_at and fact.state in IN_SERVICE:
-        state.repairs += 1
-        state.repair_ns += fact.at - node.lost_at
-        node.lost_at = 0
-    if node.incident and fact.state in _BACK:
-        state.incidents[node.incident].out.pop(fact.node)
-        node.incident = IncidentId("")
+    failures.count_move(state, fact, before)
     node.why, node.until = fact.why, fact.until
     if fact.instance and fact.instance != node.instance:
         node.past = (*node.past, node.instance)[-8:]
@@ -136,7 +107,7 @@ def _node_cordoned(state: State, fact: facts.NodeCordoned) -> None:
     node = state.nodes[fact.node]
     node.cordoned, node.cordoned_by = fact.cordoned, fact.by
     if not fact.cordoned:
-        _hold_against(state, fact.node, ())
+        failures.hold_against(state, fact.node, ())
 
 
 @_applies(facts.NodeSpared)
@@ -153,90 +124,11 @@ def _node_evidence(state: State, fact: facts.NodeEvidence) -> None:
         unhealthy.setdefault(fact.source, fact.at)
 
 
-@_applies(facts.NodeLost)
-def _node_lost(state: State, fact: facts.NodeLost) -> None:
-    node = state.nodes[fact.node]
-    state.losses += 1
-    node.counted = state.node_state(fact.node) in IN_SERVICE
-    state.failures += node.counted
-    node.lost_at = node.lost_at or fact.at
-    _hold_against(state, fact.node, (*node.losses, fact.at))
-    for domain in state.domains_of(fact.node):
-        domain.lost.pop(fact.node, None)
-        domain.lost[fact.node] = fact.at
-    for attempt in node.gangs:
-        state.gangs[attempt].lost[fact.node] = None
-
-
-def _hold_against(state: State, node: NodeId, losses: tuple[Instant, ...]) -> None:
-    """Losses that the node answers for."""
-    state.nodes[node].losses = losses
-    state.columns.losses[state.columns.index[node]] = min(len(losses), 32_000)
-
-
-@_applies(facts.LossesForgotten)
-def _losses_forgotten(state: State, fact: facts.LossesForgotten) -> None:
-    node = state.nodes[fact.node]
-    node.until = fact.until
-    _hold_against(state, fact.node, tuple(at for at in node.losses if at >= fact.before))
-
-
-@_applies(facts.IncidentOpened)
-def _incident_opened(state: State, fact: facts.IncidentOpened) -> None:
-    incident = state.incidents[fact.incident] = Incident(
-        incident=fact.incident,
-        kind=fact.kind,
-        domain=fact.domain,
-        since=fact.since,
-        last_at=fact.at,
-        why=fact.why,
-    )
-    state.incident_count += 1
-    state.failures += 1
-    state.domains[f"{fact.kind}:{fact.domain}"].incident = fact.incident
-    for node in fact.nodes:
-        _explain(state, incident, node)
-
-
-@_applies(facts.IncidentJoined)
-def _incident_joined(state: State, fact: facts.IncidentJoined) -> None:
-    incident = state.incidents[fact.incident]
-    incident.last_at = fact.at
-    _explain(state, incident, fact.node)
-
-
-def _explain(state: State, incident: Incident, node: NodeId) -> None:
-    """The node's loss was the incident's doing."""
-    record = state.nodes[node]
-    incident.nodes[node] = None
-    _hold_against(state, node, tuple(at for at in record.losses if at < incident.since))
-    state.failures -= record.counted
-    record.counted, record.lost_at = False, 0
-    if state.node_state(node) not in _BACK:
-        if record.incident:
-            state.incidents[record.incident].out.pop(node)
-        record.incident = incident.incident
-        incident.out[node] = None
-
-
-@_applies(facts.IncidentClosed)
-def _incident_closed(state: State, fact: facts.IncidentClosed) -> None:
-    incident = state.incidents.pop(fact.incident)
-    incident.closed_at, incident.into = fact.at, fact.into
-    domain = state.domains[f"{incident.kind}:{incident.domain}"]
-    if domain.incident == fact.incident:
-        domain.incident = IncidentId("")
-    if fact.into:
-        wider = state.incidents[fact.into]
-        state.failures -= 1
-        wider.nodes |= incident.nodes
-        for node in incident.out:
-            state.nodes[node].incident = fact.into
-            wider.out[node] = None
-    incident.out = {}
-    state.past_incidents[fact.incident] = incident
-    if len(state.past_incidents) > _INCIDENTS:
-        del state.past_incidents[next(iter(state.past_incidents))]
+_APPLIERS[facts.NodeLost] = failures.on_lost
+_APPLIERS[facts.LossesForgotten] = failures.on_forgotten
+_APPLIERS[facts.IncidentOpened] = failures.on_opened
+_APPLIERS[facts.IncidentJoined] = failures.on_joined
+_APPLIERS[facts.IncidentClosed] = failures.on_closed
 
 
 @_applies(facts.NodeMeasured)
@@ -332,8 +224,7 @@ def _gang_running(state: State, fact: facts.GangRunning) -> None:
     gang.until = gang.until if gang.leave_request else 0
     gang.url, gang.step, gang.resumed_step = fact.url, fact.step, fact.step
     if gang.job:
-        job = state.jobs[gang.job]
-        job.step = job.kept_step = fact.step
+        memory.on_resumed(state.jobs[gang.job], gang, fact.step)
 
 
 @_applies(facts.ReplicaStalled)
@@ -363,8 +254,7 @@ def _leave_asked(state: State, fact: facts.LeaveAsked) -> None:
 @_applies(facts.CheckpointRecorded)
 def _checkpoint_recorded(state: State, fact: facts.CheckpointRecorded) -> None:
     job = state.jobs[fact.job]
-    job.kept_step, job.kept_path = fact.step, fact.path
-    job.checkpoint_cost_ns = fact.stall_ns or job.checkpoint_cost_ns
+    memory.on_recorded(job, state.gangs[fact.attempt], fact)
 
 
 @_applies(facts.WorkerNoted)
@@ -416,7 +306,9 @@ def _replica_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
 
 def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
     job = state.jobs[gang.job]
-    job.attempt = None
+    job.attempt, job.kept_step = None, fact.kept_step
+    job.run_ns += fact.at - gang.running_at if gang.running_at else 0
+    memory.on_stopped(state, job, gang, fact)
     ended = Ended(
         attempt=gang.attempt,
         nodes=gang.nodes,
@@ -432,6 +324,7 @@ def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
     if fact.cause in ("job", "node"):
         job.roots = (*job.roots, fact.root)[-4:] if fact.root and not gang.lost else job.roots
     if fact.cause == "job":
+        job.own_faults += 1
         job.faults = 1 if job.kept_step > job.fault_step else job.faults + 1
         job.fault_step = job.kept_step
     if fact.cause not in ("done", "cancelled"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from myriad.control import memory
 from myriad.control.moment import Moment
 from myriad.control.state import Gang, GangPhase, Job
 from myriad.fleet.columns import NodeState
@@ -68,7 +69,9 @@ def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]
         # its steps are still under way to us, and the checkpoint proves that they were done
         steps = given.step - gang.step
         yield facts.StepsDone(at=m.now, attempt=gang.attempt, step=given.step, steps=steps)
-    if given.step > m.state.jobs[gang.job].kept_step:
+    job = m.state.jobs[gang.job]
+    newest = job.memory_step if given.tier == "memory" else job.stored_step
+    if given.step > newest:
         yield facts.CheckpointRecorded(
             at=m.now,
             job=gang.job,
@@ -79,8 +82,14 @@ def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]
             stall_ns=max(0, given.stall_ns),
             write_ns=max(0, given.write_ns),
             request=given.request,
+            tier=given.tier,
         )
-    if given.request and given.request == gang.leave_request and gang.phase is not GangPhase.STOPPING:
+    if (
+        given.tier == "storage"
+        and given.request
+        and given.request == gang.leave_request
+        and gang.phase is not GangPhase.STOPPING
+    ):
         yield from stop(m, gang, "moved", gang.leave_why)
 
 
@@ -182,11 +191,18 @@ def settle(m: Moment, gang: Gang) -> Iterator[Fact]:
 
 
 def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]:
-    kept = 0
-    if gang.job:
-        kept = gang.step if cause == "done" else min(gang.step, m.state.jobs[gang.job].kept_step)
-    root = blame.root_of(gang.done) or NodeId("")
-    yield facts.GangStopped(at=m.now, attempt=gang.attempt, cause=cause, kept_step=kept, why=why, root=root)
+    kept = memory.Kept(gang.step, "storage")
+    if gang.job and cause != "done":
+        kept = memory.kept(m.state, m.state.jobs[gang.job], gang)
+    yield facts.GangStopped(
+        at=m.now,
+        attempt=gang.attempt,
+        cause=cause,
+        kept_step=kept.step,
+        tier=kept.tier,
+        why=why,
+        root=blame.root_of(gang.done) or NodeId(""),
+    )
     for node in gang.nodes:
         if m.state.node_state(node) is NodeState.DRAINING and m.state.columns.is_empty(node):
             yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=m.state.nodes[node].why)

@@ -74,7 +74,7 @@ def about(state: State, policy: Policy, subject: str) -> Iterator[Order]:
 def _of_gang(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:
     if gang.phase is GangPhase.PLACED:
         if gang.job:
-            started_as = launch.of_job(state, policy, state.jobs[gang.job])
+            started_as = launch.of_job(state, policy, state.jobs[gang.job], gang.nodes)
         else:
             started_as = launch.of_replica(state.services[gang.service])
         yield StartGang(

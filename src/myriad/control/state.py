@@ -24,6 +24,7 @@ from myriad.protocol.values import (
     Signal,
     StopCause,
 )
+from myriad.recover import tiers
 from myriad.schedule.asks import Running
 from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
@@ -90,6 +91,8 @@ class Gang(msgspec.Struct, kw_only=True):
     resumed_step: int = 0
     step: int = 0
     step_ns: Span = 0
+    #: The step of the copies that its nodes hold in memory (0: none).
+    memory_step: int = 0
     url: str = ""
     leave_request: str = ""
     leave_why: str = ""
@@ -128,6 +131,13 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     kept_step: int
 
 
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint on storage."""
+
+    step: int
+    path: str = ""  # empty: resumed from, never reported
+
+
 class Job(msgspec.Struct, kw_only=True):
     """A training job, from admission on; ended ones stay for reports."""
 
@@ -146,6 +156,13 @@ class Job(msgspec.Struct, kw_only=True):
     kept_step: int = 0
     kept_path: str = ""
     checkpoint_cost_ns: Span = 0
+    #: The newest checkpoints on storage, oldest first.
+    checkpoints: tuple[Checkpoint, ...] = ()
+    #: The newest copies in memory: step (0: none), cost, and once their gang has ended the incarnation of
+    #: each node that holds them, in rank order (empty: that node was lost).
+    memory_step: int = 0
+    memory_cost_ns: Span = 0
+    memory_nodes: dict[NodeId, str] = {}
     step_ns: Span = 0
     loss: float = 0.0
     tokens: int = 0
@@ -153,12 +170,25 @@ class Job(msgspec.Struct, kw_only=True):
     faults: int = 0
     roots: tuple[NodeId, ...] = ()
     fault_step: int = 0
+    #: All its own faults ever, and for how long its gangs have run.
+    own_faults: int = 0
+    run_ns: Span = 0
     held_until: Instant = 0
     keep: tuple[NodeId, ...] = ()
     cancel_by: str | None = None
     ended_at: Instant = 0
     outcome: Outcome | None = None
     text: str = ""
+
+    @property
+    def stored_step(self) -> int:
+        """The step of its newest checkpoint on storage."""
+        return self.checkpoints[-1].step if self.checkpoints else 0
+
+    @property
+    def memory_shift(self) -> int:
+        """How far away in rank the partner is that keeps a copy of a node's state."""
+        return tiers.shift(self.spec.nodes)
 
 
 class Service(msgspec.Struct, kw_only=True):
@@ -258,6 +288,9 @@ class State:
         #: Repairs of single nodes that are over, and how long they took together.
         self.repairs = 0
         self.repair_ns: Span = 0
+        #: Failures after which copies in memory were enough, and were not.
+        self.memory_survived = 0
+        self.memory_died = 0
         #: What can fail as one, by `<kind>:<name>`; rack -> power group, for racks that have one.
         self.domains: dict[str, Domain] = {}
         self.power: dict[str, str] = {}

@@ -21,6 +21,7 @@ from myriad.protocol.values import (
     Role,
     Signal,
     StopCause,
+    Tier,
 )
 from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
@@ -282,7 +283,10 @@ class LeaveAsked(Fact, frozen=True, kw_only=True):
 
 
 class CheckpointRecorded(Fact, frozen=True, kw_only=True):
-    """A complete checkpoint exists: work up to `step` can no longer be lost."""
+    """A complete checkpoint exists: work up to `step` can no longer be lost.
+
+    In memory it is lost with both nodes that hold the same part; then `GangStopped` says so.
+    """
 
     job: JobId
     attempt: AttemptId
@@ -292,6 +296,7 @@ class CheckpointRecorded(Fact, frozen=True, kw_only=True):
     stall_ns: Span = 0
     write_ns: Span = 0
     request: str = ""
+    tier: Tier = "storage"
 
 
 class WorkerNoted(Fact, frozen=True, kw_only=True):
@@ -337,6 +342,8 @@ class GangStopped(Fact, frozen=True, kw_only=True):
     attempt: AttemptId
     cause: StopCause
     kept_step: int = 0
+    #: Where the checkpoint of `kept_step` is.
+    tier: Tier = "storage"
     why: str = ""
     #: The node whose processes failed first by themselves, if any did.
     root: NodeId = NodeId("")

@@ -9,7 +9,7 @@ import msgspec
 from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
-from myriad.protocol.values import Profile, Role, Signal
+from myriad.protocol.values import Profile, Role, Signal, Tier
 from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
 from myriad.workload.services import InferenceService
@@ -185,7 +185,7 @@ class StepsReported(Input, frozen=True, kw_only=True):
 
 
 class CheckpointReported(Input, frozen=True, kw_only=True):
-    """A checkpoint is complete and durable."""
+    """A checkpoint is complete: durable, or copied to peers' memory."""
 
     attempt: AttemptId
     step: int
@@ -193,7 +193,8 @@ class CheckpointReported(Input, frozen=True, kw_only=True):
     checkpoint_bytes: int = 0
     stall_ns: Span = 0  # how long training stood still for it
     write_ns: Span = 0
-    request: str = ""  # the request it answers, if any
+    request: str = ""  # the request it answers, if any; only storage answers one
+    tier: Tier = "storage"
 
 
 class WorkerSpoke(Input, frozen=True, kw_only=True):

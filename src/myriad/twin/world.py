@@ -7,7 +7,7 @@ turns the wheel for a whole simulation.
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -48,6 +48,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     step_s: float = 0.0
     tokens: int = 1000
     checkpoint_every_steps: int = 0
+    #: Copies to peers' memory (0: none).
+    memory_every_steps: int = 0
     fail_at_step: int = 0
     exit_code: int = 0
     #: After the last step it waits to be finished, instead of ending.
@@ -65,6 +67,14 @@ class _Node:
         self.alive = False
         self.paused = False
         self.running: dict[AttemptId, orders.StartGang] = {}
+
+
+class _Copies(NamedTuple):
+    """A checkpoint in memory: each rank's state is on its own node and on its partner's."""
+
+    step: int
+    holders: tuple[tuple[NodeId, int], ...]  # by rank: node and incarnation
+    shift: int
 
 
 class _Run:
@@ -100,6 +110,8 @@ class World:
         self._fenced: dict[tuple[AttemptId, NodeId], None] = {}
         #: Shared storage: owner -> step of its newest complete checkpoint.
         self.stored: dict[str, int] = {}
+        #: Memory of nodes: job -> its newest copies, wherever they still are.
+        self._copies: dict[str, _Copies] = {}
         #: How often the processes of (attempt, node) were started: more than once is a broken law.
         self.starts: dict[tuple[AttemptId, NodeId], int] = {}
         self._wakes: dict[str, Instant] = {}
@@ -313,7 +325,7 @@ class World:
         if run.order.service:
             self._say(inputs.ReplicaReady(at=self.now, attempt=attempt, url=f"memory://{attempt}"))
         elif run.does.steps:
-            run.step = self.stored.get(run.order.job, 0)
+            run.step = max(self.stored.get(run.order.job, 0), self._in_memory(run))
             self._say(inputs.TrainingResumed(at=self.now, attempt=attempt, step=run.step))
             self.later(self._step_s(run), lambda: self._stepped(run))
 
@@ -338,6 +350,8 @@ class World:
         )
         if run.request or (does.checkpoint_every_steps and run.step % does.checkpoint_every_steps == 0):
             self._save(run)
+        if does.memory_every_steps and run.step % does.memory_every_steps == 0:
+            self._copy(run)
         if run.step == does.fail_at_step:
             self._exit(run, does.exit_code or 1)
         elif run.step < does.steps:
@@ -361,6 +375,34 @@ class World:
                 request=request,
             )
         )
+
+    def _copy(self, run: _Run) -> None:
+        """Copy the state of every rank to its partner's memory."""
+        nodes = [member.node for member in run.order.members]
+        holders = tuple((node, self._nodes[node].incarnation) for node in nodes)
+        self._copies[run.order.job] = _Copies(run.step, holders, len(nodes) // 2)
+        self._say(
+            inputs.CheckpointReported(
+                at=self.now,
+                attempt=run.order.attempt,
+                step=run.step,
+                path="",
+                stall_ns=MILLISECOND,
+                tier="memory",
+            )
+        )
+
+    def _in_memory(self, run: _Run) -> int:
+        """The step that the gang can load from its own nodes' memory; 0: something is gone for good."""
+        copies = self._copies.get(run.order.job)
+        if copies is None or not run.order.launch.memory_step:
+            return 0
+        holds = [
+            member.node == node and self._nodes[node].incarnation == incarnation
+            for member, (node, incarnation) in zip(run.order.members, copies.holders, strict=False)
+        ]
+        whole = all(here or holds[(k + copies.shift) % len(holds)] for k, here in enumerate(holds))
+        return copies.step if whole else 0
 
     def _ask(self, order: orders.AskCheckpoint) -> None:
         run = self._runs.get(order.attempt)

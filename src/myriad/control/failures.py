@@ -1,0 +1,124 @@
+"""What losses, incidents and repairs do to the state: the part of `apply` that counts failures.
+
+A loss is counted against its node and in the rate of failures, until an incident explains it.
+"""
+
+from collections.abc import Iterable
+from typing import cast
+
+from myriad.control.state import IN_SERVICE, Domain, Incident, State
+from myriad.fleet.columns import NodeState
+from myriad.kernel.ids import IncidentId, NodeId
+from myriad.kernel.units import Instant
+from myriad.protocol import facts
+from myriad.protocol.values import DomainKind
+
+#: States in which an incident has no hold on a node any more.
+_BACK = IN_SERVICE | {NodeState.RETIRED}
+#: Incidents that are over and still shown.
+_INCIDENTS = 256
+
+
+def size_domains(state: State, nodes: Iterable[NodeId]) -> None:
+    for domain in state.domains.values():
+        domain.size = 0
+    for node in nodes:
+        for key in state.domain_keys(node):
+            kind, _, name = key.partition(":")
+            domain = state.domains.setdefault(key, Domain(kind=cast(DomainKind, kind), name=name))
+            domain.size += 1
+
+
+def on_lost(state: State, fact: facts.NodeLost) -> None:
+    node = state.nodes[fact.node]
+    state.losses += 1
+    node.counted = state.node_state(fact.node) in IN_SERVICE
+    state.failures += node.counted
+    node.lost_at = node.lost_at or fact.at
+    hold_against(state, fact.node, (*node.losses, fact.at))
+    for domain in state.domains_of(fact.node):
+        domain.lost.pop(fact.node, None)
+        domain.lost[fact.node] = fact.at
+    for attempt in node.gangs:
+        state.gangs[attempt].lost[fact.node] = None
+
+
+def hold_against(state: State, node: NodeId, losses: tuple[Instant, ...]) -> None:
+    """Losses that the node answers for."""
+    state.nodes[node].losses = losses
+    state.columns.losses[state.columns.index[node]] = min(len(losses), 32_000)
+
+
+def on_forgotten(state: State, fact: facts.LossesForgotten) -> None:
+    node = state.nodes[fact.node]
+    node.until = fact.until
+    hold_against(state, fact.node, tuple(at for at in node.losses if at >= fact.before))
+
+
+def on_opened(state: State, fact: facts.IncidentOpened) -> None:
+    incident = state.incidents[fact.incident] = Incident(
+        incident=fact.incident,
+        kind=fact.kind,
+        domain=fact.domain,
+        since=fact.since,
+        last_at=fact.at,
+        why=fact.why,
+    )
+    state.incident_count += 1
+    state.failures += 1
+    state.domains[f"{fact.kind}:{fact.domain}"].incident = fact.incident
+    for node in fact.nodes:
+        _explain(state, incident, node)
+
+
+def on_joined(state: State, fact: facts.IncidentJoined) -> None:
+    incident = state.incidents[fact.incident]
+    incident.last_at = fact.at
+    _explain(state, incident, fact.node)
+
+
+def _explain(state: State, incident: Incident, node: NodeId) -> None:
+    """The node's loss was the incident's doing."""
+    record = state.nodes[node]
+    incident.nodes[node] = None
+    hold_against(state, node, tuple(at for at in record.losses if at < incident.since))
+    state.failures -= record.counted
+    record.counted, record.lost_at = False, 0
+    if state.node_state(node) not in _BACK:
+        if record.incident:
+            state.incidents[record.incident].out.pop(node)
+        record.incident = incident.incident
+        incident.out[node] = None
+
+
+def on_closed(state: State, fact: facts.IncidentClosed) -> None:
+    incident = state.incidents.pop(fact.incident)
+    incident.closed_at, incident.into = fact.at, fact.into
+    domain = state.domains[f"{incident.kind}:{incident.domain}"]
+    if domain.incident == fact.incident:
+        domain.incident = IncidentId("")
+    if fact.into:
+        wider = state.incidents[fact.into]
+        state.failures -= 1
+        wider.nodes |= incident.nodes
+        for node in incident.out:
+            state.nodes[node].incident = fact.into
+            wider.out[node] = None
+    incident.out = {}
+    state.past_incidents[fact.incident] = incident
+    if len(state.past_incidents) > _INCIDENTS:
+        del state.past_incidents[next(iter(state.past_incidents))]
+
+
+def count_move(state: State, fact: facts.NodeMoved, before: NodeState) -> None:
+    """Time in service, the end of a repair, and an incident that has one node less to wait for."""
+    node = state.nodes[fact.node]
+    if change := (fact.state in IN_SERVICE) - (before in IN_SERVICE):
+        state.count_service(change)
+    if node.lost_at and fact.state in IN_SERVICE:
+        state.repairs += 1
+        state.repair_ns += fact.at - node.lost_at
+        node.lost_at = 0
+    if node.incident and fact.state in _BACK:
+        state.incidents[node.incident].out.pop(fact.node)
+        node.incident = IncidentId("")

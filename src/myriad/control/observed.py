@@ -1,0 +1,22 @@
+"""What this control plane has itself seen of failures and repairs, as rates that policies work with."""
+
+from myriad.control.policy import Policy
+from myriad.control.state import Job, State
+from myriad.kernel.units import Span
+from myriad.recover import cadence, sizing
+
+
+def node_rate(state: State, policy: Policy) -> float:
+    """Losses of a node, per ns in service."""
+    return cadence.node_losses_per_ns(state.failures, state.service_ns, policy.recover)
+
+
+def gang_rate(state: State, policy: Policy, job: Job) -> float:
+    """Failures of a gang of the job, per ns: any of its nodes, or itself."""
+    own = cadence.job_faults_per_ns(job.own_faults, job.run_ns, policy.recover)
+    return node_rate(state, policy) * job.spec.nodes + own
+
+
+def repair_time(state: State, policy: Policy) -> Span:
+    """How long a lost node is away."""
+    return sizing.repair_ns(state.repairs, state.repair_ns, policy.recover)
