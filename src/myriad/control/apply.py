@@ -95,6 +95,7 @@ def _node_moved(state: State, fact: facts.NodeMoved) -> None:
     node, before = state.nodes[fact.node], state.node_state(fact.node)
     state.columns.state[state.columns.index[fact.node]] = fact.state
     failures.count_move(state, fact, before)
+    failures.count_flap(node, fact, before)
     node.why, node.until = fact.why, fact.until
     if fact.instance and fact.instance != node.instance:
         node.past = (*node.past, node.instance)[-8:]

@@ -6,7 +6,7 @@ A loss is counted against its node and in the rate of failures, until an inciden
 from collections.abc import Iterable
 from typing import cast
 
-from myriad.control.state import IN_SERVICE, Domain, Incident, State
+from myriad.control.state import IN_SERVICE, RECOVERING, Domain, Incident, Node, State
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import IncidentId, NodeId
 from myriad.kernel.units import Instant
@@ -17,6 +17,8 @@ from myriad.protocol.values import DomainKind
 _BACK = IN_SERVICE | {NodeState.RETIRED}
 #: Incidents that are over and still shown.
 _INCIDENTS = 256
+#: Flaps of a node that are remembered: enough to double the time to settle up to any ceiling.
+_FLAPS = 16
 
 
 def size_domains(state: State, nodes: Iterable[NodeId]) -> None:
@@ -108,6 +110,13 @@ def on_closed(state: State, fact: facts.IncidentClosed) -> None:
     state.past_incidents[fact.incident] = incident
     if len(state.past_incidents) > _INCIDENTS:
         del state.past_incidents[next(iter(state.past_incidents))]
+
+
+def count_flap(node: Node, fact: facts.NodeMoved, before: NodeState) -> None:
+    """A node turns suspect that was well, or was about to be trusted again."""
+    was_well = before is not NodeState.SUSPECT or node.why == RECOVERING
+    if fact.state is NodeState.SUSPECT and was_well and fact.why != RECOVERING:
+        node.flaps = (*node.flaps, fact.at)[-_FLAPS:]
 
 
 def count_move(state: State, fact: facts.NodeMoved, before: NodeState) -> None:

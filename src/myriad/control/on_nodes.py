@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from myriad.control import on_gangs
 from myriad.control.moment import Moment
-from myriad.control.state import Domain
+from myriad.control.state import RECOVERING, Domain
 from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import near
 from myriad.kernel.ids import IncidentId, NodeId
@@ -12,7 +12,7 @@ from myriad.kernel.units import Instant, Span
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Reason, Signal
-from myriad.recover import health, incidents
+from myriad.recover import flaps, health, incidents
 
 _AWAY = (NodeState.JOINING, NodeState.REPAIRING, NodeState.RETIRED)
 
@@ -154,11 +154,13 @@ def _judge(m: Moment, node: NodeId) -> Iterator[Fact]:
         why = f"no sign of life by {' and '.join(verdict.evidence)}"
         yield from _move(m, node, NodeState.SUSPECT, why, verdict.look_again_at)
     elif verdict.health == "well" and state is NodeState.SUSPECT:
-        well_at = m.state.nodes[node].until if m.state.nodes[node].why == "recovering" else 0
+        record = m.state.nodes[node]
+        well_at = record.until if record.why == RECOVERING else 0
         if well_at and m.now >= well_at:
             yield from _rest(m, node, "well again")
         elif not well_at:
-            yield from _move(m, node, NodeState.SUSPECT, "recovering", m.after("settle"))
+            until = m.now + flaps.settle_ns(record.flaps, m.now, m.policy.recover)
+            yield from _move(m, node, NodeState.SUSPECT, RECOVERING, until)
 
 
 def _lose(m: Moment, node: NodeId, evidence: tuple[Signal, ...], detail: str) -> Iterator[Fact]:

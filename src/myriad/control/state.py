@@ -46,6 +46,10 @@ class GangPhase(IntEnum):
 IN_SERVICE = frozenset({NodeState.READY, NodeState.SUSPECT, NodeState.DRAINING, NodeState.DRAINED})
 
 
+#: `why` of a suspect node that is well and must stay so for a while.
+RECOVERING = "recovering"
+
+
 class Node(msgspec.Struct, kw_only=True):
     """What is known of a node beside its columns."""
 
@@ -59,6 +63,8 @@ class Node(msgspec.Struct, kw_only=True):
     cordoned_by: str = ""
     why: str = ""
     until: Instant = 0
+    #: When it turned suspect, newest last, the last few (flap damping).
+    flaps: tuple[Instant, ...] = ()
     #: When it was lost by itself, newest last, as far back as lemons are judged.
     losses: tuple[Instant, ...] = ()
     #: Since when it has been out of service (0: it is not), whether that counts in the rate of failures,
