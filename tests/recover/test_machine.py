@@ -11,7 +11,7 @@ from myriad.kernel.ids import NodeId
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import inputs, wire
 from myriad.protocol.inputs import Input
-from tests.control.test_machine import Brain, nodes, small
+from tests.control.test_machine import NODES, Brain, nodes, small
 
 
 class Recovering(Brain):
@@ -44,6 +44,11 @@ class Recovering(Brain):
         step = (gang.step if gang else 0) + more
         tier = "memory" if memory else "storage"
         self.give(inputs.CheckpointReported(at=self.at, attempt=attempt, step=step, path="p", tier=tier))
+
+    @rule(pick=st.integers(0, 4), slow=st.lists(nodes, max_size=2, unique=True))
+    def paced(self, pick: int, slow: list[NodeId]) -> None:
+        paces = dict.fromkeys(NODES, 100) | dict.fromkeys(slow, 300)
+        self.give(inputs.GangPaced(at=self.at, attempt=self.attempt(pick), paces=paces))
 
     @rule(lost=st.lists(nodes, min_size=2, unique=True))
     def vanish(self, lost: list[NodeId]) -> None:

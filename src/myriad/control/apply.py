@@ -96,6 +96,7 @@ def _node_moved(state: State, fact: facts.NodeMoved) -> None:
     state.columns.state[state.columns.index[fact.node]] = fact.state
     failures.count_move(state, fact, before)
     failures.count_flap(node, fact, before)
+    failures.forget_pace(state, fact)
     node.why, node.until = fact.why, fact.until
     if fact.instance and fact.instance != node.instance:
         node.past = (*node.past, node.instance)[-8:]
@@ -130,6 +131,8 @@ _APPLIERS[facts.LossesForgotten] = failures.on_forgotten
 _APPLIERS[facts.IncidentOpened] = failures.on_opened
 _APPLIERS[facts.IncidentJoined] = failures.on_joined
 _APPLIERS[facts.IncidentClosed] = failures.on_closed
+_APPLIERS[facts.NodeLagged] = failures.on_lagged
+_APPLIERS[facts.NodeSlow] = failures.on_slow
 
 
 @_applies(facts.NodeMeasured)

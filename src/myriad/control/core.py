@@ -7,7 +7,16 @@ body. Nothing here knows a clock, a file or a socket; the same inputs give the s
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from myriad.control import invariants, on_gangs, on_intents, on_nodes, on_services, orders, scheduling
+from myriad.control import (
+    invariants,
+    on_gangs,
+    on_intents,
+    on_nodes,
+    on_paces,
+    on_services,
+    orders,
+    scheduling,
+)
 from myriad.control.apply import apply
 from myriad.control.moment import Moment
 from myriad.control.policy import Policy
@@ -49,6 +58,7 @@ _HANDLERS: dict[type[Input], Handler] = {
     inputs.MemberGone: on_gangs.on_member_gone,
     inputs.TrainingResumed: on_gangs.on_training_resumed,
     inputs.StepsReported: on_gangs.on_steps,
+    inputs.GangPaced: on_paces.on_gang_paced,
     inputs.CheckpointReported: on_gangs.on_checkpoint,
     inputs.WorkerSpoke: on_gangs.on_worker_spoke,
     inputs.ReplicaReady: on_gangs.on_replica_ready,

@@ -17,6 +17,8 @@ from myriad.protocol.values import DomainKind
 _BACK = IN_SERVICE | {NodeState.RETIRED}
 #: Incidents that are over and still shown.
 _INCIDENTS = 256
+#: So many losses a slow node is worth to placement: more than any node in service has.
+_SLOW = 1000
 #: Flaps of a node that are remembered: enough to double the time to settle up to any ceiling.
 _FLAPS = 16
 
@@ -48,7 +50,26 @@ def on_lost(state: State, fact: facts.NodeLost) -> None:
 def hold_against(state: State, node: NodeId, losses: tuple[Instant, ...]) -> None:
     """Losses that the node answers for."""
     state.nodes[node].losses = losses
-    state.columns.losses[state.columns.index[node]] = min(len(losses), 32_000)
+    _rank(state, node)
+
+
+def _rank(state: State, node: NodeId) -> None:
+    """Where placement puts it among nodes that are as good otherwise: slow ones behind all others."""
+    record = state.nodes[node]
+    rank = len(record.losses) + (_SLOW if record.slow else 0)
+    state.columns.losses[state.columns.index[node]] = min(rank, 32_000)
+
+
+def on_lagged(state: State, fact: facts.NodeLagged) -> None:
+    """An outlier, or one no longer."""
+    node = state.nodes[fact.node]
+    node.lagging, node.paced_at = fact.ratio, fact.at
+
+
+def on_slow(state: State, fact: facts.NodeSlow) -> None:
+    """Slow for good, or well again."""
+    state.nodes[fact.node].slow = fact.ratio if fact.slow else 0.0
+    _rank(state, fact.node)
 
 
 def on_forgotten(state: State, fact: facts.LossesForgotten) -> None:
@@ -110,6 +131,14 @@ def on_closed(state: State, fact: facts.IncidentClosed) -> None:
     state.past_incidents[fact.incident] = incident
     if len(state.past_incidents) > _INCIDENTS:
         del state.past_incidents[next(iter(state.past_incidents))]
+
+
+def forget_pace(state: State, fact: facts.NodeMoved) -> None:
+    """A node that is being repaired or qualified starts anew."""
+    node = state.nodes[fact.node]
+    if fact.state in (NodeState.BURN_IN, NodeState.REPAIRING) and (node.lagging or node.slow):
+        node.lagging = node.slow = 0.0
+        _rank(state, fact.node)
 
 
 def count_flap(node: Node, fact: facts.NodeMoved, before: NodeState) -> None:

@@ -90,6 +90,13 @@ def on_deadline(m: Moment, node: NodeId) -> Iterator[Fact]:
         yield from _move(m, node, NodeState.REPAIRING, why, m.after("repair_timeout"))
 
 
+def keep_out(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
+    """Myriad itself takes the node out of service until an operator has looked at it."""
+    yield facts.NodeCordoned(at=m.now, node=node, cordoned=True, by="myriad", reason=why)
+    if m.state.node_state(node) is NodeState.READY:
+        yield from _rest(m, node, why)
+
+
 def lose_silent(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
     """It did not carry out an order in time: it is fenced, whatever else it says."""
     if m.state.node_state(node) not in _AWAY:

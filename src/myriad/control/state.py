@@ -73,6 +73,11 @@ class Node(msgspec.Struct, kw_only=True):
     counted: bool = False
     incident: IncidentId = IncidentId("")
     gemm_flops: float = 0.0
+    #: Time for a step over that of its peers in the last report that had it as an outlier (0: it is none),
+    #: since when it has been so, and the same once that was sustained.
+    lagging: float = 0.0
+    paced_at: Instant = 0
+    slow: float = 0.0
     #: Attempts that hold chips here, in the order they came.
     gangs: dict[AttemptId, None] = {}
 

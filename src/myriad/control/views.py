@@ -37,6 +37,8 @@ class NodeView(View, frozen=True, kw_only=True):
     why: str
     losses: int
     gemm_flops: float
+    #: Time for a step over that of its peers, for a node that is slow; 0: it is not.
+    slow: float = 0.0
 
 
 class IncidentView(View, frozen=True, kw_only=True):
@@ -182,6 +184,7 @@ def _node(state: State, node: NodeId) -> NodeView:
         why=record.why,
         losses=len(record.losses),
         gemm_flops=record.gemm_flops,
+        slow=record.slow,
     )
 
 

@@ -155,6 +155,21 @@ class IncidentClosed(Fact, frozen=True, kw_only=True):
     into: IncidentId = IncidentId("")
 
 
+class NodeLagged(Fact, frozen=True, kw_only=True):
+    """The node takes `ratio` times as long for a step as its peers do; 0: no longer."""
+
+    node: NodeId
+    ratio: float = 0.0
+
+
+class NodeSlow(Fact, frozen=True, kw_only=True):
+    """The node has lagged for so long that new work avoids it; or has not for so long that it is well."""
+
+    node: NodeId
+    slow: bool
+    ratio: float = 0.0
+
+
 class NodeMeasured(Fact, frozen=True, kw_only=True):
     """What burn-in measured."""
 
@@ -422,6 +437,8 @@ AnyFact = (
     | IncidentOpened
     | IncidentJoined
     | IncidentClosed
+    | NodeLagged
+    | NodeSlow
     | NodeMeasured
     | JobAdmitted
     | Refused

@@ -184,6 +184,16 @@ class StepsReported(Input, frozen=True, kw_only=True):
     step_ns: Span = 0  # the last step's time
 
 
+class GangPaced(Input, frozen=True, kw_only=True):
+    """How long each node worked on a step, waiting for others left out. Some nodes may be missing.
+
+    Engines send it every few steps, and may leave out reports in which all nodes are alike as before.
+    """
+
+    attempt: AttemptId
+    paces: dict[NodeId, Span]
+
+
 class CheckpointReported(Input, frozen=True, kw_only=True):
     """A checkpoint is complete: durable, or copied to peers' memory."""
 

@@ -66,6 +66,7 @@ class _Node:
         self.incarnation = 0
         self.alive = False
         self.paused = False
+        self.slowness = 1.0
         self.running: dict[AttemptId, orders.StartGang] = {}
 
 
@@ -90,6 +91,8 @@ class _Run:
         self.finished = False
         self.waiting = False
         self.request = ""
+        #: Its nodes may differ in speed, and it says so at each step.
+        self.uneven = False
 
 
 class World:
@@ -221,6 +224,12 @@ class World:
             self._nodes[node].paused = False
             self._say(self._signal(node, self._instance(node), "heartbeat", healthy=True))
 
+    def slow_node(self, node: NodeId, factor: float) -> None:
+        """The node takes `factor` times as long for a step from now on; 1: it is well again."""
+        self._nodes[node].slowness = factor
+        for attempt in self._nodes[node].running:
+            self._runs[attempt].uneven = True
+
     def _instance(self, node: NodeId) -> str:
         return f"{node}/{self._nodes[node].incarnation}"
 
@@ -307,6 +316,8 @@ class World:
         if run.finished:
             self._member_exits(attempt, node, run.does.exit_code)
         elif len(run.started) == len(run.order.members):
+            members = run.order.members
+            run.uneven = any(self._nodes[member.node].slowness != 1 for member in members)
             self.later(self.physics.load_s, lambda: self._loaded(run))
 
     def _say_member(self, run: _Run, node: NodeId) -> None:
@@ -330,7 +341,20 @@ class World:
             self.later(self._step_s(run), lambda: self._stepped(run))
 
     def _step_s(self, run: _Run) -> float:
-        return run.does.step_s or self.physics.step_s
+        """All wait for the slowest."""
+        alone_s = run.does.step_s or self.physics.step_s
+        if not run.uneven:
+            return alone_s
+        return alone_s * max(self._nodes[member.node].slowness for member in run.order.members)
+
+    def _tell_paces(self, run: _Run) -> None:
+        """What each node works on a step, without its waiting."""
+        alone_s = run.does.step_s or self.physics.step_s
+        paces = {
+            member.node: int(alone_s * SECOND * self._nodes[member.node].slowness)
+            for member in run.order.members
+        }
+        self._say(inputs.GangPaced(at=self.now, attempt=run.order.attempt, paces=paces))
 
     def _stepped(self, run: _Run) -> None:
         """One optimizer step of the whole gang."""
@@ -348,6 +372,8 @@ class World:
                 step_ns=int(self._step_s(run) * SECOND),
             )
         )
+        if run.uneven:
+            self._tell_paces(run)
         if run.request or (does.checkpoint_every_steps and run.step % does.checkpoint_every_steps == 0):
             self._save(run)
         if does.memory_every_steps and run.step % does.memory_every_steps == 0:
