@@ -37,6 +37,14 @@ class Recovering(Brain):
         step = self.core.state.jobs[gang.job].kept_step if gang and gang.job else 0
         self.give(inputs.TrainingResumed(at=self.at, attempt=attempt, step=step))
 
+    @rule(pick=st.integers(0, 4), first=nodes)
+    def fails(self, pick: int, first: NodeId) -> None:
+        """Every member ends by itself, one before the others."""
+        attempt = self.attempt(pick)
+        gang = self.core.state.gangs.get(attempt)
+        for node in sorted(gang.nodes, key=lambda node: node != first) if gang else ():
+            self.give(inputs.MemberExited(at=self.at, attempt=attempt, node=node, code=1))
+
     @rule(pick=st.integers(0, 4), more=small, memory=st.booleans())
     def saves(self, pick: int, more: int, memory: bool) -> None:
         attempt = self.attempt(pick)

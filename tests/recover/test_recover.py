@@ -29,11 +29,12 @@ def test_lemons_are_counted_within_the_window() -> None:
 
 def test_the_first_failure_is_the_root() -> None:
     exits = {NodeId("n2"): 0, NodeId("n1"): -11, NodeId("n0"): 1}
-    verdict = blame.judge(exits, 3, [])
+    verdict = blame.judge(exits, 3, [], policy=POLICY)
     assert verdict.culprit == "job" and "n1" in verdict.why and "signal 11" in verdict.why
-    again = blame.judge(exits, 3, [NodeId("n1")])
+    again = blame.judge(exits, 3, [NodeId("n1")], policy=POLICY)
     assert again.culprit == "node" and again.node == "n1"
-    assert blame.judge({NodeId("n1"): 1}, 1, [NodeId("n1")]).culprit == "job", "a gang of one cannot tell"
+    alone = blame.judge({NodeId("n1"): 1}, 1, [NodeId("n1")], policy=POLICY)
+    assert alone.culprit == "job", "a gang of one cannot tell"
 
 
 def test_who_fails_because_a_peer_is_gone_is_not_the_root() -> None:

@@ -19,6 +19,7 @@ from myriad.control.state import (
     Usage,
     signature,
 )
+from myriad.kernel.ids import NodeId
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.wire import Entry
@@ -96,7 +97,7 @@ def _node_moved(state: State, fact: facts.NodeMoved) -> None:
     state.columns.state[state.columns.index[fact.node]] = fact.state
     failures.count_move(state, fact, before)
     failures.count_flap(node, fact, before)
-    failures.forget_pace(state, fact)
+    failures.start_anew(state, fact)
     node.why, node.until = fact.why, fact.until
     if fact.instance and fact.instance != node.instance:
         node.past = (*node.past, node.instance)[-8:]
@@ -163,6 +164,9 @@ def _job_forecast(state: State, fact: facts.JobForecast) -> None:
 @_applies(facts.JobHeld)
 def _job_held(state: State, fact: facts.JobHeld) -> None:
     state.jobs[fact.job].held_until = fact.until
+
+
+_APPLIERS[facts.RungTaken] = memory.on_rung_taken
 
 
 @_applies(facts.CancelRequested)
@@ -323,14 +327,15 @@ def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
         resumed_step=gang.resumed_step,
         last_step=gang.step,
         kept_step=fact.kept_step,
+        root=NodeId("") if gang.lost else fact.root,
     )
     job.history = (*job.history, ended)
     if fact.cause in ("job", "node"):
-        job.roots = (*job.roots, fact.root)[-4:] if fact.root and not gang.lost else job.roots
+        failures.blame(state, job, ended)
     if fact.cause == "job":
         job.own_faults += 1
         job.faults = 1 if job.kept_step > job.fault_step else job.faults + 1
-        job.fault_step = job.kept_step
+        job.fault_step = max(job.fault_step, job.kept_step)
     if fact.cause not in ("done", "cancelled"):
         job.queued_at = fact.at
         state.waiting[gang.job] = None

@@ -6,7 +6,7 @@ A loss is counted against its node and in the rate of failures, until an inciden
 from collections.abc import Iterable
 from typing import cast
 
-from myriad.control.state import IN_SERVICE, RECOVERING, Domain, Incident, Node, State
+from myriad.control.state import IN_SERVICE, RECOVERING, Domain, Ended, Incident, Job, Node, State
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import IncidentId, NodeId
 from myriad.kernel.units import Instant
@@ -17,6 +17,8 @@ from myriad.protocol.values import DomainKind
 _BACK = IN_SERVICE | {NodeState.RETIRED}
 #: Incidents that are over and still shown.
 _INCIDENTS = 256
+#: Jobs that a node is remembered to have failed.
+_BLAMED = 8
 #: So many losses a slow node is worth to placement: more than any node in service has.
 _SLOW = 1000
 #: Flaps of a node that are remembered: enough to double the time to settle up to any ceiling.
@@ -133,10 +135,26 @@ def on_closed(state: State, fact: facts.IncidentClosed) -> None:
         del state.past_incidents[next(iter(state.past_incidents))]
 
 
-def forget_pace(state: State, fact: facts.NodeMoved) -> None:
-    """A node that is being repaired or qualified starts anew."""
+def blame(state: State, job: Job, ended: Ended) -> None:
+    """Where a failure began is held against the job's story and, unless it had no choice, the node's."""
+    if not ended.root:
+        return
+    job.roots = (*job.roots, ended.root)[-4:]
+    if len(ended.nodes) > 1:
+        blamed = state.nodes[ended.root].blamed
+        blamed.pop(job.job, None)
+        blamed[job.job] = ended.stopped_at
+        if len(blamed) > _BLAMED:
+            del blamed[next(iter(blamed))]
+
+
+def start_anew(state: State, fact: facts.NodeMoved) -> None:
+    """Whatever made a node slow or its gangs fail is to be shown again after repair or qualification."""
     node = state.nodes[fact.node]
-    if fact.state in (NodeState.BURN_IN, NodeState.REPAIRING) and (node.lagging or node.slow):
+    if fact.state not in (NodeState.BURN_IN, NodeState.REPAIRING):
+        return
+    node.blamed = {}
+    if node.lagging or node.slow:
         node.lagging = node.slow = 0.0
         _rank(state, fact.node)
 

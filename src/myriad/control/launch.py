@@ -28,6 +28,7 @@ def of_job(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) -> L
         checkpoint_every_s=round(every.storage_s, 1),
         memory_every_s=round(every.memory_s, 1),
         memory_shift=job.memory_shift if every.memory_s else 0,
+        resume_step=job.resume_step,
         memory_step=job.memory_step if memory.usable(state, job, nodes) else 0,
     )
 

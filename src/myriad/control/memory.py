@@ -62,7 +62,19 @@ def on_resumed(job: Job, gang: Gang, step: int) -> None:
         job.checkpoints = (*job.checkpoints, Checkpoint(step=step))[-_CHECKPOINTS:]
     if job.memory_step > step:
         job.memory_step = gang.memory_step = 0
-    job.step, job.kept_step = step, job.stored_step
+    job.step, job.kept_step, job.resume_step = step, job.stored_step, -1
+
+
+def on_rung_taken(state: State, fact: facts.RungTaken) -> None:
+    """The ladder's decision; rolling back gives up what is newer."""
+    job = state.jobs[fact.job]
+    job.rung, job.rung_why, job.resume_step = fact.rung, fact.why, fact.resume_step
+    if fact.rung != "roll_back":
+        return
+    job.checkpoints = tuple(one for one in job.checkpoints if one.step <= fact.resume_step)
+    if job.memory_step > fact.resume_step:
+        job.memory_step, job.memory_nodes = 0, {}
+    job.kept_step = fact.resume_step
 
 
 def on_recorded(job: Job, gang: Gang, fact: facts.CheckpointRecorded) -> None:

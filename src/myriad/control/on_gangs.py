@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from myriad.control import memory
+from myriad.control import escalation, memory
 from myriad.control.moment import Moment
 from myriad.control.state import Gang, GangPhase, Job
 from myriad.fleet.columns import NodeState
@@ -181,7 +181,7 @@ def settle(m: Moment, gang: Gang) -> Iterator[Fact]:
     if cause == "job" and gang.lost:
         cause, why = "node", f"{', '.join(gang.lost)} lost"
     elif cause == "job" and gang.job:
-        verdict = blame.judge(gang.done, len(gang.members), m.state.jobs[gang.job].roots)
+        verdict = escalation.verdict(m, gang, m.state.jobs[gang.job])
         cause, guilty = verdict.culprit, verdict.node
         why = gang.last_words or (f"{verdict.why}: {gang.why}" if gang.why else verdict.why)
     yield from _finish(m, gang, cause, why)
@@ -207,7 +207,7 @@ def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]
         if m.state.node_state(node) is NodeState.DRAINING and m.state.columns.is_empty(node):
             yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=m.state.nodes[node].why)
     if gang.job:
-        yield from _after_attempt(m, m.state.jobs[gang.job], gang, cause, why)
+        yield from _after_attempt(m, m.state.jobs[gang.job], gang, cause)
     elif cause == "job":
         yield from _after_replica(m, gang, why)
 
@@ -221,21 +221,14 @@ def _after_replica(m: Moment, gang: Gang, why: str) -> Iterator[Fact]:
         yield facts.ServiceHeld(at=m.now, service=gang.service, until=until, reason=reason)
 
 
-def _after_attempt(m: Moment, job: Job, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]:
+def _after_attempt(m: Moment, job: Job, gang: Gang, cause: StopCause) -> Iterator[Fact]:
     if cause == "done":
         yield facts.JobEnded(at=m.now, job=job.job, outcome="succeeded")
     elif cause == "cancelled" or job.cancel_by is not None:
         text = f"cancelled by {job.cancel_by}" if job.cancel_by else "cancelled"
         yield facts.JobEnded(at=m.now, job=job.job, outcome="cancelled", text=text)
-    elif cause == "job" and job.spec.recipe and blame.REFUSED in gang.done.values():
-        yield facts.JobEnded(at=m.now, job=job.job, outcome="failed", text=why)
-    elif cause == "job" and job.faults > job.spec.retries:
-        text = f"failed {job.faults} times in a row without getting past step {job.kept_step}: {why}"
-        yield facts.JobEnded(at=m.now, job=job.job, outcome="failed", text=text)
-    elif cause == "job" and (pause_ns := blame.pause_ns(job.faults, m.policy.recover)):
-        text = f"own fault {job.faults} of {job.spec.retries + 1}: {why}"
-        reason = Reason(code="backoff", text=text, remedy="starts again after the pause")
-        yield facts.JobHeld(at=m.now, job=job.job, until=m.now + pause_ns, reason=reason)
+    elif cause in ("job", "node"):
+        yield from escalation.climb(m, job, gang)
 
 
 # ---- being asked to leave, and deadlines ---------------------------------------------------------

@@ -21,6 +21,7 @@ from myriad.protocol.values import (
     Outcome,
     Profile,
     Role,
+    RungKind,
     Signal,
     StopCause,
 )
@@ -78,6 +79,8 @@ class Node(msgspec.Struct, kw_only=True):
     lagging: float = 0.0
     paced_at: Instant = 0
     slow: float = 0.0
+    #: Jobs whose gangs of several nodes failed here first, and when, newest last, the last few.
+    blamed: dict[JobId, Instant] = {}
     #: Attempts that hold chips here, in the order they came.
     gangs: dict[AttemptId, None] = {}
 
@@ -140,6 +143,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     resumed_step: int
     last_step: int
     kept_step: int
+    #: The node where the failure began; empty: nodes were lost, or nobody can tell.
+    root: NodeId = NodeId("")
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +186,10 @@ class Job(msgspec.Struct, kw_only=True):
     faults: int = 0
     roots: tuple[NodeId, ...] = ()
     fault_step: int = 0
+    #: What was done about the last failure; and the limit on what the next attempt may load (-1: none).
+    rung: RungKind | None = None
+    rung_why: str = ""
+    resume_step: int = -1
     #: All its own faults ever, and for how long its gangs have run.
     own_faults: int = 0
     run_ns: Span = 0

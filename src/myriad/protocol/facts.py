@@ -19,6 +19,7 @@ from myriad.protocol.values import (
     Profile,
     Reason,
     Role,
+    RungKind,
     Signal,
     StopCause,
     Tier,
@@ -209,6 +210,16 @@ class JobHeld(Fact, frozen=True, kw_only=True):
     job: JobId
     until: Instant
     reason: Reason
+
+
+class RungTaken(Fact, frozen=True, kw_only=True):
+    """What is done about the job's last failure, and on what evidence."""
+
+    job: JobId
+    rung: RungKind
+    why: str
+    #: Nothing later than this step is loaded (-1: no limit).
+    resume_step: int = -1
 
 
 class CancelRequested(Fact, frozen=True, kw_only=True):
@@ -444,6 +455,7 @@ AnyFact = (
     | Refused
     | JobForecast
     | JobHeld
+    | RungTaken
     | CancelRequested
     | JobEnded
     | GangPlaced

@@ -17,6 +17,8 @@ Role = Literal["operator", "tenant", "viewer"]
 #: done: exit 0 · job: the job's own fault · node: the site's fault · moved: drain or site closing
 #: · cancelled: someone asked · scaled: a replica no longer needed.
 StopCause = Literal["done", "job", "node", "moved", "cancelled", "scaled"]
+#: What is done after a failure, gentlest first.
+RungKind = Literal["restart", "replace", "shrink", "roll_back", "give_up"]
 #: Where a checkpoint is: on storage that outlives all nodes, or in the memory of the gang's own nodes.
 Tier = Literal["storage", "memory"]
 #: What can fail as one: a rack with its switch, a group of racks on one power feed, a pod, the whole site

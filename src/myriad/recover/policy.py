@@ -56,9 +56,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: doubled each time up to the ceiling. Estimated.
     backoff: str = "1s"
     backoff_ceiling: str = "5m"
-    #: A node where failures of so many different jobs began within the lemon window is to blame, not the
-    #: jobs. Estimated.
-    blame_jobs: int = 2
+    #: A node where gangs of so many different jobs failed first within the lemon window is to blame, not
+    #: the jobs. Estimated.
+    blame_jobs: int = 3
     #: After so many failures in a row within so many steps of one checkpoint, the one before it is used.
     #: Estimated; of 19 large jobs ByteRobust (2025) saw 9 % of their incidents end by rolling back.
     roll_back_after: int = 2

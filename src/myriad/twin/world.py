@@ -111,8 +111,10 @@ class World:
         self._runs: dict[AttemptId, _Run] = {}
         #: Attempts that must never start (again) on a node.
         self._fenced: dict[tuple[AttemptId, NodeId], None] = {}
-        #: Shared storage: owner -> step of its newest complete checkpoint.
-        self.stored: dict[str, int] = {}
+        #: Shared storage: owner -> steps of its complete checkpoints, oldest first; those that look complete
+        #: and are not.
+        self.stored: dict[str, list[int]] = {}
+        self._spoiled: dict[tuple[str, int], None] = {}
         #: Memory of nodes: job -> its newest copies, wherever they still are.
         self._copies: dict[str, _Copies] = {}
         #: How often the processes of (attempt, node) were started: more than once is a broken law.
@@ -336,7 +338,10 @@ class World:
         if run.order.service:
             self._say(inputs.ReplicaReady(at=self.now, attempt=attempt, url=f"memory://{attempt}"))
         elif run.does.steps:
-            run.step = max(self.stored.get(run.order.job, 0), self._in_memory(run))
+            run.step = max(self._on_storage(run), self._in_memory(run))
+            if (run.order.job, run.step) in self._spoiled:
+                self._exit(run, 1, first=self._chance.integer(0, len(run.order.members) - 1))
+                return
             self._say(inputs.TrainingResumed(at=self.now, attempt=attempt, step=run.step))
             self.later(self._step_s(run), lambda: self._stepped(run))
 
@@ -388,7 +393,8 @@ class World:
             self._exit(run, does.exit_code)
 
     def _save(self, run: _Run) -> None:
-        self.stored[run.order.job] = run.step
+        self.stored.setdefault(run.order.job, []).append(run.step)
+        self._spoiled.pop((run.order.job, run.step), None)
         request, run.request = run.request, ""
         self._say(
             inputs.CheckpointReported(
@@ -437,10 +443,22 @@ class World:
             if run.waiting:
                 self._save(run)
 
-    def _exit(self, run: _Run, code: int) -> None:
-        """Every process ends by itself."""
+    def spoil_checkpoint(self, job: str) -> None:
+        """The job's newest checkpoint on storage is whole to look at, and training fails from it."""
+        self._spoiled[job, self.stored[job][-1]] = None
+
+    def _on_storage(self, run: _Run) -> int:
+        """The step that the gang can load from storage; newer ones that it may not use are set aside."""
+        latest = run.order.launch.resume_step
+        steps = [step for step in self.stored.get(run.order.job, ()) if not 0 <= latest < step]
+        self.stored[run.order.job] = steps
+        return steps[-1] if steps else 0
+
+    def _exit(self, run: _Run, code: int, first: int = 0) -> None:
+        """Every process ends by itself, that of rank `first` before the others."""
         run.broken = True
-        for member in run.order.members:
+        members = run.order.members
+        for member in (*members[first:], *members[:first]):
             self._member_exits(run.order.attempt, member.node, code)
 
     def _member_exits(self, attempt: AttemptId, node: NodeId, code: int) -> None:
