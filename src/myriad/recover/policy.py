@@ -17,8 +17,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: A node that was suspect must be well for this long before it is trusted with new work. Estimated.
     settle: str = "3s"
     #: A node that goes up and down must be well for longer: `settle` doubled for each flap that is not
-    #: forgotten, up to the ceiling. Half-life and ceiling: RFC 2439 (route flap damping), 4.2 and its
-    #: examples (15 and 60 minutes). Published, for routes.
+    #: forgotten, up to the ceiling. The rule is published for routes (RFC 2439, route flap damping), where
+    #: 15 and 60 minutes are what routers come with; for nodes they are estimated.
     flap_half_life: str = "15m"
     flap_ceiling: str = "1h"
     #: So many losses of one node within the window make it a lemon, kept out until an operator says so.
@@ -67,7 +67,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     # ---- how often does it fail? ---------------------------------------------------------------------
 
     #: Prior for the losses of one node by hardware, as events in node-days: 6.5 per 1,000 node-days of
-    #: 8-chip nodes. Published: Meta's RSC-1 (Kokolis et al., HPCA 2025).
+    #: 8-chip nodes. Published: Meta's RSC-1 (Kokolis et al., HPCA 2025). Nodes of 16 chips may well fail
+    #: twice as often; 600 of them outweigh the prior within a day.
     prior_losses: float = 1.0
     prior_node_days: float = 150.0
     #: Prior for the faults of one job by its software, as events in days of running: one in two days.
@@ -99,8 +100,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     #: A node is slow when its own time for a step is above the gang's median by this ratio and by so many
     #: robust standard deviations (1.4826 x MAD), for the whole span. Ratio published: 10 % slower is what
-    #: calls a job straggling (Lin et al., OSDI 2025); deviations estimated; span above the 10 minutes of a
-    #: typical passing slowdown (GREYHOUND, 2025).
+    #: calls a job straggling (Lin et al., OSDI 2025); deviations estimated; span estimated, above the 10
+    #: minutes that a slow node stays slow on average (GREYHOUND, ATC 2025).
     slow_ratio: float = 1.1
     slow_deviations: float = 6.0
     slow_span: str = "15m"

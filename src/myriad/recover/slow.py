@@ -2,7 +2,7 @@
 
 Judged on each node's own time for a step, waiting for others left out: in step time all nodes look alike,
 since each waits for the slowest. Median and MAD over the gang, as nothing else may be known of what is
-normal and the slow ones must not spoil the measure; sustained, as most slowdowns pass (GREYHOUND, 2025).
+normal and the slow ones must not spoil the measure; sustained, as most slowdowns pass (GREYHOUND, ATC 2025).
 """
 
 from collections.abc import Mapping, Sequence
