@@ -29,11 +29,12 @@ def test_lemons_are_counted_within_the_window() -> None:
 
 def test_the_first_failure_is_the_root() -> None:
     exits = {NodeId("n2"): 0, NodeId("n1"): -11, NodeId("n0"): 1}
-    verdict = blame.judge(exits, 3, [])
+    verdict = blame.judge(exits, 3, [], policy=POLICY)
     assert verdict.culprit == "job" and "n1" in verdict.why and "signal 11" in verdict.why
-    again = blame.judge(exits, 3, [NodeId("n1")])
+    again = blame.judge(exits, 3, [NodeId("n1")], policy=POLICY)
     assert again.culprit == "node" and again.node == "n1"
-    assert blame.judge({NodeId("n1"): 1}, 1, [NodeId("n1")]).culprit == "job", "a gang of one cannot tell"
+    alone = blame.judge({NodeId("n1"): 1}, 1, [NodeId("n1")], policy=POLICY)
+    assert alone.culprit == "job", "a gang of one cannot tell"
 
 
 def test_who_fails_because_a_peer_is_gone_is_not_the_root() -> None:
@@ -53,16 +54,14 @@ def test_back_off_doubles_and_is_bounded(faults: int) -> None:
 
 def test_daly_against_the_published_form() -> None:
     """C = 60 s, one gang of 100 nodes at one loss in 50 node-days: M = 12 h; sqrt(2 C M) - C = 2217 s."""
-    rate = 1 / (50 * DAY)
-    assert cadence.interval_s(60 * SECOND, 100, rate) == pytest.approx(
-        math.sqrt(2 * 60 * 43200) - 60, rel=1e-9
-    )
+    rate = 100 / (50 * DAY)
+    assert cadence.interval_s(60 * SECOND, rate) == pytest.approx(math.sqrt(2 * 60 * 43200) - 60, rel=1e-9)
 
 
 @given(st.integers(0, 50), st.integers(0, 10**18))
 def test_more_losses_mean_more_checkpoints(losses: int, exposure: int) -> None:
     rates = [cadence.node_losses_per_ns(n, exposure, POLICY) for n in (losses, losses + 1)]
-    often = [cadence.interval_s(SECOND, 8, rate) for rate in rates]
+    often = [cadence.interval_s(SECOND, 8 * rate) for rate in rates]
     assert often[1] <= often[0] and often[1] >= 1.0
 
 

@@ -6,6 +6,7 @@ One small function a fact, found by its type. Journal replay calls exactly these
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from myriad.control import failures, memory
 from myriad.control.state import (
     Ended,
     Gang,
@@ -20,7 +21,7 @@ from myriad.control.state import (
     signature,
     sizes,
 )
-from myriad.kernel.ids import TenantId
+from myriad.kernel.ids import NodeId, TenantId
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.wire import Entry
@@ -63,8 +64,10 @@ def _site_opened(state: State, fact: facts.SiteOpened) -> None:
     places = fact.site.places()
     new = [place for place in places if place.node not in state.nodes]
     state.columns.add(new)
+    state.power |= {place.rack: place.power for place in places if place.power not in ("", place.pod)}
     for place in new:
         state.nodes[place.node] = Node()
+    failures.size_domains(state, [place.node for place in places])
 
 
 @_applies(facts.SiteClosed)
@@ -120,8 +123,11 @@ def _key_revoked(state: State, fact: facts.KeyRevoked) -> None:
 
 @_applies(facts.NodeMoved)
 def _node_moved(state: State, fact: facts.NodeMoved) -> None:
-    node = state.nodes[fact.node]
+    node, before = state.nodes[fact.node], state.node_state(fact.node)
     state.columns.set_state(fact.node, fact.state)
+    failures.count_move(state, fact, before)
+    failures.count_flap(node, fact, before)
+    failures.start_anew(state, fact)
     node.why, node.until = fact.why, fact.until
     if fact.instance and fact.instance != node.instance:
         node.past = (*node.past, node.instance)[-8:]
@@ -134,8 +140,7 @@ def _node_cordoned(state: State, fact: facts.NodeCordoned) -> None:
     node = state.nodes[fact.node]
     node.cordoned, node.cordoned_by = fact.cordoned, fact.by
     if not fact.cordoned:
-        node.losses = ()
-        state.columns.set_doubt(fact.node, losses=0)
+        failures.hold_against(state, fact.node, ())
 
 
 @_applies(facts.NodeSpared)
@@ -152,14 +157,13 @@ def _node_evidence(state: State, fact: facts.NodeEvidence) -> None:
         unhealthy.setdefault(fact.source, fact.at)
 
 
-@_applies(facts.NodeLost)
-def _node_lost(state: State, fact: facts.NodeLost) -> None:
-    node = state.nodes[fact.node]
-    node.losses = (*node.losses, fact.at)
-    state.losses += 1
-    state.columns.set_doubt(fact.node, losses=len(node.losses))
-    for attempt in node.gangs:
-        state.gangs[attempt].lost[fact.node] = None
+_APPLIERS[facts.NodeLost] = failures.on_lost
+_APPLIERS[facts.LossesForgotten] = failures.on_forgotten
+_APPLIERS[facts.IncidentOpened] = failures.on_opened
+_APPLIERS[facts.IncidentJoined] = failures.on_joined
+_APPLIERS[facts.IncidentClosed] = failures.on_closed
+_APPLIERS[facts.NodeLagged] = failures.on_lagged
+_APPLIERS[facts.NodeSlow] = failures.on_slow
 
 
 @_applies(facts.NodeMeasured)
@@ -197,6 +201,9 @@ def _job_forecast(state: State, fact: facts.JobForecast) -> None:
 @_applies(facts.JobHeld)
 def _job_held(state: State, fact: facts.JobHeld) -> None:
     state.jobs[fact.job].held_until = fact.until
+
+
+_APPLIERS[facts.RungTaken] = memory.on_rung_taken
 
 
 @_applies(facts.CancelRequested)
@@ -280,8 +287,7 @@ def _gang_running(state: State, fact: facts.GangRunning) -> None:
     gang.until = gang.until if gang.leave_request else 0
     gang.url, gang.step, gang.resumed_step = fact.url, fact.step, fact.step
     if gang.job:
-        job = state.jobs[gang.job]
-        job.step = job.kept_step = fact.step
+        memory.on_resumed(state.jobs[gang.job], gang, fact.step)
 
 
 @_applies(facts.ReplicaStalled)
@@ -314,8 +320,7 @@ def _leave_asked(state: State, fact: facts.LeaveAsked) -> None:
 @_applies(facts.CheckpointRecorded)
 def _checkpoint_recorded(state: State, fact: facts.CheckpointRecorded) -> None:
     job = state.jobs[fact.job]
-    job.kept_step, job.kept_path = fact.step, fact.path
-    job.checkpoint_cost_ns = fact.stall_ns or job.checkpoint_cost_ns
+    memory.on_recorded(job, state.gangs[fact.attempt], fact)
 
 
 @_applies(facts.WorkerNoted)
@@ -385,8 +390,10 @@ def _replica_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
 
 def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
     job = state.jobs[gang.job]
-    job.attempt = None
+    job.attempt, job.kept_step = None, fact.kept_step
     job.held_chip_ns += gang.chips * (fact.at - gang.placed_at)
+    job.run_ns += fact.at - gang.running_at if gang.running_at else 0
+    memory.on_stopped(state, job, gang, fact)
     ended = Ended(
         attempt=gang.attempt,
         nodes=gang.nodes,
@@ -397,13 +404,15 @@ def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
         resumed_step=gang.resumed_step,
         last_step=gang.step,
         kept_step=fact.kept_step,
+        root=NodeId("") if gang.lost else fact.root,
     )
     job.history = (*job.history, ended)
     if fact.cause in ("job", "node"):
-        job.roots = (*job.roots, fact.root)[-4:] if fact.root and not gang.lost else job.roots
+        failures.blame(state, job, ended)
     if fact.cause == "job":
+        job.own_faults += 1
         job.faults = 1 if job.kept_step > job.fault_step else job.faults + 1
-        job.fault_step = job.kept_step
+        job.fault_step = max(job.fault_step, job.kept_step)
     if fact.cause not in ("done", "cancelled"):
         job.queued_at = fact.at
         state.waiting[gang.job] = None

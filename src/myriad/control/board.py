@@ -6,7 +6,11 @@ Nothing here is truth. It is built from a state and followed from there; after a
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from myriad.control import asks
+import numpy as np
+from numpy.typing import NDArray
+
+from myriad.control import asks, observed
+from myriad.control.policy import Policy
 from myriad.control.state import Gang, State
 from myriad.kernel.ids import AttemptId, TenantId
 from myriad.kernel.units import DAY, Instant
@@ -38,6 +42,9 @@ class Board:
         self.small: dict[AttemptId, None] = {}
         self._replicas: dict[str, list[str]] = {}
         self._shared_at: Instant = -1
+        self._spares: NDArray[np.intp] | None = None
+        #: Whether the number of hot spares is to be worked out anew.
+        self.spares_due = True
         self._regroup()
         for owner in (*state.waiting, *state.services):
             self.refresh(owner)
@@ -180,7 +187,7 @@ class Board:
         period = self._knobs.ns("period")
         if now // period == self._shared_at:
             return
-        self._shared_at = now // period
+        self._shared_at, self.spares_due = now // period, True
         half_life = self._knobs.ns("half_life")
         for name, tenant in self._state.tenants.items():
             spent = self._state.spent[name]
@@ -192,6 +199,12 @@ class Board:
             self.queue.set_order(name, share=self._policy.tenant_key(standing, now))
         self.queue.age(now - self._knobs.ns("starvation"))
         self.settled = False
+
+    def spares_wanted(self, policy: Policy) -> NDArray[np.intp]:
+        """Hot spares for each pod, worked out once in each period of the shares."""
+        if self._spares is None or self.spares_due or len(self._spares) != len(self._state.columns.pods):
+            self._spares, self.spares_due = observed.spares_per_pod(self._state, policy), False
+        return self._spares
 
     def _weigh(self, tenant: TenantId) -> None:
         """Who holds more than its quota goes after those who do not."""

@@ -13,6 +13,7 @@ def check(state: State) -> None:
     check_chips(state)
     check_gangs(state)
     check_nodes(state)
+    check_failures(state)
     check_jobs(state)
     check_services(state)
 
@@ -89,6 +90,19 @@ def check_nodes(state: State) -> None:
         if kind in (NodeState.REPAIRING, NodeState.RETIRED):
             for attempt in record.gangs:
                 assert state.gangs[attempt].phase is GangPhase.STOPPING, f"{attempt} runs on a lost node"
+
+
+def check_failures(state: State) -> None:
+    """An open incident waits for nodes that know it; what is counted cannot be less than nothing."""
+    for name, incident in state.incidents.items():
+        assert incident.out, f"{name} is open and all its nodes are back"
+        for node in incident.out:
+            assert state.nodes[node].incident == name, f"{node} does not know {name}"
+    for node, record in state.nodes.items():
+        assert not record.incident or node in state.incidents[record.incident].out, node
+    for domain in state.domains.values():
+        assert not domain.incident or domain.incident in state.incidents, domain.name
+    assert 0 <= state.failures <= state.losses + state.incident_count and state.service_ns >= 0
 
 
 def check_jobs(state: State) -> None:

@@ -1,18 +1,23 @@
 """How the processes of a job or replica are started: the part of an order that engines pass to nodes."""
 
+from collections.abc import Sequence
+
+from myriad.control import memory, observed
 from myriad.control.policy import Policy
 from myriad.control.state import Job, Service, State
+from myriad.kernel.ids import NodeId
 from myriad.kernel.units import seconds
 from myriad.protocol.orders import Launch
 from myriad.recover import cadence
 
 
-def of_job(state: State, policy: Policy, job: Job) -> Launch:
-    """The launch of a training job's next attempt."""
+def of_job(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) -> Launch:
+    """The launch of a training job's attempt on these nodes, by rank."""
     spec = job.spec
     config = dict(spec.config)
     if spec.recipe and spec.checkpoint.steps:
         config["checkpoint_every_steps"] = spec.checkpoint.steps
+    every = _cadence(state, policy, job, nodes)
     return Launch(
         recipe=spec.recipe,
         config=config,
@@ -20,7 +25,11 @@ def of_job(state: State, policy: Policy, job: Job) -> Launch:
         env=spec.env,
         workdir=spec.workdir,
         per_node=spec.launch == "node",
-        checkpoint_every_s=_cadence_s(state, policy, job),
+        checkpoint_every_s=round(every.storage_s, 1),
+        memory_every_s=round(every.memory_s, 1),
+        memory_shift=job.memory_shift if every.memory_s else 0,
+        resume_step=job.resume_step,
+        memory_step=job.memory_step if memory.usable(state, job, nodes) else 0,
     )
 
 
@@ -31,14 +40,15 @@ def of_replica(service: Service) -> Launch:
     return Launch(recipe="serve", config=config, per_node=True)
 
 
-def _cadence_s(state: State, policy: Policy, job: Job) -> float:
-    """Seconds between checkpoints: the spec's word, or Young/Daly from what this site has shown."""
-    checkpoint = job.spec.checkpoint
+def _cadence(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) -> cadence.Intervals:
+    """Seconds between checkpoints: the spec's word, or the best for the rates that this site has shown."""
+    rules, checkpoint = policy.recover, job.spec.checkpoint
+    best = cadence.intervals(
+        storage_ns=job.checkpoint_cost_ns or rules.ns("checkpoint_cost"),
+        memory_ns=(job.memory_cost_ns or rules.ns("memory_cost")) if len(nodes) > 1 else 0,
+        share=cadence.memory_share(state.memory_survived, state.memory_died, rules),
+        failures_per_ns=observed.gang_rate(state, policy, job, len(nodes)),
+    )
     if checkpoint.steps:
-        return 0.0
-    if checkpoint.span_ns:
-        return seconds(checkpoint.span_ns)
-    observed_ns = (state.now - state.opened_at) * len(state.nodes)
-    rate = cadence.node_losses_per_ns(state.losses, observed_ns, policy.recover)
-    cost_ns = job.checkpoint_cost_ns or policy.recover.ns("checkpoint_cost")
-    return round(cadence.interval_s(cost_ns, len(job.keep) or job.sizes[0], rate), 1)
+        return best._replace(storage_s=0.0)
+    return best._replace(storage_s=seconds(checkpoint.span_ns)) if checkpoint.span_ns else best

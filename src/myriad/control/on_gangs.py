@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from myriad.control import escalation, memory
 from myriad.control.moment import Moment
 from myriad.control.state import Gang, GangPhase, Job
 from myriad.fleet.columns import NodeState
@@ -88,7 +89,9 @@ def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]
         # its steps are still under way to us, and the checkpoint proves that they were done
         steps = given.step - gang.step
         yield facts.StepsDone(at=m.now, attempt=gang.attempt, step=given.step, steps=steps)
-    if given.step > m.state.jobs[gang.job].kept_step:
+    job = m.state.jobs[gang.job]
+    newest = job.memory_step if given.tier == "memory" else job.stored_step
+    if given.step > newest:
         yield facts.CheckpointRecorded(
             at=m.now,
             job=gang.job,
@@ -99,8 +102,14 @@ def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]
             stall_ns=max(0, given.stall_ns),
             write_ns=max(0, given.write_ns),
             request=given.request,
+            tier=given.tier,
         )
-    if given.request and given.request == gang.leave_request and gang.phase is not GangPhase.STOPPING:
+    if (
+        given.tier == "storage"
+        and given.request
+        and given.request == gang.leave_request
+        and gang.phase is not GangPhase.STOPPING
+    ):
         yield from stop(m, gang, gang.leave_cause, gang.leave_why)
 
 
@@ -231,7 +240,7 @@ def settle(m: Moment, gang: Gang) -> Iterator[Fact]:
     if cause == "job" and gang.lost:
         cause, why = "node", f"{', '.join(gang.lost)} lost"
     elif cause == "job" and gang.job:
-        verdict = blame.judge(gang.done, len(gang.members), m.state.jobs[gang.job].roots)
+        verdict = escalation.verdict(m, gang, m.state.jobs[gang.job])
         cause, guilty = verdict.culprit, verdict.node
         why = gang.last_words or (f"{verdict.why}: {gang.why}" if gang.why else verdict.why)
     yield from _finish(m, gang, cause, why)
@@ -241,16 +250,23 @@ def settle(m: Moment, gang: Gang) -> Iterator[Fact]:
 
 
 def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]:
-    kept = 0
-    if gang.job:
-        kept = gang.step if cause == "done" else min(gang.step, m.state.jobs[gang.job].kept_step)
-    root = blame.root_of(gang.done) or NodeId("")
-    yield facts.GangStopped(at=m.now, attempt=gang.attempt, cause=cause, kept_step=kept, why=why, root=root)
+    kept = memory.Kept(gang.step, "storage")
+    if gang.job and cause != "done":
+        kept = memory.kept(m.state, m.state.jobs[gang.job], gang)
+    yield facts.GangStopped(
+        at=m.now,
+        attempt=gang.attempt,
+        cause=cause,
+        kept_step=kept.step,
+        tier=kept.tier,
+        why=why,
+        root=blame.root_of(gang.done) or NodeId(""),
+    )
     for node in gang.nodes:
         if m.state.node_state(node) is NodeState.DRAINING and m.state.columns.is_empty(node):
             yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=m.state.nodes[node].why)
     if gang.job:
-        yield from _after_attempt(m, m.state.jobs[gang.job], gang, cause, why)
+        yield from _after_attempt(m, m.state.jobs[gang.job], gang, cause)
     elif cause == "job":
         yield from _after_replica(m, gang, why)
 
@@ -264,21 +280,14 @@ def _after_replica(m: Moment, gang: Gang, why: str) -> Iterator[Fact]:
         yield facts.ServiceHeld(at=m.now, service=gang.service, until=until, reason=reason)
 
 
-def _after_attempt(m: Moment, job: Job, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]:
+def _after_attempt(m: Moment, job: Job, gang: Gang, cause: StopCause) -> Iterator[Fact]:
     if cause == "done":
         yield facts.JobEnded(at=m.now, job=job.job, outcome="succeeded")
     elif cause == "cancelled" or job.cancel_by is not None:
         text = f"cancelled by {job.cancel_by}" if job.cancel_by else "cancelled"
         yield facts.JobEnded(at=m.now, job=job.job, outcome="cancelled", text=text)
-    elif cause == "job" and job.spec.recipe and blame.REFUSED in gang.done.values():
-        yield facts.JobEnded(at=m.now, job=job.job, outcome="failed", text=why)
-    elif cause == "job" and job.faults > job.spec.retries:
-        text = f"failed {job.faults} times in a row without getting past step {job.kept_step}: {why}"
-        yield facts.JobEnded(at=m.now, job=job.job, outcome="failed", text=text)
-    elif cause == "job" and (pause_ns := blame.pause_ns(job.faults, m.policy.recover)):
-        text = f"own fault {job.faults} of {job.spec.retries + 1}: {why}"
-        reason = Reason(code="backoff", text=text, remedy="starts again after the pause")
-        yield facts.JobHeld(at=m.now, job=job.job, until=m.now + pause_ns, reason=reason)
+    elif cause in ("job", "node"):
+        yield from escalation.climb(m, job, gang)
 
 
 # ---- being asked to leave, and deadlines ---------------------------------------------------------

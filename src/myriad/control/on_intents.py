@@ -142,9 +142,9 @@ def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
     if spec.chips_per_node > most:
         text = f"asks for {spec.chips_per_node} chips on each node; a node has {most}"
         return Reason(code="too_large", text=text, remedy=f"use chips_per_node: {most} or fewer")
-    usable = nodes - site.spares
+    usable = nodes - site.fixed_spares
     if spec.min_nodes > usable:
-        text = f"asks for {spec.min_nodes} nodes; the site has {usable} ({site.spares} more are spares)"
+        text = f"asks for {spec.min_nodes} nodes; the site has {usable} ({site.fixed_spares} more are spares)"
         return Reason(code="too_large", text=text, remedy=f"use nodes: {usable} or fewer")
     if spec.within and (largest := _largest(site, kind, spec.within)) < spec.min_nodes:
         text = f"asks for {spec.min_nodes} nodes within one {spec.within}; the largest has {largest}"

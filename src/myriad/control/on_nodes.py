@@ -1,16 +1,18 @@
 """What follows from what nodes do: join, qualify, fall silent, get lost, be fenced, be drained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from myriad.control import on_gangs
 from myriad.control.moment import Moment
+from myriad.control.state import RECOVERING, Domain
 from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import near
-from myriad.kernel.ids import NodeId
+from myriad.kernel.ids import IncidentId, NodeId
+from myriad.kernel.units import Instant, Span
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Reason, Signal
-from myriad.recover import health
+from myriad.recover import flaps, health, incidents
 
 _AWAY = (NodeState.JOINING, NodeState.REPAIRING, NodeState.RETIRED)
 
@@ -42,7 +44,9 @@ def on_qualified(m: Moment, given: inputs.NodeQualified) -> Iterator[Fact]:
         return
     if not given.ok:
         yield from _lose(m, given.node, (), f"burn-in failed: {given.detail}")
+        yield from _keep_out_if_lemon(m, given.node)
         return
+    yield from _keep_out_if_lemon(m, given.node)
     if given.gemm_flops > 0:
         yield facts.NodeMeasured(at=m.now, node=given.node, gemm_flops=given.gemm_flops)
     yield from _rest(m, given.node, "qualified")
@@ -78,9 +82,19 @@ def on_deadline(m: Moment, node: NodeId) -> Iterator[Fact]:
         yield from _judge(m, node)
     elif state is NodeState.BURN_IN:
         yield from _lose(m, node, ("order",), "burn-in did not answer in time")
+        yield from _keep_out_if_lemon(m, node)
+    elif state is NodeState.READY:
+        yield from _forget(m, node)
     elif state in (NodeState.JOINING, NodeState.REPAIRING):
         why = m.state.nodes[node].why or "did not join in time"
         yield from _move(m, node, NodeState.REPAIRING, why, m.after("repair_timeout"))
+
+
+def keep_out(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
+    """Myriad itself takes the node out of service until an operator has looked at it."""
+    yield facts.NodeCordoned(at=m.now, node=node, cordoned=True, by="myriad", reason=why)
+    if m.state.node_state(node) is NodeState.READY:
+        yield from _rest(m, node, why)
 
 
 def lose_silent(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
@@ -156,24 +170,89 @@ def _judge(m: Moment, node: NodeId) -> Iterator[Fact]:
         why = f"no sign of life by {' and '.join(verdict.evidence)}"
         yield from _move(m, node, NodeState.SUSPECT, why, verdict.look_again_at)
     elif verdict.health == "well" and state is NodeState.SUSPECT:
-        well_at = m.state.nodes[node].until if m.state.nodes[node].why == "recovering" else 0
+        record = m.state.nodes[node]
+        well_at = record.until if record.why == RECOVERING else 0
         if well_at and m.now >= well_at:
             yield from _rest(m, node, "well again")
         elif not well_at:
-            yield from _move(m, node, NodeState.SUSPECT, "recovering", m.after("settle"))
+            until = m.now + flaps.settle_ns(record.flaps, m.now, m.policy.recover)
+            yield from _move(m, node, NodeState.SUSPECT, RECOVERING, until)
 
 
 def _lose(m: Moment, node: NodeId, evidence: tuple[Signal, ...], detail: str) -> Iterator[Fact]:
-    """The node is gone: fence it, stop what ran there, and keep it out if it is a lemon."""
+    """The node is gone: fence it, stop what ran there, and see whether it went alone."""
+    yield from _forget(m, node)
     yield facts.NodeLost(at=m.now, node=node, evidence=evidence, detail=detail)
+    why = detail or f"lost by {' and '.join(evidence)}"
+    yield from _move(m, node, NodeState.REPAIRING, why, m.after("repair_timeout"))
+    yield from _explain(m, node)
+    for attempt in list(m.state.nodes[node].gangs):
+        yield from on_gangs.stop(m, m.state.gangs[attempt], "node", f"{node} {why}")
+
+
+def _explain(m: Moment, node: NodeId) -> Iterator[Fact]:
+    """Find the widest domain whose losses, this one with them, are one incident."""
+    for domain in m.state.domains_of(node):
+        known = m.state.incidents.get(domain.incident)
+        if known is not None and incidents.joins(known.last_at, m.now, m.policy.recover):
+            earlier = m.state.nodes[node].incident
+            yield facts.IncidentJoined(at=m.now, incident=known.incident, node=node)
+            yield from _leave_incidents(m, [earlier], known.incident)
+            return
+        verdict = incidents.judge(domain.kind, domain.size, domain.lost, m.now, m.policy.recover)
+        if verdict is not None:
+            yield from _open_incident(m, domain, verdict)
+            return
+
+
+def _open_incident(m: Moment, domain: Domain, verdict: incidents.Verdict) -> Iterator[Fact]:
+    incident = IncidentId(f"incident-{m.state.incident_count + 1}")
+    earlier = dict.fromkeys(m.state.nodes[node].incident for node in verdict.nodes)
+    yield facts.IncidentOpened(
+        at=m.now,
+        incident=incident,
+        kind=domain.kind,
+        domain=domain.name,
+        nodes=verdict.nodes,
+        since=verdict.since,
+        why=verdict.why,
+    )
+    yield from _leave_incidents(m, earlier, incident)
+
+
+def _leave_incidents(m: Moment, earlier: Iterable[IncidentId], into: IncidentId) -> Iterator[Fact]:
+    """Nodes went from these to another: what has just begun is part of it, what has no node left is over."""
+    for name in earlier:
+        old = m.state.incidents.get(name)
+        if old is None or name == into:
+            continue
+        if incidents.joins(old.last_at, m.now, m.policy.recover):
+            yield facts.IncidentClosed(at=m.now, incident=name, into=into)
+        elif not old.out:
+            yield facts.IncidentClosed(at=m.now, incident=name)
+
+
+def _keep_out_if_lemon(m: Moment, node: NodeId) -> Iterator[Fact]:
+    """Judged when it wants to come back: by then it is known whether it had been lost by itself."""
     record = m.state.nodes[node]
     if not record.cordoned and health.is_lemon(record.losses, m.now, m.policy.recover):
         reason = f"lemon: lost {len(record.losses)} times lately; check it, then undrain it"
         yield facts.NodeCordoned(at=m.now, node=node, cordoned=True, by="myriad", reason=reason)
-    why = detail or f"lost by {' and '.join(evidence)}"
-    yield from _move(m, node, NodeState.REPAIRING, why, m.after("repair_timeout"))
-    for attempt in list(record.gangs):
-        yield from on_gangs.stop(m, m.state.gangs[attempt], "node", f"{node} {why}")
+
+
+def _forget(m: Moment, node: NodeId) -> Iterator[Fact]:
+    """Drop losses that are older than the window in which lemons are judged."""
+    window = m.policy.recover.ns("lemon_window")
+    losses = m.state.nodes[node].losses
+    young = [at for at in losses if at + window >= m.now]
+    if len(young) < len(losses):
+        until = _remembers_until(young, window)
+        yield facts.LossesForgotten(at=m.now, node=node, before=m.now - window, until=until)
+
+
+def _remembers_until(losses: Sequence[Instant], window: Span) -> Instant:
+    """When the oldest loss is too old; 0: there is none."""
+    return losses[0] + window + 1 if losses else 0
 
 
 def _fence_members(m: Moment, node: NodeId) -> Iterator[Fact]:
@@ -192,7 +271,8 @@ def _rest(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
     """Where a healthy node belongs: in service, or out of it if someone wants it so."""
     record = m.state.nodes[node]
     if not record.cordoned:
-        yield from _move(m, node, NodeState.READY, why, 0)
+        until = _remembers_until(record.losses, m.policy.recover.ns("lemon_window"))
+        yield from _move(m, node, NodeState.READY, why, until)
     elif m.state.columns.is_empty(node):
         yield from _move(m, node, NodeState.DRAINED, why, 0)
     else:
@@ -204,7 +284,10 @@ def _rest(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
 def _move(
     m: Moment, node: NodeId, state: NodeState, why: str, until: int, *, instance: str = ""
 ) -> Iterator[Fact]:
+    incident = m.state.incidents.get(m.state.nodes[node].incident)
     yield facts.NodeMoved(at=m.now, node=node, state=state, why=why, until=until, instance=instance)
+    if incident is not None and not incident.out:
+        yield facts.IncidentClosed(at=m.now, incident=incident.incident)
     if state is not NodeState.READY and m.state.columns.spare[m.state.columns.index[node]]:
         yield facts.NodeSpared(at=m.now, node=node, spare=False)
 

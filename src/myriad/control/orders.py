@@ -34,7 +34,7 @@ def due(state: State, policy: Policy, happened: Iterable[Fact]) -> tuple[Order, 
                 subjects[f"gang:{fact.attempt}"] = None
             case facts.WindowSet():
                 subjects[f"window:{fact.window.name}"] = None
-            case facts.NodeMoved():
+            case facts.NodeMoved() | facts.LossesForgotten():
                 subjects[f"node:{fact.node}"] = None
             case facts.JobHeld():
                 subjects[f"job:{fact.job}"] = None
@@ -96,7 +96,7 @@ def _reminders(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:
 def _of_gang(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:
     if gang.phase is GangPhase.PLACED:
         if gang.job:
-            started_as = launch.of_job(state, policy, state.jobs[gang.job])
+            started_as = launch.of_job(state, policy, state.jobs[gang.job], gang.nodes)
         else:
             started_as = launch.of_replica(state.services[gang.service])
         yield StartGang(

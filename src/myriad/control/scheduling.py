@@ -54,9 +54,7 @@ def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
                 yield from _send_away(m, decision)
             else:
                 waits[decision.ask.owner] = decision
-        if m.state.columns.spares < m.state.site.spares:
-            for node in spares.missing(m.state.columns, m.state.site.spares):
-                yield facts.NodeSpared(at=m.now, node=node, spare=True)
+        yield from _keep_spares(m)
         if board.front is None and board.small and m.policy.elastic.grow:
             yield from _grow(m)
         board.settled = True
@@ -65,6 +63,22 @@ def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
     reason = _idle_reason(m)
     if reason != m.state.idle:
         yield facts.IdleExplained(at=m.now, reason=reason)
+
+
+def _keep_spares(m: Moment) -> Iterator[Fact]:
+    """As many hot spares as the site says, or as each pod is found to need."""
+    assert m.state.site is not None
+    columns, wanted = m.state.columns, m.state.site.spares
+    if wanted == "auto":
+        if m.board.spares_due:
+            for node in spares.surplus(columns, m.board.spares_wanted(m.policy)):
+                yield facts.NodeSpared(at=m.now, node=node, spare=False)
+        enough = columns.spares >= int(m.board.spares_wanted(m.policy).sum())
+    else:
+        enough = columns.spares >= wanted
+    if not enough:
+        for node in spares.missing(columns, m.board.spares_wanted(m.policy) if wanted == "auto" else wanted):
+            yield facts.NodeSpared(at=m.now, node=node, spare=True)
 
 
 def _place(m: Moment, decision: Placed) -> Iterator[Fact]:

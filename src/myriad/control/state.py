@@ -4,7 +4,7 @@ Mutable records with plain values only; dicts keep the order of the facts, so no
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from enum import IntEnum
 from typing import Final
@@ -15,10 +15,22 @@ import numpy as np
 from myriad.fleet.columns import Columns, NodeState, Rows
 from myriad.fleet.site import Site
 from myriad.kernel import units
-from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
+from myriad.kernel.ids import AttemptId, IncidentId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import DAY, HOUR, Instant, Span
 from myriad.performance.estimate import START_NS as RESTART_NS
-from myriad.protocol.values import Forecast, IdleReason, Member, Outcome, Profile, Role, Signal, StopCause
+from myriad.protocol.values import (
+    DomainKind,
+    Forecast,
+    IdleReason,
+    Member,
+    Outcome,
+    Profile,
+    Role,
+    RungKind,
+    Signal,
+    StopCause,
+)
+from myriad.recover import tiers
 from myriad.schedule.asks import Ask, Running
 from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
@@ -43,6 +55,14 @@ class GangPhase(IntEnum):
     STOPPING = 4  # over; what is left of it is being stopped
 
 
+#: States in which a node is up: the time that counts towards its time to failure.
+IN_SERVICE = frozenset({NodeState.READY, NodeState.SUSPECT, NodeState.DRAINING, NodeState.DRAINED})
+
+
+#: `why` of a suspect node that is well and must stay so for a while.
+RECOVERING = "recovering"
+
+
 class Node(msgspec.Struct, kw_only=True):
     """What is known of a node beside its columns."""
 
@@ -56,8 +76,22 @@ class Node(msgspec.Struct, kw_only=True):
     cordoned_by: str = ""
     why: str = ""
     until: Instant = 0
-    #: When it was lost, newest last (lemons).
+    #: When it turned suspect, newest last, the last few (flap damping).
+    flaps: tuple[Instant, ...] = ()
+    #: When it was lost by itself, newest last, as far back as lemons are judged.
     losses: tuple[Instant, ...] = ()
+    #: Since when it has been out of service (0: it is not), whether that counts in the rate of failures,
+    #: and the incident that took it out.
+    lost_at: Instant = 0
+    counted: bool = False
+    incident: IncidentId = IncidentId("")
+    #: Time for a step over that of its peers in the last report that had it as an outlier (0: it is none),
+    #: since when it has been so, and the same once that was sustained.
+    lagging: float = 0.0
+    paced_at: Instant = 0
+    slow: float = 0.0
+    #: Jobs whose gangs of several nodes failed here first, and when, newest last, the last few.
+    blamed: dict[JobId, Instant] = {}
     #: Attempts that hold chips here, in the order they came.
     gangs: dict[AttemptId, None] = {}
 
@@ -91,6 +125,8 @@ class Gang(msgspec.Struct, kw_only=True):
     step_ns: Span = 0
     #: Run time predicted when it was placed; 0: unknown.
     run_ns: Span = 0
+    #: The step of the copies that its nodes hold in memory (0: none).
+    memory_step: int = 0
     url: str = ""
     leave_request: str = ""
     leave_why: str = ""
@@ -120,6 +156,15 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     resumed_step: int
     last_step: int
     kept_step: int
+    #: The node where the failure began; empty: nodes were lost, or nobody can tell.
+    root: NodeId = NodeId("")
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint on storage."""
+
+    step: int
+    path: str = ""  # empty: resumed from, never reported
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -142,6 +187,13 @@ class Job(msgspec.Struct, kw_only=True):
     kept_step: int = 0
     kept_path: str = ""
     checkpoint_cost_ns: Span = 0
+    #: The newest checkpoints on storage, oldest first.
+    checkpoints: tuple[Checkpoint, ...] = ()
+    #: The newest copies in memory: step (0: none), cost, and once their gang has ended the incarnation of
+    #: each node that holds them, in rank order (empty: that node was lost).
+    memory_step: int = 0
+    memory_cost_ns: Span = 0
+    memory_nodes: dict[NodeId, str] = {}
     step_ns: Span = 0
     loss: float = 0.0
     tokens: int = 0
@@ -149,6 +201,13 @@ class Job(msgspec.Struct, kw_only=True):
     faults: int = 0
     roots: tuple[NodeId, ...] = ()
     fault_step: int = 0
+    #: What was done about the last failure; and the limit on what the next attempt may load (-1: none).
+    rung: RungKind | None = None
+    rung_why: str = ""
+    resume_step: int = -1
+    #: All its own faults ever, and for how long its gangs have run.
+    own_faults: int = 0
+    run_ns: Span = 0
     held_until: Instant = 0
     keep: tuple[NodeId, ...] = ()
     #: Chip-time held by the attempts that ended.
@@ -157,6 +216,16 @@ class Job(msgspec.Struct, kw_only=True):
     ended_at: Instant = 0
     outcome: Outcome | None = None
     text: str = ""
+
+    @property
+    def stored_step(self) -> int:
+        """The step of its newest checkpoint on storage."""
+        return self.checkpoints[-1].step if self.checkpoints else 0
+
+    @property
+    def memory_shift(self) -> int:
+        """How far away in rank the partner is that keeps a copy of a node's state."""
+        return tiers.shift(len(self.memory_nodes) or len(self.keep) or self.sizes[0])
 
 
 class Service(msgspec.Struct, kw_only=True):
@@ -178,6 +247,33 @@ class Service(msgspec.Struct, kw_only=True):
     until: Instant = 0
     why: str = ""
     removed: bool = False
+
+
+class Domain(msgspec.Struct, kw_only=True):
+    """Nodes that can fail as one."""
+
+    kind: DomainKind
+    name: str
+    size: int = 0
+    #: When each of its nodes was lost last, newest last.
+    lost: dict[NodeId, Instant] = {}
+    incident: IncidentId = IncidentId("")
+
+
+class Incident(msgspec.Struct, kw_only=True):
+    """One event that took many nodes."""
+
+    incident: IncidentId
+    kind: DomainKind
+    domain: str
+    since: Instant
+    last_at: Instant
+    why: str
+    #: Every node it took, and those that are not back.
+    nodes: dict[NodeId, None] = {}
+    out: dict[NodeId, None] = {}
+    closed_at: Instant = 0
+    into: IncidentId = IncidentId("")
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,7 +339,26 @@ class State:
         self.metering: dict[RequestId, Usage] = {}
         #: Work signature -> observed step time, for forecasts.
         self.observed_ns: dict[str, Span] = {}
+        #: Losses of nodes, all of them; and failures as the rate counts them: of a node in service by
+        #: itself, or of a domain. Over the time that nodes were in service.
         self.losses = 0
+        self.failures = 0
+        self._in_service = 0
+        self._service_ns: Span = 0
+        self._counted_at: Instant = 0
+        #: Repairs of single nodes that are over, and how long they took together.
+        self.repairs = 0
+        self.repair_ns: Span = 0
+        #: Failures after which copies in memory were enough, and were not.
+        self.memory_survived = 0
+        self.memory_died = 0
+        #: What can fail as one, by `<kind>:<name>`; rack -> power group, for racks that have one.
+        self.domains: dict[str, Domain] = {}
+        self.power: dict[str, str] = {}
+        #: Incidents that are open, and the last of those that are over.
+        self.incidents: dict[IncidentId, Incident] = {}
+        self.past_incidents: dict[IncidentId, Incident] = {}
+        self.incident_count = 0
         self.idle: IdleReason = "no_demand"
 
     # ---- the scheduler's view ------------------------------------------------------------------
@@ -334,6 +449,33 @@ class State:
         if job.profile.steps and gang.step_ns:
             return self.now + max(0, job.profile.steps - gang.step) * gang.step_ns
         return gang.placed_at + gang.run_ns if gang.run_ns else 0
+
+    # ---- what is counted -----------------------------------------------------------------------
+
+    @property
+    def service_ns(self) -> Span:
+        """Nodes in service x time, up to now."""
+        return self._service_ns + self._in_service * (self.now - self._counted_at)
+
+    def count_service(self, change: int) -> None:
+        """From now on so many more nodes are in service."""
+        self._service_ns, self._counted_at = self.service_ns, self.now
+        self._in_service += change
+
+    def domains_of(self, node: NodeId) -> tuple[Domain, ...]:
+        """What the node can fail together with, widest first."""
+        return tuple(self.domains[key] for key in self.domain_keys(node))
+
+    def domain_keys(self, node: NodeId) -> Iterator[str]:
+        """Names of its domains. A site without power groups has one in each pod: the pod."""
+        row = self.columns.index[node]
+        rack = self.columns.racks.all[self.columns.rack[row]]
+        pod = self.columns.pods.all[self.columns.pod[row]]
+        yield "site:"
+        yield f"pod:{pod}"
+        if rack in self.power:
+            yield f"power:{self.power[rack]}"
+        yield f"rack:{rack}"
 
     # ---- small questions -----------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from myriad.control.moment import Moment
 from myriad.control.state import Ended, Gang, GangPhase, Job, Service, State, sizes
 from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import UserError, near
-from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId, TenantId
+from myriad.kernel.ids import AttemptId, IncidentId, JobId, NodeId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Forecast, Profile, Reason
 from myriad.schedule import explain as sentences
@@ -42,6 +42,25 @@ class NodeView(View, frozen=True, kw_only=True):
     why: str
     losses: int
     gemm_flops: float
+    #: Time for a step over that of its peers, for a node that is slow; 0: it is not.
+    slow: float = 0.0
+
+
+class IncidentView(View, frozen=True, kw_only=True):
+    """One event that took many nodes."""
+
+    incident: IncidentId
+    #: rack, power, pod or site, and its name.
+    kind: str
+    domain: str
+    nodes: tuple[NodeId, ...]
+    #: Those that are not back.
+    out: tuple[NodeId, ...]
+    since: Instant
+    closed_at: Instant
+    why: str
+    #: The incident that turned out to explain this one.
+    into: IncidentId
 
 
 class JobView(View, frozen=True, kw_only=True):
@@ -172,7 +191,27 @@ def _node(state: State, node: NodeId) -> NodeView:
         why=record.why,
         losses=len(record.losses),
         gemm_flops=float(columns.gemm_flops[row]),
+        slow=record.slow,
     )
+
+
+def incidents(state: State) -> list[IncidentView]:
+    """Incidents that are open, newest first, then the last that are over."""
+    every = (*state.past_incidents.values(), *state.incidents.values())
+    return [
+        IncidentView(
+            incident=one.incident,
+            kind=one.kind,
+            domain=one.domain,
+            nodes=tuple(one.nodes),
+            out=tuple(one.out),
+            since=one.since,
+            closed_at=one.closed_at,
+            why=one.why,
+            into=one.into,
+        )
+        for one in reversed(every)
+    ]
 
 
 # ---- jobs --------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The site as people declare it: pods of racks of nodes of chips. One laptop or 6,250 nodes, same file."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -53,8 +53,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     pods: tuple[Pod, ...]
     #: Zero means: as the catalogue says for the chip.
     chips_per_node: int = 0
-    #: Hot spares: nodes booted, qualified and kept idle for replacement.
-    spares: int = 0
+    #: Hot spares: nodes booted, qualified and kept idle for replacement. `auto`: as many in each pod as the
+    #: observed losses and repairs call for.
+    spares: int | Literal["auto"] = 0
 
     def __post_init__(self) -> None:
         kind = chips.named(self.chip)
@@ -66,13 +67,18 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         names = [pod.name for pod in self.pods]
         if not names or len(set(names)) != len(names):
             raise ValueError("pods must be one or more, each with a name of its own")
-        if not 0 <= self.spares < self.node_count:
+        if not 0 <= self.fixed_spares < self.node_count:
             raise ValueError(f"spares must be 0 to {self.node_count - 1}, one node must be left")
 
     @property
     def node_count(self) -> int:
         """Nodes of the whole site."""
         return sum(pod.racks * pod.nodes_per_rack for pod in self.pods)
+
+    @property
+    def fixed_spares(self) -> int:
+        """Hot spares by number; 0 if each pod's are worked out."""
+        return 0 if self.spares == "auto" else self.spares
 
     @property
     def chip_count(self) -> int:

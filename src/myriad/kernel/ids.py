@@ -11,6 +11,8 @@ ServiceId = NewType("ServiceId", str)
 AttemptId = NewType("AttemptId", str)
 KeyId = NewType("KeyId", str)
 RequestId = NewType("RequestId", str)
+#: Numbered by the core: `incident-<n>`.
+IncidentId = NewType("IncidentId", str)
 
 
 def attempt_of(owner: str, number: int) -> AttemptId:

@@ -227,9 +227,10 @@ def _checkpoint_recorded(ledger: Ledger, fact: facts.CheckpointRecorded) -> None
     gang = ledger.gangs.get(fact.attempt)
     if gang is None or gang.timeline is None or not isinstance(gang.owner, Job):
         return
-    gang.owner.checkpoints += 1
+    stored = fact.tier == "storage"
+    gang.owner.checkpoints += stored
     until = ledger.now if gang.ended_at is None else gang.ended_at
-    ledger.book(gang, gang.timeline.checkpointed(fact.step, fact.stall_ns, until, ledger.term))
+    ledger.book(gang, gang.timeline.checkpointed(fact.step, fact.stall_ns, until, ledger.term, stored))
 
 
 @_folds(facts.MemberDone)

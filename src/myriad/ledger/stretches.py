@@ -6,6 +6,7 @@ back as a `Shift` to book. Nothing here knows of accounts, nodes or jobs.
 """
 
 from collections.abc import Generator, Iterable, Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from myriad.kernel.units import Instant, Span
@@ -95,11 +96,14 @@ class Timeline:
             self._recent = list(_joined_in_pairs(self._recent))
         return stretch
 
-    def checkpointed(self, step: int, stall: Span, at: Instant, terms: int) -> Iterator[Shift]:
+    def checkpointed(
+        self, step: int, stall: Span, at: Instant, terms: int, stored: bool = True
+    ) -> Iterator[Shift]:
         """A checkpoint of `step` stood in the way for `stall`: of the steps right after it, as far as
         their time goes, else of the report that `step` itself came with (some save before they report).
+        Work that only memory keeps (not `stored`) may still be lost, so its steps stay apart.
         """
-        later = [stretch for stretch in self._recent if stretch.last > step]
+        later = list(takewhile(lambda stretch: stretch.last > step, reversed(self._recent)))[::-1]
         own = self._recent[-len(later) - 1 : len(self._recent) - len(later)]
         for stretch in later:
             stall -= yield from _stall(stretch, stall)
@@ -108,7 +112,8 @@ class Timeline:
         yield Shift(terms, Slot.PRODUCTIVE, Slot.CHECKPOINT, stalled)
         for stretch in own:
             yield from _stall(stretch, stall - stalled)
-        self._seal(step)
+        if stored:
+            self._seal(step)
 
     def _seal(self, step: int) -> None:
         done = [stretch for stretch in self._recent if stretch.last <= step]

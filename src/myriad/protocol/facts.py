@@ -8,9 +8,10 @@ import msgspec
 
 from myriad.fleet.columns import NodeState
 from myriad.fleet.site import Site
-from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
+from myriad.kernel.ids import AttemptId, IncidentId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import (
+    DomainKind,
     Forecast,
     IdleReason,
     Member,
@@ -18,8 +19,10 @@ from myriad.protocol.values import (
     Profile,
     Reason,
     Role,
+    RungKind,
     Signal,
     StopCause,
+    Tier,
 )
 from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
@@ -120,6 +123,55 @@ class NodeLost(Fact, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class LossesForgotten(Fact, frozen=True, kw_only=True):
+    """Losses of the node before an instant are too old to be held against it."""
+
+    node: NodeId
+    before: Instant
+    #: When the next will be (0: none is left).
+    until: Instant = 0
+
+
+class IncidentOpened(Fact, frozen=True, kw_only=True):
+    """Losses that came together are one event of their domain: they are no longer held against the nodes."""
+
+    incident: IncidentId
+    kind: DomainKind
+    domain: str
+    nodes: tuple[NodeId, ...]
+    since: Instant
+    why: str = ""
+
+
+class IncidentJoined(Fact, frozen=True, kw_only=True):
+    """One more node lost by an incident that is open."""
+
+    incident: IncidentId
+    node: NodeId
+
+
+class IncidentClosed(Fact, frozen=True, kw_only=True):
+    """All nodes of the incident are back, or a wider one explains it (`into`)."""
+
+    incident: IncidentId
+    into: IncidentId = IncidentId("")
+
+
+class NodeLagged(Fact, frozen=True, kw_only=True):
+    """The node takes `ratio` times as long for a step as its peers do; 0: no longer."""
+
+    node: NodeId
+    ratio: float = 0.0
+
+
+class NodeSlow(Fact, frozen=True, kw_only=True):
+    """The node has lagged for so long that new work avoids it; or has not for so long that it is well."""
+
+    node: NodeId
+    slow: bool
+    ratio: float = 0.0
+
+
 class NodeMeasured(Fact, frozen=True, kw_only=True):
     """What burn-in measured."""
 
@@ -159,6 +211,16 @@ class JobHeld(Fact, frozen=True, kw_only=True):
     job: JobId
     until: Instant
     reason: Reason
+
+
+class RungTaken(Fact, frozen=True, kw_only=True):
+    """What is done about the job's last failure, and on what evidence."""
+
+    job: JobId
+    rung: RungKind
+    why: str
+    #: Nothing later than this step is loaded (-1: no limit).
+    resume_step: int = -1
 
 
 class CancelRequested(Fact, frozen=True, kw_only=True):
@@ -255,7 +317,10 @@ class LeaveAsked(Fact, frozen=True, kw_only=True):
 
 
 class CheckpointRecorded(Fact, frozen=True, kw_only=True):
-    """A complete checkpoint exists: work up to `step` can no longer be lost."""
+    """A complete checkpoint exists: work up to `step` can no longer be lost.
+
+    In memory it is lost with both nodes that hold the same part; then `GangStopped` says so.
+    """
 
     job: JobId
     attempt: AttemptId
@@ -265,6 +330,7 @@ class CheckpointRecorded(Fact, frozen=True, kw_only=True):
     stall_ns: Span = 0
     write_ns: Span = 0
     request: str = ""
+    tier: Tier = "storage"
 
 
 class WorkerNoted(Fact, frozen=True, kw_only=True):
@@ -316,6 +382,8 @@ class GangStopped(Fact, frozen=True, kw_only=True):
     attempt: AttemptId
     cause: StopCause
     kept_step: int = 0
+    #: Where the checkpoint of `kept_step` is.
+    tier: Tier = "storage"
     why: str = ""
     #: The node whose processes failed first by themselves, if any did.
     root: NodeId = NodeId("")
@@ -406,11 +474,18 @@ AnyFact = (
     | NodeSpared
     | NodeEvidence
     | NodeLost
+    | LossesForgotten
+    | IncidentOpened
+    | IncidentJoined
+    | IncidentClosed
+    | NodeLagged
+    | NodeSlow
     | NodeMeasured
     | JobAdmitted
     | Refused
     | JobForecast
     | JobHeld
+    | RungTaken
     | CancelRequested
     | JobEnded
     | GangPlaced

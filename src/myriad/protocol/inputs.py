@@ -9,7 +9,7 @@ import msgspec
 from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
-from myriad.protocol.values import Profile, Role, Signal
+from myriad.protocol.values import Profile, Role, Signal, Tier
 from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
 from myriad.workload.services import InferenceService
@@ -220,8 +220,18 @@ class StepsReported(Input, frozen=True, kw_only=True):
     step_ns: Span = 0  # the last step's time
 
 
+class GangPaced(Input, frozen=True, kw_only=True):
+    """How long each node worked on a step, waiting for others left out. Some nodes may be missing.
+
+    Engines send it every few steps, and may leave out reports in which all nodes are alike as before.
+    """
+
+    attempt: AttemptId
+    paces: dict[NodeId, Span]
+
+
 class CheckpointReported(Input, frozen=True, kw_only=True):
-    """A checkpoint is complete and durable."""
+    """A checkpoint is complete: durable, or copied to peers' memory."""
 
     attempt: AttemptId
     step: int
@@ -229,7 +239,8 @@ class CheckpointReported(Input, frozen=True, kw_only=True):
     checkpoint_bytes: int = 0
     stall_ns: Span = 0  # how long training stood still for it
     write_ns: Span = 0
-    request: str = ""  # the request it answers, if any
+    request: str = ""  # the request it answers, if any; only storage answers one
+    tier: Tier = "storage"
 
 
 class WorkerSpoke(Input, frozen=True, kw_only=True):

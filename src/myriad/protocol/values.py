@@ -18,6 +18,13 @@ Role = Literal["operator", "tenant", "viewer"]
 #: · cancelled: someone asked · scaled: a replica no longer needed · preempted: for someone else
 #: · resized: to come back in another size.
 StopCause = Literal["done", "job", "node", "moved", "cancelled", "scaled", "preempted", "resized"]
+#: What is done after a failure, gentlest first.
+RungKind = Literal["restart", "replace", "shrink", "roll_back", "give_up"]
+#: Where a checkpoint is: on storage that outlives all nodes, or in the memory of the gang's own nodes.
+Tier = Literal["storage", "memory"]
+#: What can fail as one: a rack with its switch, a group of racks on one power feed, a pod, the whole site
+#: (one machine that pretends to be many nodes).
+DomainKind = Literal["rack", "power", "pod", "site"]
 #: Why free chips are idle: nobody asks, holes do not fit who asks, or who asks may not hold more.
 IdleReason = Literal["no_demand", "fragmentation", "quota", "held_back"]
 

@@ -11,6 +11,8 @@ from myriad.recover.policy import Policy
 #: A recipe that exits with `REFUSED` would refuse again: its configuration or its data is wrong.
 PEER_GONE: Final = 75
 REFUSED: Final = 2
+#: A job that fails first on so many nodes without progress in between takes its fault along.
+_MANY: Final = 3
 
 
 class Blame(NamedTuple):
@@ -21,19 +23,35 @@ class Blame(NamedTuple):
     why: str
 
 
-def judge(exits: Mapping[NodeId, int], nodes: int, earlier: Sequence[NodeId]) -> Blame:
+def judge(
+    exits: Mapping[NodeId, int],
+    nodes: int,
+    earlier: Sequence[NodeId],
+    *,
+    policy: Policy,
+    stuck: Sequence[NodeId] = (),
+    elsewhere: int = 0,
+) -> Blame:
     """Judge an attempt whose nodes all answer.
 
     exits: node -> first exit code, in the order they arrived; the first non-zero one is the root, since
     its peers fail after it when their connections close. earlier: the root nodes of this job's failures
-    just before. The same node first, again and again, while the rest of the gang varies in nothing else:
-    that is the node.
+    just before; stuck: of those since it made progress. elsewhere: how many other jobs failed first on the
+    root lately.
+
+    Many jobs, one node: the node. One job, many nodes: the job. One job, and the same node first again
+    while the rest of the gang varies in nothing else: the node.
     """
     root = root_of(exits)
     if root is None:
         return Blame("job", None, "ended before its work was done")
     code = exits[root]
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    many = len({*stuck, root})
+    if 1 + elsewhere >= policy.blame_jobs:
+        return Blame("node", root, f"{1 + elsewhere} jobs failed first on {root} lately ({how})")
+    if many >= _MANY:
+        return Blame("job", None, f"failed first on {many} nodes in turn, now {root} ({how})")
     if nodes > 1 and list(earlier[-1:]) == [root]:
         return Blame("node", root, f"{root} failed first twice in a row ({how})")
     return Blame("job", None, f"a process on {root} ended with {how}")

@@ -65,6 +65,10 @@ def _of_site(fact: Fact) -> str:
             return state.name.lower() + (f": {why}" if why else "")
         case facts.NodeLost(evidence=evidence, detail=detail):
             return detail or f"no sign of life by {' and '.join(evidence)}"
+        case facts.IncidentOpened(incident=name, kind=kind, domain=domain, why=why):
+            return f"{name} of {kind} {domain}: {why}"
+        case facts.NodeSlow(slow=slow, ratio=ratio):
+            return f"slow: {ratio:.2f} x the time of its peers" if slow else "no longer slow"
         case facts.NodeEvidence(source=source, healthy=healthy, detail=detail):
             return f"{source} is {'well' if healthy else 'bad'}" + (f": {detail}" if detail else "")
         case _:
@@ -84,10 +88,14 @@ def _of_work(fact: Fact) -> str:
             return f"placed on {', '.join(member.node for member in members)}{instead}"
         case facts.GangRunning(step=step):
             return f"running from step {step}"
+        case facts.CheckpointRecorded(tier="memory", step=step):
+            return f"step {step} copied to peers' memory"
         case facts.CheckpointRecorded(step=step, checkpoint_bytes=size, stall_ns=stall):
             return f"checkpoint of step {step} complete: {show_bytes(size)}, stood still {show_span(stall)}"
         case facts.GangStopped(cause=cause, kept_step=kept, why=why):
             return f"stopped ({cause}), safe up to step {kept}" + (f": {why}" if why else "")
+        case facts.RungTaken(rung=rung, why=why):
+            return f"{rung.replace('_', ' ')}: {why}"
         case facts.MemberDone(node=node, code=code, detail=detail):
             return f"processes on {node} ended with {code}" + (f": {detail}" if detail else "")
         case facts.WorkerNoted(node=node, text=said):

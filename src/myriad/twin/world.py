@@ -7,7 +7,7 @@ turns the wheel for a whole simulation.
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -48,6 +48,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     step_s: float = 0.0
     tokens: int = 1000
     checkpoint_every_steps: int = 0
+    #: Copies to peers' memory (0: none).
+    memory_every_steps: int = 0
     fail_at_step: int = 0
     exit_code: int = 0
     #: After the last step it waits to be finished, instead of ending.
@@ -64,7 +66,16 @@ class _Node:
         self.incarnation = 0
         self.alive = False
         self.paused = False
+        self.slowness = 1.0
         self.running: dict[AttemptId, orders.StartGang] = {}
+
+
+class _Copies(NamedTuple):
+    """A checkpoint in memory: each rank's state is on its own node and on its partner's."""
+
+    step: int
+    holders: tuple[tuple[NodeId, int], ...]  # by rank: node and incarnation
+    shift: int
 
 
 class _Run:
@@ -80,6 +91,8 @@ class _Run:
         self.finished = False
         self.waiting = False
         self.request = ""
+        #: Its nodes may differ in speed, and it says so at each step.
+        self.uneven = False
 
 
 class World:
@@ -98,8 +111,12 @@ class World:
         self._runs: dict[AttemptId, _Run] = {}
         #: Attempts that must never start (again) on a node.
         self._fenced: dict[tuple[AttemptId, NodeId], None] = {}
-        #: Shared storage: owner -> step of its newest complete checkpoint.
-        self.stored: dict[str, int] = {}
+        #: Shared storage: owner -> steps of its complete checkpoints, oldest first; those that look complete
+        #: and are not.
+        self.stored: dict[str, list[int]] = {}
+        self._spoiled: dict[tuple[str, int], None] = {}
+        #: Memory of nodes: job -> its newest copies, wherever they still are.
+        self._copies: dict[str, _Copies] = {}
         #: How often the processes of (attempt, node) were started: more than once is a broken law.
         self.starts: dict[tuple[AttemptId, NodeId], int] = {}
         self._wakes: dict[str, Instant] = {}
@@ -209,6 +226,12 @@ class World:
             self._nodes[node].paused = False
             self._say(self._signal(node, self._instance(node), "heartbeat", healthy=True))
 
+    def slow_node(self, node: NodeId, factor: float) -> None:
+        """The node takes `factor` times as long for a step from now on; 1: it is well again."""
+        self._nodes[node].slowness = factor
+        for attempt in self._nodes[node].running:
+            self._runs[attempt].uneven = True
+
     def _instance(self, node: NodeId) -> str:
         return f"{node}/{self._nodes[node].incarnation}"
 
@@ -295,6 +318,8 @@ class World:
         if run.finished:
             self._member_exits(attempt, node, run.does.exit_code)
         elif len(run.started) == len(run.order.members):
+            members = run.order.members
+            run.uneven = any(self._nodes[member.node].slowness != 1 for member in members)
             self.later(self.physics.load_s, lambda: self._loaded(run))
 
     def _say_member(self, run: _Run, node: NodeId) -> None:
@@ -313,12 +338,28 @@ class World:
         if run.order.service:
             self._say(inputs.ReplicaReady(at=self.now, attempt=attempt, url=f"memory://{attempt}"))
         elif run.does.steps:
-            run.step = self.stored.get(run.order.job, 0)
+            run.step = max(self._on_storage(run), self._in_memory(run))
+            if (run.order.job, run.step) in self._spoiled:
+                self._exit(run, 1, first=self._chance.integer(0, len(run.order.members) - 1))
+                return
             self._say(inputs.TrainingResumed(at=self.now, attempt=attempt, step=run.step))
             self.later(self._step_s(run), lambda: self._stepped(run))
 
     def _step_s(self, run: _Run) -> float:
-        return run.does.step_s or self.physics.step_s
+        """All wait for the slowest."""
+        alone_s = run.does.step_s or self.physics.step_s
+        if not run.uneven:
+            return alone_s
+        return alone_s * max(self._nodes[member.node].slowness for member in run.order.members)
+
+    def _tell_paces(self, run: _Run) -> None:
+        """What each node works on a step, without its waiting."""
+        alone_s = run.does.step_s or self.physics.step_s
+        paces = {
+            member.node: int(alone_s * SECOND * self._nodes[member.node].slowness)
+            for member in run.order.members
+        }
+        self._say(inputs.GangPaced(at=self.now, attempt=run.order.attempt, paces=paces))
 
     def _stepped(self, run: _Run) -> None:
         """One optimizer step of the whole gang."""
@@ -336,8 +377,12 @@ class World:
                 step_ns=int(self._step_s(run) * SECOND),
             )
         )
+        if run.uneven:
+            self._tell_paces(run)
         if run.request or (does.checkpoint_every_steps and run.step % does.checkpoint_every_steps == 0):
             self._save(run)
+        if does.memory_every_steps and run.step % does.memory_every_steps == 0:
+            self._copy(run)
         if run.step == does.fail_at_step:
             self._exit(run, does.exit_code or 1)
         elif run.step < does.steps:
@@ -348,7 +393,8 @@ class World:
             self._exit(run, does.exit_code)
 
     def _save(self, run: _Run) -> None:
-        self.stored[run.order.job] = run.step
+        self.stored.setdefault(run.order.job, []).append(run.step)
+        self._spoiled.pop((run.order.job, run.step), None)
         request, run.request = run.request, ""
         self._say(
             inputs.CheckpointReported(
@@ -362,6 +408,34 @@ class World:
             )
         )
 
+    def _copy(self, run: _Run) -> None:
+        """Copy the state of every rank to its partner's memory."""
+        nodes = [member.node for member in run.order.members]
+        holders = tuple((node, self._nodes[node].incarnation) for node in nodes)
+        self._copies[run.order.job] = _Copies(run.step, holders, len(nodes) // 2)
+        self._say(
+            inputs.CheckpointReported(
+                at=self.now,
+                attempt=run.order.attempt,
+                step=run.step,
+                path="",
+                stall_ns=MILLISECOND,
+                tier="memory",
+            )
+        )
+
+    def _in_memory(self, run: _Run) -> int:
+        """The step that the gang can load from its own nodes' memory; 0: something is gone for good."""
+        copies = self._copies.get(run.order.job)
+        if copies is None or not run.order.launch.memory_step:
+            return 0
+        holds = [
+            member.node == node and self._nodes[node].incarnation == incarnation
+            for member, (node, incarnation) in zip(run.order.members, copies.holders, strict=False)
+        ]
+        whole = all(here or holds[(k + copies.shift) % len(holds)] for k, here in enumerate(holds))
+        return copies.step if whole else 0
+
     def _ask(self, order: orders.AskCheckpoint) -> None:
         run = self._runs.get(order.attempt)
         if run is not None and not run.broken:
@@ -369,10 +443,22 @@ class World:
             if run.waiting:
                 self._save(run)
 
-    def _exit(self, run: _Run, code: int) -> None:
-        """Every process ends by itself."""
+    def spoil_checkpoint(self, job: str) -> None:
+        """The job's newest checkpoint on storage is whole to look at, and training fails from it."""
+        self._spoiled[job, self.stored[job][-1]] = None
+
+    def _on_storage(self, run: _Run) -> int:
+        """The step that the gang can load from storage; newer ones that it may not use are set aside."""
+        latest = run.order.launch.resume_step
+        steps = [step for step in self.stored.get(run.order.job, ()) if not 0 <= latest < step]
+        self.stored[run.order.job] = steps
+        return steps[-1] if steps else 0
+
+    def _exit(self, run: _Run, code: int, first: int = 0) -> None:
+        """Every process ends by itself, that of rank `first` before the others."""
         run.broken = True
-        for member in run.order.members:
+        members = run.order.members
+        for member in (*members[first:], *members[:first]):
             self._member_exits(run.order.attempt, member.node, code)
 
     def _member_exits(self, attempt: AttemptId, node: NodeId, code: int) -> None:

@@ -89,11 +89,17 @@ def at(path: Path) -> Checkpoint:
         ) from None
 
 
-def newest_complete(root: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint that is whole; each newer one that is not is warned about and passed over."""
+def newest_complete(root: Path, warn: Callable[[str], None], latest: int | None = None) -> Checkpoint | None:
+    """The newest checkpoint that is whole; each newer one that is not is warned about and passed over.
+
+    None of a later step than `latest` is looked at: whole as they are, training failed from them.
+    """
     rejected = []
     found = None
     for path in _newest_first(root):
+        if latest is not None and _step(path) > latest:
+            rejected.append((path.name, f"training failed from it; told to go back to step {latest}"))
+            continue
         try:
             found = verify(path)
             break
@@ -108,8 +114,8 @@ def newest_complete(root: Path, warn: Callable[[str], None]) -> Checkpoint | Non
 def set_aside_after(root: Path, step: int) -> None:
     """Rename what lies after `step`, so that its stale files never mix with the ones to come.
 
-    Called with the step resumed from: everything newer was just found unusable. It is kept (renamed)
-    for whoever wants to know why, until `prune` passes it.
+    Called with the step resumed from: everything newer was just found unusable or is not to be used. It
+    is kept (renamed) for whoever wants to know why, until `prune` passes it.
     """
     for path in _newest_first(root):
         if _step(path) <= step:

@@ -59,6 +59,12 @@ def checkpoint_every_s() -> float | None:
     return float(text) if text else None
 
 
+def resume_step() -> int | None:
+    """The latest step that may be loaded, when newer checkpoints are not to be trusted; 0: from scratch."""
+    text = os.environ.get("MYRIAD_RESUME_STEP", "")
+    return int(text) if text else None
+
+
 def service_port() -> int | None:
     """The port a service must bind on this node."""
     text = os.environ.get("MYRIAD_SERVICE_PORT", "")

@@ -93,6 +93,8 @@ def _of_attempt(place: Place, start: wire.Start, owner: Path) -> dict[str, str]:
         env["MYRIAD_SERVICE_PORT"] = str(start.service_port)
     if start.launch.checkpoint_every_s > 0:
         env["MYRIAD_CHECKPOINT_EVERY_S"] = str(start.launch.checkpoint_every_s)
+    if start.launch.resume_step >= 0:
+        env["MYRIAD_RESUME_STEP"] = str(start.launch.resume_step)
     return env
 
 

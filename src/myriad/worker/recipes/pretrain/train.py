@@ -220,7 +220,7 @@ def _agreed(config: recipe.Config, root: Path, device: Any) -> tuple[int, Path |
     told = torch.zeros(2, dtype=torch.int64)
     if distributed.get_rank() == 0:
         corpus.prepare(root, config)
-        found = checkpoints.newest_complete(root, worker.warn)
+        found = checkpoints.newest_complete(root, worker.warn, environment.resume_step())
         checkpoints.set_aside_after(root, found.step if found else -1)
         if found is None and config.start_from:
             told[:] = torch.tensor([checkpoints.at(Path(config.start_from)).step, 2])

@@ -1,0 +1,101 @@
+"""Checkpoints of a job on both tiers: which it has, who holds copies, how far back a stop throws it."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from myriad.control.state import Checkpoint, Gang, Job, State
+from myriad.fleet.columns import NodeState
+from myriad.kernel.ids import NodeId
+from myriad.protocol import facts
+from myriad.protocol.values import Tier
+from myriad.recover import tiers
+
+#: Checkpoints of a job that can be gone back to.
+_CHECKPOINTS = 4
+_GONE = (NodeState.JOINING, NodeState.REPAIRING, NodeState.RETIRED)
+
+
+class Kept(NamedTuple):
+    """What is left of a job's work."""
+
+    step: int
+    tier: Tier
+
+
+def kept(state: State, job: Job, gang: Gang) -> Kept:
+    """What the end of this gang leaves: the newest checkpoint of either tier that can be had again."""
+    if job.memory_step > job.stored_step and tiers.recoverable(_holds(state, job, gang), job.memory_shift):
+        return Kept(min(gang.step, job.memory_step), "memory")
+    return Kept(min(gang.step, job.stored_step), "storage")
+
+
+def usable(state: State, job: Job, nodes: Iterable[NodeId]) -> bool:
+    """Whether a gang on these nodes can start from memory: survivors must be at their ranks."""
+    if job.memory_step <= job.stored_step:
+        return False
+    ranks = zip(nodes, job.memory_nodes.items(), strict=False)
+    holds = [node == before and _lives(state, before, name) for node, (before, name) in ranks]
+    return len(holds) == len(job.memory_nodes) and tiers.recoverable(holds, job.memory_shift)
+
+
+def _holds(state: State, job: Job, gang: Gang) -> list[bool]:
+    """By rank, whether the memory of the copies' node is still there."""
+    if gang.memory_step:
+        return [node not in gang.lost for node in gang.nodes]
+    return [_lives(state, node, instance) for node, instance in job.memory_nodes.items()]
+
+
+def _lives(state: State, node: NodeId, instance: str) -> bool:
+    record = state.nodes[node]
+    return record.instance == instance and state.node_state(node) not in _GONE
+
+
+# ---- the part of `apply` that keeps the job's checkpoints ----------------------------------------
+
+
+def on_resumed(job: Job, gang: Gang, step: int) -> None:
+    """Whatever was believed, `step` is where the job is: what is newer is void."""
+    job.checkpoints = tuple(one for one in job.checkpoints if one.step <= step)
+    if step == job.memory_step > job.stored_step:
+        gang.memory_step = step
+    elif step > job.stored_step:
+        job.checkpoints = (*job.checkpoints, Checkpoint(step=step))[-_CHECKPOINTS:]
+    if job.memory_step > step:
+        job.memory_step = gang.memory_step = 0
+    job.step, job.kept_step, job.resume_step = step, job.stored_step, -1
+
+
+def on_rung_taken(state: State, fact: facts.RungTaken) -> None:
+    """The ladder's decision; rolling back gives up what is newer."""
+    job = state.jobs[fact.job]
+    job.rung, job.rung_why, job.resume_step = fact.rung, fact.why, fact.resume_step
+    if fact.rung != "roll_back":
+        return
+    job.checkpoints = tuple(one for one in job.checkpoints if one.step <= fact.resume_step)
+    if job.memory_step > fact.resume_step:
+        job.memory_step, job.memory_nodes = 0, {}
+    job.kept_step = fact.resume_step
+
+
+def on_recorded(job: Job, gang: Gang, fact: facts.CheckpointRecorded) -> None:
+    """A checkpoint is complete."""
+    if fact.tier == "memory":
+        gang.memory_step = job.memory_step = fact.step
+        job.memory_cost_ns = fact.stall_ns or job.memory_cost_ns
+        return
+    job.kept_step, job.kept_path = fact.step, fact.path
+    job.checkpoints = (*job.checkpoints, Checkpoint(step=fact.step, path=fact.path))[-_CHECKPOINTS:]
+    job.checkpoint_cost_ns = fact.stall_ns or job.checkpoint_cost_ns
+
+
+def on_stopped(state: State, job: Job, gang: Gang, fact: facts.GangStopped) -> None:
+    """Who holds the copies in memory now that their gang is gone."""
+    if fact.cause in ("done", "cancelled"):
+        job.memory_step, job.memory_nodes = 0, {}
+    elif gang.memory_step:
+        job.memory_nodes = {
+            node: "" if node in gang.lost else state.nodes[node].instance for node in gang.nodes
+        }
+        if fact.cause in ("job", "node") and job.memory_step > job.stored_step:
+            state.memory_survived += fact.tier == "memory"
+            state.memory_died += fact.tier == "storage"
