@@ -28,7 +28,7 @@ def waits(path: Path, title: str, found: Mapping[str, Figures]) -> None:
         axes.set_xticks(range(len(classes)), classes)
         axes.set_ylabel("wait in hours: mean (bar), p99 (mark)")
         axes.set_title(title, loc="left")
-        axes.legend(frameon=False)
+        figure.legend(frameon=False, loc="outside upper right", ncols=len(found))
         figure.savefig(path, dpi=120)
 
 
