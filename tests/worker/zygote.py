@@ -3,6 +3,7 @@
 Reads one JSON scenario per line from stdin, runs that gang to its end, answers with one JSON line:
 {codes, reports, seconds, modules}. A scenario: {folder, config, world, env, at: {STEP: ACTION}} where an
 action, taken when rank 0 reports that step, is ["kill", RANK], ["term"] or ["request", ID].
+Every sequence that a rank takes is written to windows-RANK.jsonl.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from myriad.worker import run
+from myriad.worker.recipes.pretrain import order
 
 
 def main() -> None:
@@ -52,6 +54,7 @@ def start(folder: Path, scenario: dict[str, Any]) -> list[int]:
             log = os.open(folder / f"rank-{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            watch_data(folder / f"windows-{rank}.jsonl")
             run.exit_with(["pretrain", "--config", str(folder / "config.json")])
         pids.append(pid)
     return pids
@@ -70,6 +73,18 @@ def environment(folder: Path, rank: int, world: int, port: int) -> dict[str, str
         "MYRIAD_REPORT": str(folder / "agent.sock"),
         "MYRIAD_REQUESTS": str(folder / "request"),
     }
+
+
+def watch_data(path: Path) -> None:
+    taken_by = order.window_of
+
+    def window_of(*, step: int, index: int, **rest: int) -> int:
+        window = taken_by(step=step, index=index, **rest)
+        with path.open("a") as file:
+            file.write(json.dumps([step, index, window]) + "\n")
+        return window
+
+    order.window_of = window_of  # type: ignore[assignment]
 
 
 def watch(

@@ -123,6 +123,17 @@ def check_world(config: Config, world_size: int) -> None:
         )
 
 
+def sizes(config: Config, chips_per_node: int, smallest: int, largest: int) -> tuple[int, ...]:
+    """Numbers of nodes from `smallest` to `largest` on which the run may start or be taken up again.
+
+    The recipe has one layout, FSDP over all ranks, and shards of any width (empty ones too): what binds
+    is that the ranks share the global batch evenly, as `check_world` demands.
+    """
+    most = min(largest, config.global_batch_sequences // chips_per_node)
+    counts = range(max(smallest, 1), most + 1)
+    return tuple(n for n in counts if config.global_batch_sequences % (n * chips_per_node) == 0)
+
+
 def _check(config: Config) -> None:
     _check_positive(config.model, "model.")
     _check_positive(config.data, "data.")
