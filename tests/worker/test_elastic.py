@@ -69,8 +69,8 @@ def test_every_step_takes_its_own_sequences_whoever_computes_them(
     assert sorted(windows) == [(s, i) for s in range(1, STEPS + 1) for i in range(batch)]
 
 
-@pytest.mark.parametrize("world", recipe.sizes(recipe.Config.of(TINY), 1, 1, 12))
-def test_any_legal_size_takes_up_the_checkpoint_of_any_other(
+@pytest.mark.parametrize("world", [recipe.sizes(recipe.Config.of(TINY), 1, 1, 99)[k] for k in (0, -1)])
+def test_the_smallest_and_the_largest_size_take_up_a_checkpoint_of_another(
     gang: Gang, elastic: tuple[Path, list[dict[str, Any]]], tmp_path: Path, world: int
 ) -> None:
     source = checkpoints.folder(elastic[0] / "checkpoints", 25)

@@ -45,6 +45,7 @@ def test_every_report_names_its_attempt_and_rank(agent: socket.socket) -> None:
             "stall_s": 0.1,
             "write_s": 1,
             "request": "r",
+            "tier": "storage",
         }
         worker.failed("no\nroom")
         assert received(agent) == head | {"kind": "failed", "text": "no room"}

@@ -9,7 +9,7 @@ import msgspec
 from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
-from myriad.protocol.values import Profile, Role, Signal
+from myriad.protocol.values import Profile, Role, Signal, Tier
 from myriad.workload.jobs import TrainingJob
 from myriad.workload.prices import PriceBook
 from myriad.workload.services import InferenceService
@@ -185,11 +185,12 @@ class StepsReported(Input, frozen=True, kw_only=True):
 
 
 class CheckpointReported(Input, frozen=True, kw_only=True):
-    """A checkpoint is complete and durable."""
+    """A checkpoint is complete: durable, or (tier memory) whole in the memory of the gang's nodes."""
 
     attempt: AttemptId
     step: int
     path: str
+    tier: Tier = "storage"
     checkpoint_bytes: int = 0
     stall_ns: Span = 0  # how long training stood still for it
     write_ns: Span = 0

@@ -26,6 +26,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     per_node: bool = False
     #: Seconds between checkpoints that the brain advises (0: the recipe's own cadence).
     checkpoint_every_s: float = 0.0
+    #: Seconds between checkpoints in the memory of the nodes (0: the recipe's own cadence, usually none).
+    memory_every_s: float = 0.0
+    #: A node's shards are copied to the node so many ranks further on, counted round.
+    memory_shift: int = 1
 
 
 class StartGang(Order, frozen=True, kw_only=True):

@@ -17,6 +17,8 @@ Role = Literal["operator", "tenant", "viewer"]
 #: done: exit 0 · job: the job's own fault · node: the site's fault · moved: drain or site closing
 #: · cancelled: someone asked · scaled: a replica no longer needed.
 StopCause = Literal["done", "job", "node", "moved", "cancelled", "scaled"]
+#: Where a checkpoint is kept: on shared storage, or in the memory of the gang's nodes, each shard on two.
+Tier = Literal["storage", "memory"]
 #: Why free chips are idle: nobody asks, holes do not fit who asks, or who asks may not hold more.
 IdleReason = Literal["no_demand", "fragmentation", "quota", "held_back"]
 

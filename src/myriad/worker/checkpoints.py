@@ -89,17 +89,24 @@ def at(path: Path) -> Checkpoint:
         ) from None
 
 
-def newest_complete(root: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint that is whole; each newer one that is not is warned about and passed over."""
+def newest_complete(
+    root: Path, warn: Callable[[str], None], *, after: int = -1, otherwise: str = "starting from scratch"
+) -> Checkpoint | None:
+    """The newest checkpoint that is whole; each newer one that is not is warned about and passed over.
+
+    Only steps later than `after` count; `otherwise` tells what is done when there is none.
+    """
     rejected = []
     found = None
     for path in _newest_first(root):
+        if _step(path) <= after:
+            break
         try:
             found = verify(path)
             break
         except Unusable as reason:
             rejected.append((path.name, str(reason)))
-    using = f"using {found.path.name}" if found else "starting from scratch"
+    using = f"using {found.path.name}" if found else otherwise
     for name, problem in rejected:
         warn(f"checkpoint {name} is unusable ({problem}): {using}")
     return found

@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Literal
 
 from myriad.worker import environment
 
@@ -49,8 +50,9 @@ def checkpoint_saved(
     stall_s: float = 0.0,
     write_s: float = 0.0,
     request: str = "",
+    tier: Literal["storage", "memory"] = "storage",
 ) -> None:
-    """A checkpoint is complete and durable. `request` names the request it answers."""
+    """A checkpoint is complete, and durable unless in `memory`. `request` names the request it answers."""
     if request:
         _answered.add(request)
     _send(
@@ -62,6 +64,7 @@ def checkpoint_saved(
             "stall_s": round(stall_s, 6),
             "write_s": round(write_s, 6),
             "request": request,
+            "tier": tier,
         },
     )
 

@@ -72,6 +72,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every_steps: int = 25
     keep_checkpoints: int = 3
+    #: Steps between checkpoints in the nodes' memory, beside those on storage; 0: none.
+    memory_every_steps: int = 0
     log_every: int = 10
     #: A checkpoint folder to begin from when the job has none of its own yet.
     start_from: str = ""
@@ -168,7 +170,7 @@ def _check(config: Config) -> None:
 
 
 #: Numbers that may be zero; every other one must be more.
-_MAY_BE_ZERO = ("warmup_steps", "weight_decay", "seed")
+_MAY_BE_ZERO = ("warmup_steps", "weight_decay", "seed", "memory_every_steps")
 
 
 def _check_positive(part: msgspec.Struct, prefix: str) -> None:
