@@ -141,6 +141,16 @@ def test_checkpoints_in_memory_are_told_as_seldom_as_progress() -> None:
             assert one.step <= done
 
 
+def test_how_long_each_rank_computes_is_kept() -> None:
+    listener = reports.Listener("j.1", "n0", lambda _: None)
+    for rank, seconds in ((8, 0.5), (9, 0.25), (8, 0.125), (9, float("nan"))):
+        body = {"kind": "pace", "attempt": "j.1", "rank": rank, "step": 1, "compute_s": seconds}
+        report = reports.parse(json.dumps(body).encode())
+        assert report is not None
+        listener.hear(report, 0.0, at=1)
+    assert listener.compute_ns == {8: 125_000_000, 9: 0}
+
+
 def test_only_memory_that_nobody_uses_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "memory_root", lambda home: home / "memory")
     mine = paths.memory_dir(tmp_path, "n0", "new")

@@ -51,6 +51,7 @@ def _runner(zygote: "subprocess.Popen[str]") -> Gang:
         nodes: list[str] | None = None,
         when: dict[str, int] | None = None,
         then: Any = None,
+        slow: int | None = None,
         **config: Any,
     ) -> Any:
         scenario = {
@@ -61,6 +62,7 @@ def _runner(zygote: "subprocess.Popen[str]") -> Gang:
             "at": at or {},
             "when": when,
             "then": then,
+            "slow": slow,
             "config": {**TINY, **config},
         }
         asked.write(json.dumps(scenario) + "\n")

@@ -5,6 +5,7 @@ Reads one JSON scenario per line from stdin, runs that gang to its end, answers 
 an action, taken when rank 0 reports that step, is ["kill", RANK], ["term"] or ["request", ID]; and `when`:
 {TIER: STEP} with `then`: ACTION, taken as soon as every tier has a checkpoint of that step or later. With
 `nodes`, the name of each rank's node, nodes have memory. What data a rank takes is in windows-RANK.jsonl.
+`slow` is a rank whose layers take longer.
 """
 
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from myriad.worker import run
-from myriad.worker.recipes.pretrain import order
+from myriad.worker.recipes.pretrain import model, order
 
 
 def main() -> None:
@@ -57,6 +58,8 @@ def start(folder: Path, scenario: dict[str, Any]) -> list[int]:
             log = os.open(folder / f"rank-{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            if rank == scenario.get("slow"):
+                slow_down()
             watch_data(folder / f"windows-{rank}.jsonl")
             run.exit_with(["pretrain", "--config", str(folder / "config.json")])
         pids.append(pid)
@@ -84,6 +87,16 @@ def on_node(folder: Path, nodes: list[str], rank: int) -> dict[str, str]:
         "GROUP_RANK": str(list(dict.fromkeys(nodes)).index(nodes[rank])),
         "MYRIAD_MEMORY_DIR": str(folder / "memory" / nodes[rank]),
     }
+
+
+def slow_down() -> None:
+    fast = model.FeedForward.forward
+
+    def forward(self: model.FeedForward, x: Any) -> Any:
+        time.sleep(0.1)
+        return fast(self, x)
+
+    model.FeedForward.forward = forward  # type: ignore[method-assign]
 
 
 def watch_data(path: Path) -> None:

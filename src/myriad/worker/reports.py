@@ -37,6 +37,11 @@ def report(
     _send("progress", {k: v for k, v in body.items() if v is not None}, patience_s=0.0)
 
 
+def pace(*, step: int, compute_s: float) -> None:
+    """How long this rank alone computed in a step, without waiting for others: a slow node shows in it."""
+    _send("pace", {"step": step, "compute_s": round(compute_s, 6)}, patience_s=0.0)
+
+
 def resumed(step: int) -> None:
     """State is loaded and training goes on after `step`; 0 means from scratch."""
     _send("resumed", {"step": step})

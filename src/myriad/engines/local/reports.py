@@ -47,6 +47,13 @@ class Progress(_Report, frozen=True, kw_only=True, tag="progress"):
     flops: float = 0.0
 
 
+class Pace(_Report, frozen=True, kw_only=True, tag="pace"):
+    """What one rank computed in a step, without waiting for others."""
+
+    step: _Count
+    compute_s: float
+
+
 class Saved(_Report, frozen=True, kw_only=True, tag="checkpoint"):
     """A checkpoint is complete."""
 
@@ -71,7 +78,7 @@ class Failed(_Report, frozen=True, kw_only=True, tag="failed"):
     text: str
 
 
-Report = Resumed | Progress | Saved | Warned | Failed
+Report = Resumed | Progress | Pace | Saved | Warned | Failed
 
 
 def parse(data: bytes) -> Report | None:
@@ -106,6 +113,8 @@ class Listener:
         self._release_at = 0.0
         self._words_left = _WORDS
         self._diverged = False
+        #: Time each rank of this node computed in a step of late; the largest is the node's.
+        self.compute_ns: dict[int, int] = {}
         #: Last words of each rank: why it failed.
         self.last_words: dict[int, str] = {}
 
@@ -119,6 +128,8 @@ class Listener:
         match report:
             case Progress():
                 self._progress(report, now, at)
+            case Pace():
+                self.compute_ns[report.rank] = span_ns(report.compute_s)
             case Resumed():
                 self.flush(now)
                 self._tell(inputs.TrainingResumed(at=at, attempt=self._attempt, step=report.step))

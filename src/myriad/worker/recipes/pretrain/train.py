@@ -25,6 +25,7 @@ from myriad.worker import checkpoints, environment
 from myriad.worker.recipes.pretrain import config as recipe
 from myriad.worker.recipes.pretrain import corpus, export, order, shards
 from myriad.worker.recipes.pretrain.mirror import Mirror
+from myriad.worker.recipes.pretrain.pace import Pace
 from myriad.worker.recipes.pretrain.state import Saver, State
 
 #: The learning rate ends at this part of its peak.
@@ -97,6 +98,7 @@ class _Run:
         self.config, self.state, self.mirror = config, state, mirror
         self.device = state.device
         self.place = environment.placement()
+        self.pace = Pace(state.model.layers, state.device)
         self.saver = Saver(root, config.keep_checkpoints)
         self.tokens = corpus.tokens(root, config)
         self.loss = math.nan
@@ -116,6 +118,8 @@ class _Run:
             agreed = self._step(asked=bool(request) or self._is_due())
             if self.place.rank == 0:
                 self._tell(time.monotonic() - began, flops)
+            if (compute_s := self.pace.stepped()) is not None:
+                worker.pace(step=self.state.step, compute_s=compute_s)
             if self.mirror is not None:
                 self._mirror(self.mirror, agreed)
             self._save(agreed.save, request)
