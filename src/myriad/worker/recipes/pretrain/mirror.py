@@ -283,9 +283,15 @@ class _Loader:
     def _read(self, number: int) -> Any:
         assert self._folder is not None
         path = memory.file_of(self._folder, memory.Shard(self._whole.saved, number))
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        return torch.frombuffer(mapped, dtype=torch.uint8)[: self._table.shard_bytes(self._old, number)]
+        size = self._table.shard_bytes(self._old, number)
+        try:
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), max(size, 1), access=mmap.ACCESS_COPY)
+        except (OSError, ValueError):
+            # So that the next attempt takes the partner's copy, or storage, and does not fail as this one.
+            path.unlink(missing_ok=True)
+            raise
+        return torch.frombuffer(mapped, dtype=torch.uint8)[:size]
 
     def _place(self, mine: list[Any], number: int, data: Any) -> None:
         at = 0
