@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from myriad.control.apply import fold
 from myriad.control.core import Core
-from myriad.control.state import GangPhase
+from myriad.control.records import GangPhase
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import AttemptId, JobId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import SECOND

@@ -3,7 +3,7 @@
 import pytest
 
 from myriad.control import views
-from myriad.control.state import GangPhase
+from myriad.control.records import GangPhase
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import JobId, NodeId, ServiceId
 from myriad.kernel.units import SECOND

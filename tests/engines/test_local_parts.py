@@ -9,10 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from myriad.engines.local import attempts, burnin, health, outbox, paths, procs, rendezvous, reports, wire
+from myriad.engines.local import (
+    attempts,
+    burnin,
+    health,
+    memory,
+    outbox,
+    paths,
+    procs,
+    rendezvous,
+    reports,
+    wire,
+)
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs
-from myriad.protocol.values import Signal
+from myriad.protocol.values import Signal, Tier
 
 _JSON = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(),
@@ -76,8 +87,8 @@ def _started(attempt: str) -> inputs.MemberStarted:
     return inputs.MemberStarted(at=1, attempt=AttemptId(attempt), node=NodeId("n0"))
 
 
-def _saved(attempt: str, step: int) -> inputs.CheckpointReported:
-    return inputs.CheckpointReported(at=1, attempt=AttemptId(attempt), step=step, path="/c")
+def _saved(attempt: str, step: int, tier: Tier = "storage") -> inputs.CheckpointReported:
+    return inputs.CheckpointReported(at=1, attempt=AttemptId(attempt), step=step, path="/c", tier=tier)
 
 
 def _exited(attempt: str) -> inputs.MemberExited:
@@ -96,6 +107,66 @@ def test_an_outbox_replays_what_runs_and_what_is_not_on_record() -> None:
     box.acknowledge(99, frozenset())
     assert (list(box.replay()), box.unread) == ([], 0)
     assert box.put(_started("c.1")).seq == 7
+
+
+def test_a_checkpoint_in_memory_hides_none_on_storage() -> None:
+    box = outbox.Outbox()
+    for what in (_saved("a.1", 5), _saved("a.1", 6, "memory"), _saved("a.1", 8, "memory")):
+        box.put(what)
+    box.acknowledge(3, frozenset({"a.1"}))
+    assert [event.what for event in box.replay()] == [_saved("a.1", 5), _saved("a.1", 8, "memory")]
+
+
+def test_checkpoints_in_memory_are_told_as_seldom_as_progress() -> None:
+    told: list[inputs.Input] = []
+    listener = reports.Listener("j.1", "n0", told.append)
+    for step in range(1, 101):
+        for report in (
+            reports.Progress(attempt="j.1", step=step, tokens=1),
+            reports.Saved(attempt="j.1", step=step - 1, path="/m", tier="memory"),
+        ):
+            now = step * 0.01
+            listener.hear(report, now, at=1)
+            if listener.due_at is not None and now >= listener.due_at:
+                listener.flush(now)
+    listener.hear(reports.Saved(attempt="j.1", step=100, path="/c"), 1.0, at=1)
+    saved = [one for one in told if isinstance(one, inputs.CheckpointReported)]
+    assert len(told) < 30
+    assert [(one.step, one.tier) for one in saved[-2:]] == [(99, "memory"), (100, "storage")]
+    done = 0
+    for one in told:  # a checkpoint never comes before the progress it confirms
+        if isinstance(one, inputs.StepsReported):
+            done = one.step
+        elif isinstance(one, inputs.CheckpointReported):
+            assert one.step <= done
+
+
+def test_how_long_each_rank_computes_is_kept() -> None:
+    listener = reports.Listener("j.1", "n0", lambda _: None)
+    for rank, seconds in ((8, 0.5), (9, 0.25), (8, 0.125), (9, float("nan"))):
+        body = {"kind": "pace", "attempt": "j.1", "rank": rank, "step": 1, "compute_s": seconds}
+        report = reports.parse(json.dumps(body).encode())
+        assert report is not None
+        listener.hear(report, 0.0, at=1)
+    assert listener.compute_ns == {8: 125_000_000, 9: 0}
+
+
+def test_only_memory_that_nobody_uses_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "memory_root", lambda home: home / "memory")
+    mine = paths.memory_dir(tmp_path, "n0", "new")
+    assert memory.put_aside(tmp_path, "n0", "new", ()) == []
+    for job in ("running-1", "stopped-1", "left-1"):
+        (mine / job).mkdir(parents=True)
+    dead = paths.memory_dir(tmp_path, "n0", "old")
+    dead.mkdir()
+    other = paths.memory_dir(tmp_path, "n1", "old")
+    other.mkdir(parents=True)
+    for job in ("running-1", "left-1"):
+        os.utime(mine / job, (1.0, 1.0))
+    aside = memory.put_aside(tmp_path, "n0", "new", {"running-1"})
+    assert aside == [dead, mine / ".aside-left-1"] and all(path.is_dir() for path in aside)
+    assert (mine / "running-1").is_dir() and (mine / "stopped-1").is_dir() and other.is_dir()
+    assert memory.put_aside(tmp_path, "n0", "new", {"running-1"}) == aside
 
 
 def test_ports_are_fresh_free_remembered_and_not_the_kernels(tmp_path: Path) -> None:

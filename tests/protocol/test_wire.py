@@ -9,6 +9,7 @@ from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import facts, wire
+from myriad.protocol.fact import SCHEMA
 from tests import build
 
 some_facts = st.one_of(
@@ -40,7 +41,7 @@ def test_round_trip(cause: str, happened: list[facts.Fact]) -> None:
 
 
 def test_a_newer_schema_is_refused_with_the_remedy() -> None:
-    body = msgspec.json.encode({"cause": "x", "facts": [], "schema": facts.SCHEMA + 1})
+    body = msgspec.json.encode({"cause": "x", "facts": [], "schema": SCHEMA + 1})
     with pytest.raises(UserError, match="upgrade it"):
         wire.decode(body)
 

@@ -5,6 +5,7 @@ import pytest
 
 from myriad.kernel.ids import AttemptId, IncidentId, JobId, NodeId
 from myriad.protocol import facts, wire
+from myriad.protocol.fact import SCHEMA
 from myriad.protocol.facts import Fact
 
 N, M = NodeId("n0"), NodeId("n1")
@@ -39,6 +40,6 @@ def test_round_trip(fact: Fact) -> None:
     ],
 )
 def test_what_has_no_tier_was_on_storage(plain: dict[str, object]) -> None:
-    body = msgspec.json.encode({"cause": "x", "facts": [plain], "schema": facts.SCHEMA})
+    body = msgspec.json.encode({"cause": "x", "facts": [plain], "schema": SCHEMA})
     (fact,) = wire.decode(body).facts
     assert isinstance(fact, facts.CheckpointRecorded | facts.GangStopped) and fact.tier == "storage"

@@ -192,9 +192,9 @@ def test_the_recipe_honours_the_limit(tmp_path: Path) -> None:
         (folder / "data").write_text(str(step))
         checkpoints.complete(folder, step)
     said: list[str] = []
-    found = checkpoints.newest_complete(tmp_path, said.append, 20)
+    found = checkpoints.newest_complete(tmp_path, said.append, latest=20)
     assert found and found.step == 20 and "told to go back to step 20" in said[0]
     checkpoints.set_aside_after(tmp_path, 20)
     newest = checkpoints.newest_complete(tmp_path, said.append)
     assert newest and newest.step == 20
-    assert checkpoints.newest_complete(tmp_path, said.append, 0) is None
+    assert checkpoints.newest_complete(tmp_path, said.append, latest=0) is None

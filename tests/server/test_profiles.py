@@ -48,6 +48,20 @@ def test_more_chips_never_reach_more_of_each() -> None:
     assert shares == sorted(shares, reverse=True)
 
 
+def test_the_sizes_are_those_that_divide_the_batch_and_fit() -> None:
+    def sizes(chip: str, chips_per_node: int, **what: Any) -> tuple[int, ...]:
+        spec = TrainingJob(name="job", tenant="acme", nodes=2, chips_per_node=chips_per_node, **what)
+        return profiles.sizes(spec, chips.named(chip), 1, 64)
+
+    small: dict[str, Any] = {"recipe": "pretrain", "config": {"global_batch_sequences": 24}}
+    assert sizes("local-cpu", 1, **small) == (1, 2, 3, 4, 6, 8, 12, 24)
+    # 7 billion parameters and their moments are 112 GB: more than one chip of 80 GB holds
+    model = SHAPE | {"vocab": 32000, "context": 1024}
+    config = {"model": model, "micro_batch_sequences": 1, "global_batch_sequences": 8}
+    assert sizes("h100-sxm", 1, recipe="pretrain", config=config) == (2, 4, 8)
+    assert sizes("local-cpu", 1, command=("true",)) == tuple(range(1, 65))
+
+
 def test_a_command_tells_nothing_of_its_work() -> None:
     spec = TrainingJob(name="job", tenant="acme", nodes=1, command=("true",), expected="10m")
     found = profiles.of_job(spec, chips.named("local-cpu"))

@@ -42,12 +42,27 @@ def _runner(zygote: "subprocess.Popen[str]") -> Gang:
     asked, answers = zygote.stdin, zygote.stdout
     hello = json.loads(answers.readline())
 
-    def run(folder: Path, *, world: int = 2, env: Any = None, at: Any = None, **config: Any) -> Any:
+    def run(
+        folder: Path,
+        *,
+        world: int = 2,
+        env: Any = None,
+        at: Any = None,
+        nodes: list[str] | None = None,
+        when: dict[str, int] | None = None,
+        then: Any = None,
+        slow: int | None = None,
+        **config: Any,
+    ) -> Any:
         scenario = {
             "folder": str(folder),
-            "world": world,
+            "world": len(nodes) if nodes else world,
+            "nodes": nodes,
             "env": env or {},
             "at": at or {},
+            "when": when,
+            "then": then,
+            "slow": slow,
             "config": {**TINY, **config},
         }
         asked.write(json.dumps(scenario) + "\n")

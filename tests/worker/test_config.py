@@ -42,6 +42,15 @@ def test_a_batch_that_the_ranks_cannot_share_is_refused() -> None:
         recipe.check_world(config, 3)
 
 
+def test_the_sizes_are_those_that_share_the_batch_evenly() -> None:
+    config = recipe.Config.of({"global_batch_sequences": 32})
+    assert recipe.sizes(config, 1, 1, 100_000) == (1, 2, 4, 8, 16, 32)
+    assert recipe.sizes(config, 8, 1, 8) == (1, 2, 4)
+    assert recipe.sizes(config, 1, 9, 15) == ()
+    for nodes in recipe.sizes(config, 2, 2, 8):
+        recipe.check_world(config, 2 * nodes)
+
+
 def test_flops_and_parameters_by_hand() -> None:
     # Llama 2 7B has 6,738,415,616 parameters (its own model card and safetensors index).
     llama = recipe.Model(

@@ -132,6 +132,17 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert all(words in text for text in texts)
 
 
+def test_a_slow_rank_shows_though_every_rank_ends_a_step_together(gang: Gang, tmp_path: Path) -> None:
+    result = gang(tmp_path, steps=4, slow=1)
+    paces: dict[int, list[float]] = {0: [], 1: []}
+    for report in of_kind(result, "pace"):
+        paces[report["rank"]].append(report["compute_s"])
+    # two layers and two micro-batches of 0.1 s each; the other rank waits for it, and does not count that
+    assert min(paces[1]) >= 0.4
+    assert min(paces[0]) < 0.2
+    assert all(r["step_s"] >= 0.4 for r in of_kind(result, "progress"))
+
+
 def test_an_empty_corpus_is_named(gang: Gang, tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.py").touch()

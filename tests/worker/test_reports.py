@@ -34,6 +34,8 @@ def test_every_report_names_its_attempt_and_rank(agent: socket.socket) -> None:
     with agent:
         worker.report(step=4, tokens=2048, loss=3.5)
         assert received(agent) == head | {"kind": "progress", "step": 4, "tokens": 2048, "loss": 3.5}
+        worker.pace(step=4, compute_s=0.25)
+        assert received(agent) == head | {"kind": "pace", "step": 4, "compute_s": 0.25}
         worker.resumed(40)
         assert received(agent) == head | {"kind": "resumed", "step": 40}
         worker.checkpoint_saved(step=50, path="/c/step-50", bytes=9, stall_s=0.1, write_s=1, request="r")
@@ -45,6 +47,7 @@ def test_every_report_names_its_attempt_and_rank(agent: socket.socket) -> None:
             "stall_s": 0.1,
             "write_s": 1,
             "request": "r",
+            "tier": "storage",
         }
         worker.failed("no\nroom")
         assert received(agent) == head | {"kind": "failed", "text": "no room"}

@@ -1,8 +1,11 @@
 """A parent that preloads torch once and forks gangs on demand, as the local engine does.
 
 Reads one JSON scenario per line from stdin, runs that gang to its end, answers with one JSON line:
-{codes, reports, seconds, modules}. A scenario: {folder, config, world, env, at: {STEP: ACTION}} where an
-action, taken when rank 0 reports that step, is ["kill", RANK], ["term"] or ["request", ID].
+{codes, reports, seconds, modules}. A scenario: {folder, config, world, env, nodes, at: {STEP: ACTION}} where
+an action, taken when rank 0 reports that step, is ["kill", RANK], ["term"] or ["request", ID]; and `when`:
+{TIER: STEP} with `then`: ACTION, taken as soon as every tier has a checkpoint of that step or later. With
+`nodes`, the name of each rank's node, nodes have memory. What data a rank takes is in windows-RANK.jsonl.
+`slow` is a rank whose layers take longer.
 """
 
 import json
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from myriad.worker import run
+from myriad.worker.recipes.pretrain import model, order
 
 
 def main() -> None:
@@ -36,7 +40,7 @@ def gang(scenario: dict[str, Any]) -> dict[str, Any]:
     agent.settimeout(0.05)
     began = time.monotonic()
     pids = start(folder, scenario)
-    reports, codes = watch(agent, pids, folder, scenario.get("at", {}), began)
+    reports, codes = watch(agent, pids, folder, scenario, began)
     agent.close()
     return {"codes": codes, "reports": reports, "seconds": time.monotonic() - began}
 
@@ -49,9 +53,14 @@ def start(folder: Path, scenario: dict[str, Any]) -> list[int]:
         if pid == 0:
             os.environ.update(environment(folder, rank, scenario["world"], port))
             os.environ.update(scenario.get("env", {}))
+            if nodes := scenario.get("nodes"):
+                os.environ.update(on_node(folder, nodes, rank))
             log = os.open(folder / f"rank-{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            if rank == scenario.get("slow"):
+                slow_down()
+            watch_data(folder / f"windows-{rank}.jsonl")
             run.exit_with(["pretrain", "--config", str(folder / "config.json")])
         pids.append(pid)
     return pids
@@ -72,9 +81,40 @@ def environment(folder: Path, rank: int, world: int, port: int) -> dict[str, str
     }
 
 
+def on_node(folder: Path, nodes: list[str], rank: int) -> dict[str, str]:
+    """The place of a rank when each has a node: ranks of one node share its memory."""
+    return {
+        "GROUP_RANK": str(list(dict.fromkeys(nodes)).index(nodes[rank])),
+        "MYRIAD_MEMORY_DIR": str(folder / "memory" / nodes[rank]),
+    }
+
+
+def slow_down() -> None:
+    fast = model.FeedForward.forward
+
+    def forward(self: model.FeedForward, x: Any) -> Any:
+        time.sleep(0.1)
+        return fast(self, x)
+
+    model.FeedForward.forward = forward  # type: ignore[method-assign]
+
+
+def watch_data(path: Path) -> None:
+    taken_by = order.window_of
+
+    def window_of(*, step: int, index: int, **rest: int) -> int:
+        window = taken_by(step=step, index=index, **rest)
+        with path.open("a") as file:
+            file.write(json.dumps([step, index, window]) + "\n")
+        return window
+
+    order.window_of = window_of  # type: ignore[assignment]
+
+
 def watch(
-    agent: socket.socket, pids: list[int], folder: Path, at: dict[str, Any], began: float
+    agent: socket.socket, pids: list[int], folder: Path, scenario: dict[str, Any], began: float
 ) -> tuple[list[dict[str, Any]], list[int]]:
+    at, when = scenario.get("at") or {}, dict(scenario.get("when") or {})
     reports: list[dict[str, Any]] = []
     codes: dict[int, int] = {}
     while True:
@@ -88,6 +128,10 @@ def watch(
             reports.append(report)
             if report["kind"] == "progress" and (action := at.get(str(report["step"]))):
                 act(action, pids, folder)
+            if report["kind"] == "checkpoint" and report["step"] >= when.get(report["tier"], 1 << 62):
+                del when[report["tier"]]
+                if not when:
+                    act(scenario["then"], pids, folder)
         for pid in pids:
             if pid not in codes and (found := os.waitpid(pid, os.WNOHANG))[0]:
                 codes[pid] = os.waitstatus_to_exitcode(found[1])

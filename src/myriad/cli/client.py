@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import httpx
 import msgspec
 
-from myriad.control.state import Ended
+from myriad.control.records import Ended
 from myriad.control.views import Explanation, JobView, NodeView, ServiceView, SiteView, TenantView
 from myriad.kernel.errors import UserError
 from myriad.ledger import views as books

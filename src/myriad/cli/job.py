@@ -8,7 +8,7 @@ import click
 from myriad.cli import book, show, submit
 from myriad.cli.client import Report
 from myriad.cli.context import Context, given
-from myriad.control.state import Ended
+from myriad.control.records import Ended
 from myriad.control.views import Explanation, JobView
 from myriad.protocol.values import Forecast
 

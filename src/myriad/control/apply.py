@@ -7,20 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from myriad.control import failures, memory
-from myriad.control.state import (
-    Ended,
-    Gang,
-    GangPhase,
-    Job,
-    Key,
-    Node,
-    Service,
-    Spent,
-    State,
-    Usage,
-    signature,
-    sizes,
-)
+from myriad.control.records import Ended, Gang, GangPhase, Job, Key, Node, Service, Spent, Usage
+from myriad.control.state import State, signature, sizes
 from myriad.kernel.ids import NodeId, TenantId
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from myriad.catalog import chips
-from myriad.control.state import Gang, GangPhase, Job, Service, State, signature
+from myriad.control.records import Gang, GangPhase, Job, Service
+from myriad.control.state import State, signature
 from myriad.fleet.columns import NodeState
 from myriad.kernel import units
 from myriad.kernel.ids import NodeId

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from myriad.control import asks, observed
 from myriad.control.policy import Policy
-from myriad.control.state import Gang, State
+from myriad.control.records import Gang
+from myriad.control.state import State
 from myriad.kernel.ids import AttemptId, TenantId
 from myriad.kernel.units import DAY, Instant
 from myriad.protocol import facts

@@ -22,7 +22,8 @@ from myriad.control.apply import apply
 from myriad.control.board import Board
 from myriad.control.moment import Moment
 from myriad.control.policy import Own, Policy, order_of, rules_of
-from myriad.control.state import GangPhase, State
+from myriad.control.records import GangPhase
+from myriad.control.state import State
 from myriad.kernel.ids import AttemptId, NodeId, ServiceId
 from myriad.kernel.units import Instant
 from myriad.protocol import inputs

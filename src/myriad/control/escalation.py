@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from myriad.control.moment import Moment
-from myriad.control.state import Ended, Gang, Job
+from myriad.control.records import Ended, Gang, Job
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Reason

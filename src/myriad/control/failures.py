@@ -6,7 +6,8 @@ A loss is counted against its node and in the rate of failures, until an inciden
 from collections.abc import Iterable
 from typing import cast
 
-from myriad.control.state import IN_SERVICE, RECOVERING, Domain, Ended, Incident, Job, Node, State
+from myriad.control.records import IN_SERVICE, RECOVERING, Domain, Ended, Incident, Job, Node
+from myriad.control.state import State
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import IncidentId, NodeId
 from myriad.kernel.units import Instant

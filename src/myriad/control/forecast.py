@@ -5,7 +5,7 @@ from typing import Final
 
 from myriad.control import asks
 from myriad.control.moment import Moment
-from myriad.control.state import Job
+from myriad.control.records import Job
 from myriad.kernel.units import HOUR
 from myriad.protocol import facts
 from myriad.protocol.values import Forecast

@@ -4,7 +4,8 @@ from collections import Counter
 
 import numpy as np
 
-from myriad.control.state import GangPhase, State
+from myriad.control.records import GangPhase
+from myriad.control.state import State
 from myriad.fleet.columns import Columns, NodeState
 
 

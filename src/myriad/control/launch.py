@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from myriad.control import memory, observed
 from myriad.control.policy import Policy
-from myriad.control.state import Job, Service, State
+from myriad.control.records import Job, Service
+from myriad.control.state import State
 from myriad.kernel.ids import NodeId
 from myriad.kernel.units import seconds
 from myriad.protocol.orders import Launch
-from myriad.recover import cadence
+from myriad.recover import cadence, tiers
 
 
 def of_job(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) -> Launch:
@@ -27,7 +28,7 @@ def of_job(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) -> L
         per_node=spec.launch == "node",
         checkpoint_every_s=round(every.storage_s, 1),
         memory_every_s=round(every.memory_s, 1),
-        memory_shift=job.memory_shift if every.memory_s else 0,
+        memory_shift=max(1, tiers.shift(len(nodes))),
         resume_step=job.resume_step,
         memory_step=job.memory_step if memory.usable(state, job, nodes) else 0,
     )

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from myriad.control.state import Checkpoint, Gang, Job, State
+from myriad.control.records import Checkpoint, Gang, Job
+from myriad.control.state import State
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import NodeId
 from myriad.protocol import facts

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from myriad.control.policy import Policy
-from myriad.control.state import Job, State
+from myriad.control.records import Job
+from myriad.control.state import State
 from myriad.kernel.units import Span
 from myriad.recover import cadence, sizing
 from myriad.schedule import spares

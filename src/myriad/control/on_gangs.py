@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from myriad.control import escalation, memory
 from myriad.control.moment import Moment
-from myriad.control.state import Gang, GangPhase, Job
+from myriad.control.records import Gang, GangPhase, Job
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import NodeId
 from myriad.protocol import facts, inputs

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from myriad.catalog import chips
 from myriad.control import on_gangs, on_nodes, on_services
 from myriad.control.moment import Moment
-from myriad.control.state import GangPhase
+from myriad.control.records import GangPhase
 from myriad.fleet.columns import NodeState
 from myriad.fleet.site import Site
 from myriad.kernel.errors import near

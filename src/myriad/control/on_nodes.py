@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from myriad.control import on_gangs
 from myriad.control.moment import Moment
-from myriad.control.state import RECOVERING, Domain
+from myriad.control.records import RECOVERING, Domain
 from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import near
 from myriad.kernel.ids import IncidentId, NodeId

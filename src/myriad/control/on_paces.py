@@ -6,7 +6,7 @@ import numpy as np
 
 from myriad.control import on_nodes
 from myriad.control.moment import Moment
-from myriad.control.state import Gang, GangPhase
+from myriad.control.records import Gang, GangPhase
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import NodeId
 from myriad.protocol import facts, inputs

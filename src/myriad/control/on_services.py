@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from myriad.control.moment import Moment
-from myriad.control.state import Service, Usage
+from myriad.control.records import Service, Usage
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.route import scale

@@ -8,7 +8,8 @@ from decimal import Decimal
 
 from myriad.control import launch
 from myriad.control.policy import Policy
-from myriad.control.state import Gang, GangPhase, State
+from myriad.control.records import Gang, GangPhase
+from myriad.control.state import State
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId
 from myriad.kernel.units import HOUR, seconds

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from myriad.control import asks, forecast, on_gangs
 from myriad.control.moment import Moment
-from myriad.control.state import Gang, GangPhase
+from myriad.control.records import Gang, GangPhase
 from myriad.kernel.ids import JobId, ServiceId, attempt_of
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact

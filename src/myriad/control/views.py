@@ -7,7 +7,8 @@ import msgspec
 
 from myriad.control import asks, forecast
 from myriad.control.moment import Moment
-from myriad.control.state import Ended, Gang, GangPhase, Job, Service, State, sizes
+from myriad.control.records import Ended, Gang, GangPhase, Job, Service
+from myriad.control.state import State, sizes
 from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.ids import AttemptId, IncidentId, JobId, NodeId, ServiceId, TenantId

@@ -1,17 +1,27 @@
 """What is now true. Facts alone change state and are journalled; the ledger is a fold of them.
 
-`SCHEMA` is stamped on each journal entry. When a fact changes shape, raise it and add an upgrade to
-`protocol.wire.UPGRADES`, so that old journals still fold.
+Those about nodes are in `node_facts`, and found here too.
 """
 
-import msgspec
-
-from myriad.fleet.columns import NodeState
 from myriad.fleet.site import Site
-from myriad.kernel.ids import AttemptId, IncidentId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
+from myriad.kernel.ids import AttemptId, JobId, KeyId, NodeId, RequestId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
+from myriad.protocol.fact import Fact
+from myriad.protocol.node_facts import (
+    IncidentClosed,
+    IncidentJoined,
+    IncidentOpened,
+    LossesForgotten,
+    NodeCordoned,
+    NodeEvidence,
+    NodeLagged,
+    NodeLost,
+    NodeMeasured,
+    NodeMoved,
+    NodeSlow,
+    NodeSpared,
+)
 from myriad.protocol.values import (
-    DomainKind,
     Forecast,
     IdleReason,
     Member,
@@ -20,7 +30,6 @@ from myriad.protocol.values import (
     Reason,
     Role,
     RungKind,
-    Signal,
     StopCause,
     Tier,
 )
@@ -30,14 +39,56 @@ from myriad.workload.services import InferenceService
 from myriad.workload.tenants import Tenant
 from myriad.workload.windows import Window
 
-SCHEMA = 1
-
-
-class Fact(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """Base of everything that can be true. `at` is when it became so."""
-
-    at: Instant
-
+__all__ = [
+    "AnyFact",
+    "CancelRequested",
+    "CheckpointRecorded",
+    "Fact",
+    "GangFenced",
+    "GangPlaced",
+    "GangRunning",
+    "GangStarted",
+    "GangStopped",
+    "GangStopping",
+    "IdleExplained",
+    "IncidentClosed",
+    "IncidentJoined",
+    "IncidentOpened",
+    "JobAdmitted",
+    "JobEnded",
+    "JobForecast",
+    "JobHeld",
+    "KeyRevoked",
+    "KeySet",
+    "LeaveAsked",
+    "LossesForgotten",
+    "MemberDone",
+    "MemberFenced",
+    "MemberStarted",
+    "NodeCordoned",
+    "NodeEvidence",
+    "NodeLagged",
+    "NodeLost",
+    "NodeMeasured",
+    "NodeMoved",
+    "NodeSlow",
+    "NodeSpared",
+    "Refused",
+    "ReplicaStalled",
+    "RungTaken",
+    "ServiceHeld",
+    "ServiceRemoved",
+    "ServiceScaled",
+    "ServiceSet",
+    "SiteClosed",
+    "SiteOpened",
+    "StepsDone",
+    "TenantSet",
+    "TokensServed",
+    "WindowEnded",
+    "WindowSet",
+    "WorkerNoted",
+]
 
 # ---- site, tenants, keys ---------------------------------------------------------------------
 
@@ -74,109 +125,6 @@ class KeyRevoked(Fact, frozen=True, kw_only=True):
     """The key is no longer good."""
 
     key: KeyId
-
-
-# ---- nodes -----------------------------------------------------------------------------------
-
-
-class NodeMoved(Fact, frozen=True, kw_only=True):
-    """The node is in a new state. `until`: when control wants to look again (0: no need)."""
-
-    node: NodeId
-    state: NodeState
-    why: str = ""
-    until: Instant = 0
-    #: The incarnation this is about, when one is known.
-    instance: str = ""
-
-
-class NodeCordoned(Fact, frozen=True, kw_only=True):
-    """Whether someone (an operator, or Myriad about a lemon) wants the node kept out of service."""
-
-    node: NodeId
-    cordoned: bool
-    by: str = ""
-    reason: str = ""
-
-
-class NodeSpared(Fact, frozen=True, kw_only=True):
-    """The node is (or no longer is) a hot spare."""
-
-    node: NodeId
-    spare: bool
-
-
-class NodeEvidence(Fact, frozen=True, kw_only=True):
-    """A signal about the node changed."""
-
-    node: NodeId
-    source: Signal
-    healthy: bool
-    detail: str = ""
-
-
-class NodeLost(Fact, frozen=True, kw_only=True):
-    """The evidence is enough: the node is gone, its chips do nothing for anyone. Counted for lemons."""
-
-    node: NodeId
-    evidence: tuple[Signal, ...]
-    detail: str = ""
-
-
-class LossesForgotten(Fact, frozen=True, kw_only=True):
-    """Losses of the node before an instant are too old to be held against it."""
-
-    node: NodeId
-    before: Instant
-    #: When the next will be (0: none is left).
-    until: Instant = 0
-
-
-class IncidentOpened(Fact, frozen=True, kw_only=True):
-    """Losses that came together are one event of their domain: they are no longer held against the nodes."""
-
-    incident: IncidentId
-    kind: DomainKind
-    domain: str
-    nodes: tuple[NodeId, ...]
-    since: Instant
-    why: str = ""
-
-
-class IncidentJoined(Fact, frozen=True, kw_only=True):
-    """One more node lost by an incident that is open."""
-
-    incident: IncidentId
-    node: NodeId
-
-
-class IncidentClosed(Fact, frozen=True, kw_only=True):
-    """All nodes of the incident are back, or a wider one explains it (`into`)."""
-
-    incident: IncidentId
-    into: IncidentId = IncidentId("")
-
-
-class NodeLagged(Fact, frozen=True, kw_only=True):
-    """The node takes `ratio` times as long for a step as its peers do; 0: no longer."""
-
-    node: NodeId
-    ratio: float = 0.0
-
-
-class NodeSlow(Fact, frozen=True, kw_only=True):
-    """The node has lagged for so long that new work avoids it; or has not for so long that it is well."""
-
-    node: NodeId
-    slow: bool
-    ratio: float = 0.0
-
-
-class NodeMeasured(Fact, frozen=True, kw_only=True):
-    """What burn-in measured."""
-
-    node: NodeId
-    gemm_flops: float
 
 
 # ---- jobs ------------------------------------------------------------------------------------

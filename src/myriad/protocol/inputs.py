@@ -231,16 +231,16 @@ class GangPaced(Input, frozen=True, kw_only=True):
 
 
 class CheckpointReported(Input, frozen=True, kw_only=True):
-    """A checkpoint is complete: durable, or copied to peers' memory."""
+    """A checkpoint is complete: durable, or (tier memory) whole in the memory of the gang's nodes."""
 
     attempt: AttemptId
     step: int
     path: str
+    tier: Tier = "storage"
     checkpoint_bytes: int = 0
     stall_ns: Span = 0  # how long training stood still for it
     write_ns: Span = 0
     request: str = ""  # the request it answers, if any; only storage answers one
-    tier: Tier = "storage"
 
 
 class WorkerSpoke(Input, frozen=True, kw_only=True):

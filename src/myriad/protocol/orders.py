@@ -26,10 +26,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     per_node: bool = False
     #: Seconds between checkpoints that the brain advises (0: the recipe's own cadence).
     checkpoint_every_s: float = 0.0
-    #: Seconds between copies to the memory of peers (0: none), and whose memory: rank r's state is also
-    #: kept by rank (r + memory_shift) mod n, in nodes of the gang.
+    #: Seconds between copies to the memory of peers (0: the recipe's own cadence, usually none), and whose
+    #: memory: rank r's state is also kept by rank (r + memory_shift) mod n, in nodes of the gang.
     memory_every_s: float = 0.0
-    memory_shift: int = 0
+    memory_shift: int = 1
     #: Copies of this step are in memory and the nodes that hold them are at their ranks (0: there are none).
     memory_step: int = 0
     #: Load no checkpoint of a later step than this (-1: the newest that is whole; 0: start from scratch).

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from myriad.kernel.errors import UserError
-from myriad.protocol.facts import SCHEMA, AnyFact, Fact
+from myriad.protocol.fact import SCHEMA
+from myriad.protocol.facts import AnyFact, Fact
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from myriad.control.state import Gang, GangPhase, Service
+from myriad.control.records import Gang, GangPhase, Service
 from myriad.gateway.ports import Caller, ReplicaView, ServiceView
 from myriad.kernel.ids import AttemptId, ServiceId
 from myriad.protocol.inputs import LoadObserved, TokensMetered

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from myriad.control.state import Key
+from myriad.control.records import Key
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import KeyId, TenantId
 from myriad.protocol import facts

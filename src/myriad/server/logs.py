@@ -10,7 +10,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from myriad.control.state import Job, Service
+from myriad.control.records import Job, Service
 from myriad.engines.local import paths
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import AttemptId, attempt_of

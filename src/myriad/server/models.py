@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from myriad.control.state import Job, State
+from myriad.control.records import Job
+from myriad.control.state import State
 from myriad.kernel.errors import UserError, near
 from myriad.server.home import Home
 from myriad.workload.services import InferenceService

@@ -8,7 +8,7 @@ import asyncio
 
 import aiohttp
 
-from myriad.control.state import GangPhase
+from myriad.control.records import GangPhase
 from myriad.kernel.ids import AttemptId
 from myriad.protocol.inputs import ReplicaReady, ReplicaUnready
 from myriad.server.plane import Plane

@@ -37,6 +37,20 @@ def of_job(spec: TrainingJob, chip: Chip) -> Profile:
     return _RECIPES[spec.recipe](spec, chip)
 
 
+def sizes(spec: TrainingJob, chip: Chip, smallest: int, largest: int) -> tuple[int, ...]:
+    """Numbers of nodes from `smallest` to `largest` on which the job can run and fits the chips' memory.
+
+    A checkpoint of one of them is taken up by any other. Of a command nothing is known: all are as good.
+    Costs one division for each number of nodes. Raises UserError naming the field of a bad configuration.
+    """
+    if spec.command:
+        return tuple(range(max(smallest, 1), largest + 1))
+    config = pretrain.Config.of(dict(spec.config))
+    room = chip.memory_bytes.value
+    legal = pretrain.sizes(config, spec.chips_per_node, smallest, largest)
+    return tuple(n for n in legal if _memory_bytes(config, n * spec.chips_per_node) <= room)
+
+
 def _pretrain(spec: TrainingJob, chip: Chip) -> Profile:
     tree: dict[str, Any] = dict(spec.config)
     config = pretrain.Config.of(tree)

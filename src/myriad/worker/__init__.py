@@ -16,6 +16,7 @@ from myriad.worker.environment import checkpoint_dir, output_dir
 from myriad.worker.reports import (
     checkpoint_saved,
     failed,
+    pace,
     report,
     resumed,
     should_checkpoint,
@@ -27,6 +28,7 @@ __all__ = [
     "checkpoint_saved",
     "failed",
     "output_dir",
+    "pace",
     "report",
     "resumed",
     "should_checkpoint",

@@ -89,10 +89,18 @@ def at(path: Path) -> Checkpoint:
         ) from None
 
 
-def newest_complete(root: Path, warn: Callable[[str], None], latest: int | None = None) -> Checkpoint | None:
+def newest_complete(
+    root: Path,
+    warn: Callable[[str], None],
+    *,
+    after: int = -1,
+    latest: int | None = None,
+    otherwise: str = "starting from scratch",
+) -> Checkpoint | None:
     """The newest checkpoint that is whole; each newer one that is not is warned about and passed over.
 
-    None of a later step than `latest` is looked at: whole as they are, training failed from them.
+    Only steps later than `after` count, and none later than `latest`: whole as they are, training failed
+    from them. `otherwise` tells what is done when there is none.
     """
     rejected = []
     found = None
@@ -100,12 +108,14 @@ def newest_complete(root: Path, warn: Callable[[str], None], latest: int | None 
         if latest is not None and _step(path) > latest:
             rejected.append((path.name, f"training failed from it; told to go back to step {latest}"))
             continue
+        if _step(path) <= after:
+            break
         try:
             found = verify(path)
             break
         except Unusable as reason:
             rejected.append((path.name, str(reason)))
-    using = f"using {found.path.name}" if found else "starting from scratch"
+    using = f"using {found.path.name}" if found else otherwise
     for name, problem in rejected:
         warn(f"checkpoint {name} is unusable ({problem}): {using}")
     return found

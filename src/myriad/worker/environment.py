@@ -17,6 +17,8 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     world_size: int
     #: The rank among the processes of this node: the chip to use.
     local_rank: int
+    #: Which node of the gang this process is on.
+    node_rank: int = 0
 
 
 def placement() -> Placement:
@@ -25,6 +27,7 @@ def placement() -> Placement:
         rank=int(os.environ.get("RANK", "0")),
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        node_rank=int(os.environ.get("GROUP_RANK", "0")),
     )
 
 
@@ -55,8 +58,22 @@ def request_file() -> Path | None:
 
 def checkpoint_every_s() -> float | None:
     """The cadence advised for this job, in seconds, if there is an advice."""
-    text = os.environ.get("MYRIAD_CHECKPOINT_EVERY_S", "")
-    return float(text) if text else None
+    return _seconds("MYRIAD_CHECKPOINT_EVERY_S")
+
+
+def memory_dir() -> Path | None:
+    """This node's folder in memory for the job, which the node's death empties; None where there is none."""
+    return _path("MYRIAD_MEMORY_DIR")
+
+
+def memory_every_s() -> float | None:
+    """The cadence of checkpoints in memory advised for this job, in seconds, if there is an advice."""
+    return _seconds("MYRIAD_MEMORY_EVERY_S")
+
+
+def memory_shift() -> int:
+    """How many nodes further on a node's shards are copied to."""
+    return int(os.environ.get("MYRIAD_MEMORY_SHIFT", "1"))
 
 
 def resume_step() -> int | None:
@@ -69,6 +86,11 @@ def service_port() -> int | None:
     """The port a service must bind on this node."""
     text = os.environ.get("MYRIAD_SERVICE_PORT", "")
     return int(text) if text else None
+
+
+def _seconds(name: str) -> float | None:
+    text = os.environ.get(name, "")
+    return float(text) if text else None
 
 
 def _path(name: str) -> Path | None:

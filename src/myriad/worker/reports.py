@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Literal
 
 from myriad.worker import environment
 
@@ -36,6 +37,11 @@ def report(
     _send("progress", {k: v for k, v in body.items() if v is not None}, patience_s=0.0)
 
 
+def pace(*, step: int, compute_s: float) -> None:
+    """How long this rank alone computed in a step, without waiting for others: a slow node shows in it."""
+    _send("pace", {"step": step, "compute_s": round(compute_s, 6)}, patience_s=0.0)
+
+
 def resumed(step: int) -> None:
     """State is loaded and training goes on after `step`; 0 means from scratch."""
     _send("resumed", {"step": step})
@@ -49,8 +55,9 @@ def checkpoint_saved(
     stall_s: float = 0.0,
     write_s: float = 0.0,
     request: str = "",
+    tier: Literal["storage", "memory"] = "storage",
 ) -> None:
-    """A checkpoint is complete and durable. `request` names the request it answers."""
+    """A checkpoint is complete, and durable unless in `memory`. `request` names the request it answers."""
     if request:
         _answered.add(request)
     _send(
@@ -62,6 +69,7 @@ def checkpoint_saved(
             "stall_s": round(stall_s, 6),
             "write_s": round(write_s, 6),
             "request": request,
+            "tier": tier,
         },
     )
 

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ from typing import NoReturn
 
 import msgspec
 
-from myriad.engines.local import attempts, burnin, launch, outbox, paths, procs, reports, wire
+from myriad.engines.local import attempts, burnin, launch, memory, outbox, paths, procs, reports, wire
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs
 
@@ -51,6 +52,7 @@ class Agent:
         clocks = (time.monotonic, time.time_ns)
         self._table = attempts.Table(place, self._tell, self._release, clocks)
         self._burn_in: tuple[int, float] | None = None  # pid, give up at
+        self._sweep_at = 0.0
         self._dropped = 0
         self._reaped = False
         self._lock = _locked(paths.agent_lock(place.home, place.node))
@@ -107,9 +109,27 @@ class Agent:
                     one.listener.flush(now)
         if self._burn_in and now >= self._burn_in[1]:
             procs.send(self._burn_in[0], signal.SIGKILL)
+        if now >= self._sweep_at:
+            self._sweep_at = now + memory.SWEEP_EVERY_S
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Free memory in a child: giving back many gigabytes takes longer than we may be silent."""
+        running = {one.start.job for one in self._table.running().values()}
+        place = self._place
+        aside = memory.put_aside(place.home, place.node, place.instance, running)
+
+        def become() -> NoReturn:
+            for folder in aside:
+                shutil.rmtree(folder, ignore_errors=True)
+            os._exit(0)
+
+        if aside:
+            with contextlib.suppress(OSError):
+                launch.fork(paths.agent_log(place.home, place.node), self._release, become)
 
     def _due_at(self) -> float | None:
-        due = [self._table.due_at()]
+        due = [self._table.due_at(), self._sweep_at]
         if self._outbox.unread < _UNREAD:
             due += [one.listener.due_at for one in self._table.running().values()]
         if self._burn_in:

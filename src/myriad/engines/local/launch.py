@@ -88,6 +88,8 @@ def _of_attempt(place: Place, start: wire.Start, owner: Path) -> dict[str, str]:
     if start.job:
         env["MYRIAD_JOB"] = start.job
         env["MYRIAD_CHECKPOINT_DIR"] = str(owner / "checkpoints")
+        env["MYRIAD_MEMORY_DIR"] = str(_memory(place) / start.job)
+        env["MYRIAD_MEMORY_SHIFT"] = str(start.launch.memory_shift)
     if start.service:
         env["MYRIAD_SERVICE"] = start.service
         env["MYRIAD_SERVICE_PORT"] = str(start.service_port)
@@ -95,6 +97,8 @@ def _of_attempt(place: Place, start: wire.Start, owner: Path) -> dict[str, str]:
         env["MYRIAD_CHECKPOINT_EVERY_S"] = str(start.launch.checkpoint_every_s)
     if start.launch.resume_step >= 0:
         env["MYRIAD_RESUME_STEP"] = str(start.launch.resume_step)
+    if start.launch.memory_every_s > 0:
+        env["MYRIAD_MEMORY_EVERY_S"] = str(start.launch.memory_every_s)
     return env
 
 
@@ -103,13 +107,17 @@ def prepare(place: Place, start: wire.Start) -> None:
     owner = paths.owner_dir(place.home, start.job, start.service)
     logs = paths.logs_dir(owner, start.attempt)
     folders = [logs, owner / "output", paths.requests_file(place.home, place.node, start.attempt).parent]
-    folders += [owner / "checkpoints"] if start.job else []
+    folders += [owner / "checkpoints", _memory(place)] if start.job else []
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     if start.launch.recipe:
         own = logs / f".config-{place.node}"
         own.write_text(json.dumps(start.launch.config))
         own.replace(_config_file(logs))
+
+
+def _memory(place: Place) -> Path:
+    return paths.memory_dir(place.home, place.node, place.instance)
 
 
 def start_process(place: Place, start: wire.Start, planned: Planned, release: Callable[[], None]) -> int:

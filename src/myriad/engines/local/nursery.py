@@ -7,7 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from myriad.engines.local import agent, launch, paths, procs, wire
+from myriad.engines.local import agent, launch, memory, paths, procs, wire
 
 _LOOK_EVERY_S = 0.02
 #: Importing torch takes 4 s on a quiet machine.
@@ -126,6 +126,7 @@ async def fence(home: Path, record: wire.Record) -> None:
         family = partial(procs.of_incarnation, record.pid, record.started, record.instance)
         while not await asyncio.to_thread(procs.kill_until_none, family):
             await asyncio.sleep(1.0)
+    await asyncio.to_thread(memory.forget_incarnation, home, record.node, record.instance)
     paths.agent_record(home, record.node).unlink(missing_ok=True)
 
 
@@ -141,6 +142,7 @@ async def end_all(home: Path) -> None:
     await asyncio.to_thread(procs.kill_until_none, partial(_of_home, home))
     for record in records(home):
         await fence(home, record)
+    await asyncio.to_thread(memory.forget_all, home)
     paths.zygote_record(home).unlink(missing_ok=True)
 
 

@@ -35,10 +35,10 @@ class Outbox:
     def acknowledge(self, seq: int, running: frozenset[str]) -> None:
         """Everything up to `seq` is on record: keep of it only what says that `running` attempts run."""
         self._acknowledged = max(self._acknowledged, min(seq, self._last))
-        latest: dict[tuple[str, type], int] = {}
+        latest: dict[tuple[str, type, str], int] = {}
         for event in self._events:
             if isinstance(event.what, _STATE):
-                latest[event.what.attempt, type(event.what)] = event.seq
+                latest[_subject(event.what)] = event.seq
         self._events = [
             event
             for event in self._events
@@ -46,10 +46,18 @@ class Outbox:
             or (
                 isinstance(event.what, _STATE)
                 and event.what.attempt in running
-                and latest[event.what.attempt, type(event.what)] == event.seq
+                and latest[_subject(event.what)] == event.seq
             )
         ]
 
     def replay(self) -> Iterator[wire.Event]:
         """The census and all that is not on record, in order."""
         yield from self._events
+
+
+def _subject(
+    what: inputs.MemberStarted | inputs.TrainingResumed | inputs.CheckpointReported,
+) -> tuple[str, type, str]:
+    """What a later event about the same replaces; a checkpoint in memory does not replace one on storage."""
+    tier = what.tier if isinstance(what, inputs.CheckpointReported) else ""
+    return what.attempt, type(what), tier

@@ -8,6 +8,7 @@ from pathlib import Path
 
 #: Addresses of unix sockets hold 107 bytes; the longest name under the folder is `zygote.sock`.
 _ADDRESS_BYTES = 107
+_SHARED_MEMORY = Path("/dev/shm")
 
 
 def node_dir(home: Path, node: str) -> Path:
@@ -38,6 +39,18 @@ def attempts_seen(home: Path, node: str) -> Path:
 def requests_file(home: Path, node: str, attempt: str) -> Path:
     """Exists while the attempt is asked to checkpoint."""
     return node_dir(home, node) / "requests" / attempt
+
+
+def memory_root(home: Path) -> Path:
+    """What nodes keep in memory: on a file system of the machine's memory where there is one."""
+    if os.access(_SHARED_MEMORY, os.W_OK):
+        return _private_dir(_SHARED_MEMORY, home)
+    return home / "memory"
+
+
+def memory_dir(home: Path, node: str, instance: str) -> Path:
+    """What one incarnation of a node keeps in memory: a folder for each job. The next never looks at it."""
+    return memory_root(home) / node / instance
 
 
 def job_dir(home: Path, job: str) -> Path:
@@ -97,7 +110,10 @@ def socket(home: Path, node: str, name: str) -> Path:
 
 def _short_dir(home: Path) -> Path:
     """A private folder with a short path that belongs to this home alone."""
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    return _private_dir(Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()), home)
+
+
+def _private_dir(base: Path, home: Path) -> Path:
     digest = hashlib.blake2b(os.fsencode(home), digest_size=6).hexdigest()
     folder = base / f"myriad-{os.getuid()}-{digest}"
     folder.mkdir(mode=0o700, exist_ok=True)

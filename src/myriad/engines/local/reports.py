@@ -13,9 +13,10 @@ import msgspec
 
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs
+from myriad.protocol.values import Tier
 
 DATAGRAM_BYTES = 64 << 10
-#: At most ten StepsReported a second for each attempt.
+#: At most ten times a second: StepsReported and checkpoints in memory of each attempt.
 _EVERY_S = 0.1
 _TEXT_CHARS = 2000
 _SECOND = 1_000_000_000
@@ -46,6 +47,13 @@ class Progress(_Report, frozen=True, kw_only=True, tag="progress"):
     flops: float = 0.0
 
 
+class Pace(_Report, frozen=True, kw_only=True, tag="pace"):
+    """What one rank computed in a step, without waiting for others."""
+
+    step: _Count
+    compute_s: float
+
+
 class Saved(_Report, frozen=True, kw_only=True, tag="checkpoint"):
     """A checkpoint is complete."""
 
@@ -55,6 +63,7 @@ class Saved(_Report, frozen=True, kw_only=True, tag="checkpoint"):
     stall_s: float = 0.0
     write_s: float = 0.0
     request: str = ""
+    tier: Tier = "storage"
 
 
 class Warned(_Report, frozen=True, kw_only=True, tag="warning"):
@@ -69,7 +78,7 @@ class Failed(_Report, frozen=True, kw_only=True, tag="failed"):
     text: str
 
 
-Report = Resumed | Progress | Saved | Warned | Failed
+Report = Resumed | Progress | Pace | Saved | Warned | Failed
 
 
 def parse(data: bytes) -> Report | None:
@@ -100,25 +109,34 @@ class Listener:
     def __init__(self, attempt: str, node: str, tell: Callable[[inputs.Input], None]) -> None:
         self._attempt, self._node, self._tell = AttemptId(attempt), NodeId(node), tell
         self._held: inputs.StepsReported | None = None
+        self._held_memory: inputs.CheckpointReported | None = None
         self._release_at = 0.0
         self._words_left = _WORDS
         self._diverged = False
+        #: Time each rank of this node computed in a step of late; the largest is the node's.
+        self.compute_ns: dict[int, int] = {}
         #: Last words of each rank: why it failed.
         self.last_words: dict[int, str] = {}
 
     @property
     def due_at(self) -> float | None:
         """When held progress wants to be told."""
-        return self._release_at if self._held else None
+        return self._release_at if self._held or self._held_memory else None
 
     def hear(self, report: Report, now: float, at: int) -> None:
         """One report; `now` is monotonic, `at` the wall clock."""
         match report:
             case Progress():
                 self._progress(report, now, at)
+            case Pace():
+                self.compute_ns[report.rank] = span_ns(report.compute_s)
             case Resumed():
                 self.flush(now)
                 self._tell(inputs.TrainingResumed(at=at, attempt=self._attempt, step=report.step))
+            case Saved(tier="memory"):  # as often as steps: the newest is what counts
+                if not self._held and not self._held_memory:
+                    self._release_at = max(self._release_at, now)
+                self._held_memory = self._saved(report, at)
             case Saved():
                 self.flush(now)
                 self._tell(self._saved(report, at))
@@ -133,11 +151,12 @@ class Listener:
         self._speak(text, at, fatal=False)
 
     def flush(self, now: float) -> None:
-        """Tell the progress that is held."""
-        if self._held:
-            held, self._held = self._held, None
-            self._release_at = now + _EVERY_S
-            self._tell(held)
+        """Tell what is held: progress first, which a checkpoint confirms."""
+        for held in (self._held, self._held_memory):
+            if held:
+                self._release_at = now + _EVERY_S
+                self._tell(held)
+        self._held = self._held_memory = None
 
     def _progress(self, report: Progress, now: float, at: int) -> None:
         if report.rank:  # figures are of the whole gang: one process speaks for all
@@ -155,7 +174,7 @@ class Listener:
             loss=finite(report.loss),
             step_ns=span_ns(report.step_s),
         )
-        if held is None:
+        if held is None and self._held_memory is None:
             self._release_at = max(self._release_at, now)
 
     def _saved(self, report: Saved, at: int) -> inputs.CheckpointReported:
@@ -168,6 +187,7 @@ class Listener:
             stall_ns=span_ns(report.stall_s),
             write_ns=span_ns(report.write_s),
             request=report.request,
+            tier=report.tier,
         )
 
     def _speak(self, text: str, at: int, *, fatal: bool) -> None:

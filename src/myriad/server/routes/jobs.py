@@ -5,7 +5,7 @@ from aiohttp import web
 
 from myriad.catalog import chips
 from myriad.control import on_intents, views
-from myriad.control.state import Ended, Job
+from myriad.control.records import Ended, Job
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import JobId, TenantId
 from myriad.ledger import views as ledger_views

@@ -4,7 +4,7 @@ import msgspec
 from aiohttp import web
 
 from myriad.control import views
-from myriad.control.state import Service
+from myriad.control.records import Service
 from myriad.kernel.errors import UserError, near
 from myriad.protocol.inputs import ApplyService, RemoveService
 from myriad.server import logs, models

@@ -72,6 +72,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every_steps: int = 25
     keep_checkpoints: int = 3
+    #: Steps between checkpoints in the nodes' memory, beside those on storage; 0: none.
+    memory_every_steps: int = 0
     log_every: int = 10
     #: A checkpoint folder to begin from when the job has none of its own yet.
     start_from: str = ""
@@ -123,6 +125,17 @@ def check_world(config: Config, world_size: int) -> None:
         )
 
 
+def sizes(config: Config, chips_per_node: int, smallest: int, largest: int) -> tuple[int, ...]:
+    """Numbers of nodes from `smallest` to `largest` on which the run may start or be taken up again.
+
+    The recipe has one layout, FSDP over all ranks, and shards of any width (empty ones too): what binds
+    is that the ranks share the global batch evenly, as `check_world` demands.
+    """
+    most = min(largest, config.global_batch_sequences // chips_per_node)
+    counts = range(max(smallest, 1), most + 1)
+    return tuple(n for n in counts if config.global_batch_sequences % (n * chips_per_node) == 0)
+
+
 def _check(config: Config) -> None:
     _check_positive(config.model, "model.")
     _check_positive(config.data, "data.")
@@ -157,7 +170,7 @@ def _check(config: Config) -> None:
 
 
 #: Numbers that may be zero; every other one must be more.
-_MAY_BE_ZERO = ("warmup_steps", "weight_decay", "seed")
+_MAY_BE_ZERO = ("warmup_steps", "weight_decay", "seed", "memory_every_steps")
 
 
 def _check_positive(part: msgspec.Struct, prefix: str) -> None:

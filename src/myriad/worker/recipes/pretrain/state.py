@@ -28,7 +28,7 @@ class State:
     """The sharded model, its optimizer's moments, and the steps they have seen."""
 
     def __init__(self, config: recipe.Config, mesh: Any, *, blank: bool) -> None:
-        device = torch.device(mesh.device_type)
+        self.device = device = torch.device(mesh.device_type)
         with torch.device("meta"):
             self.model = Llama(config.model)
         if not blank:

@@ -11,7 +11,7 @@ import threading
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from myriad import worker
 from myriad.kernel.errors import UserError
 from myriad.worker import checkpoints, environment
 from myriad.worker.recipes.pretrain import config as recipe
-from myriad.worker.recipes.pretrain import corpus, export, order
+from myriad.worker.recipes.pretrain import corpus, export, order, shards
+from myriad.worker.recipes.pretrain.mirror import Mirror
+from myriad.worker.recipes.pretrain.pace import Pace
 from myriad.worker.recipes.pretrain.state import Saver, State
 
 #: The learning rate ends at this part of its peak.
@@ -40,14 +42,19 @@ def main(config: recipe.Config) -> None:
     began = time.monotonic()
     device = _join(place)
     root = worker.checkpoint_dir() or Path("checkpoints")
-    state = _restored(config, root, device)
-    run = _Run(config, root, state, device)
-    _say(place, f"ready at step {state.step} after {time.monotonic() - began:.2f} s")
+    mirror = _mirror(config, place)
+    state, source = _restored(config, root, device, mirror)
+    run = _Run(config, root, state, mirror)
+    _say(place, f"ready at step {state.step} ({source}) after {time.monotonic() - began:.2f} s")
     run.to_the_end()
     export.write(config, state, root, worker.output_dir() or Path("output"), run.loss)
     # A rank that leaves early would break the others' last collectives. After an error nothing is
     # taken down in order: the process ends, and that is how its peers learn of it.
+    if mirror is not None:
+        mirror.wait()
     distributed.barrier()
+    if mirror is not None:
+        mirror.forget()
     distributed.destroy_process_group()
 
 
@@ -76,18 +83,31 @@ def exit_on_sigterm() -> None:
     threading.Thread(target=wait, name="sigterm", daemon=True).start()
 
 
+class _Agreed(NamedTuple):
+    """What the ranks agreed on in a step."""
+
+    save: bool  # to storage
+    mirror: bool  # to memory
+    settled: bool  # no rank is busy with the last one in memory
+
+
 class _Run:
     """The steps of one attempt on one rank."""
 
-    def __init__(self, config: recipe.Config, root: Path, state: State, device: Any) -> None:
-        self.config, self.state, self.device = config, state, device
+    def __init__(self, config: recipe.Config, root: Path, state: State, mirror: Mirror | None) -> None:
+        self.config, self.state, self.mirror = config, state, mirror
+        self.device = state.device
         self.place = environment.placement()
+        self.pace = Pace(state.model.layers, state.device)
         self.saver = Saver(root, config.keep_checkpoints)
         self.tokens = corpus.tokens(root, config)
         self.loss = math.nan
         self._tried = ""
         self._saved_at = time.monotonic()
         self._every_s = environment.checkpoint_every_s()
+        # The first is due at once: what a lost node left behind is there only once until then.
+        self._mirrored = self._mirrored_at = -math.inf
+        self._mirror_every_s = environment.memory_every_s()
 
     def to_the_end(self) -> None:
         """Every remaining step; the last one is saved."""
@@ -95,22 +115,28 @@ class _Run:
         while self.state.step < self.config.steps:
             began = time.monotonic()
             request = self._request()
-            asked = self._step(asked=bool(request) or self._is_due())
+            agreed = self._step(asked=bool(request) or self._is_due())
             if self.place.rank == 0:
                 self._tell(time.monotonic() - began, flops)
-            self._save(asked, request)
+            if (compute_s := self.pace.stepped()) is not None:
+                worker.pace(step=self.state.step, compute_s=compute_s)
+            if self.mirror is not None:
+                self._mirror(self.mirror, agreed)
+            self._save(agreed.save, request)
         self.saver.wait()
 
-    def _step(self, *, asked: bool) -> bool:
-        """One step of training; the same answer on every rank to `asked` of rank 0."""
+    def _step(self, *, asked: bool) -> _Agreed:
+        """One step of training; the same answer on every rank to what rank 0 asks and every rank is."""
         step = self.state.step + 1
         loss = self._gradients(step)
         gradients = [w.grad.to_local() for w in self.state.model.parameters()]
         norm = torch.nn.utils.get_total_norm(gradients).double()
         # One collective for all that the ranks must agree on.
-        told = torch.stack((loss.double(), norm * norm, torch.tensor(float(asked)).to(norm)))
+        busy = self.mirror is None or self.mirror.busy
+        words = torch.tensor([asked, self._is_mirror_due(), busy]).to(norm)
+        told = torch.cat((torch.stack((loss.double(), norm * norm)), words))
         distributed.all_reduce(told)
-        loss_sum, norm_squared, wanted = told.tolist()
+        loss_sum, norm_squared, wanted, mirror, busy_ranks = told.tolist()
         self.loss = loss_sum
         if not math.isfinite(loss_sum):
             raise UserError(
@@ -125,7 +151,7 @@ class _Run:
         rate = learning_rate(self.config, step)
         self.state.optimizer.step(step, rate)
         self.state.step = step
-        return bool(wanted)
+        return _Agreed(bool(wanted), bool(mirror) and not busy_ranks, not busy_ranks)
 
     def _gradients(self, step: int) -> Any:
         """Accumulate this rank's gradients; its part of the global mean loss."""
@@ -169,6 +195,23 @@ class _Run:
             return False
         return time.monotonic() - self._saved_at >= self._every_s
 
+    def _is_mirror_due(self) -> bool:
+        """Rank 0 decides when the gang's memory gets the next one; the last step goes to storage anyway."""
+        if self.place.rank or self.mirror is None or self.state.step + 1 >= self.config.steps:
+            return False
+        if self._mirror_every_s is not None:
+            return time.monotonic() - self._mirrored_at >= self._mirror_every_s
+        return self.state.step + 1 - self._mirrored >= self.config.memory_every_steps
+
+    def _mirror(self, mirror: Mirror, agreed: _Agreed) -> None:
+        mirror.complain()
+        done = mirror.settle() if agreed.settled else None
+        if done is not None and self.place.rank == 0:
+            worker.checkpoint_saved(path=environment.memory_dir() or "", tier="memory", **done._asdict())
+        if agreed.mirror and mirror.has_room:
+            self._mirrored, self._mirrored_at = self.state.step, time.monotonic()
+            mirror.save(self.state)
+
     def _save(self, asked: bool, request: str) -> None:
         step = self.state.step
         by_step = self._every_s is None and step % self.config.checkpoint_every_steps == 0
@@ -203,34 +246,69 @@ def _join(place: environment.Placement) -> Any:
     return torch.device("cuda", place.local_rank) if cuda else torch.device("cpu")
 
 
-def _restored(config: recipe.Config, root: Path, device: Any) -> State:
-    """The newest whole checkpoint's state, else `start_from`'s, else fresh weights."""
-    step, path = _agreed(config, root, device)
+def _mirror(config: recipe.Config, place: environment.Placement) -> Mirror | None:
+    """The copies in the nodes' memory, if this run keeps any."""
+    if environment.memory_every_s() is None and not config.memory_every_steps:
+        return None
+    layout = shards.layout(config.model)
+    return Mirror(place, environment.memory_dir(), environment.memory_shift(), layout)
+
+
+_FRESH, _STORAGE, _START_FROM, _MEMORY = range(4)
+_SOURCES = ("from scratch", "from storage", "from start_from", "from memory")
+
+
+def _restored(config: recipe.Config, root: Path, device: Any, mirror: Mirror | None) -> tuple[State, str]:
+    """The state of the newest whole checkpoint of either kind, else `start_from`'s, else fresh weights."""
+    step, source = _agreed(config, root, device, mirror)
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
-    state = State(config, mesh, blank=path is not None)
-    if path is not None:
-        state.load(path, step)
+    state = State(config, mesh, blank=source != _FRESH)
+    if source == _MEMORY and mirror is not None:
+        mirror.load(state)
+    elif source != _FRESH:
+        state.load(Path(config.start_from) if source == _START_FROM else checkpoints.folder(root, step), step)
+    if mirror is not None:
+        mirror.prepare(state, keep=source == _MEMORY)
     if distributed.get_rank() == 0:
         worker.resumed(step)
-    return state
+    return state, _SOURCES[source]
 
 
-def _agreed(config: recipe.Config, root: Path, device: Any) -> tuple[int, Path | None]:
+def _agreed(config: recipe.Config, root: Path, device: Any, mirror: Mirror | None) -> tuple[int, int]:
     """Where to begin. Rank 0 looks, every rank hears it; what rank 0 prepared is ready then."""
     told = torch.zeros(2, dtype=torch.int64)
     if distributed.get_rank() == 0:
         corpus.prepare(root, config)
-        found = checkpoints.newest_complete(root, worker.warn, environment.resume_step())
-        checkpoints.set_aside_after(root, found.step if found else -1)
-        if found is None and config.start_from:
-            told[:] = torch.tensor([checkpoints.at(Path(config.start_from)).step, 2])
-        elif found is not None:
-            told[:] = torch.tensor([found.step, 1])
+        told[:] = torch.tensor(_chosen(config, root, mirror))
     told = told.to(device)
     distributed.broadcast(told, src=0)
     step, source = told.tolist()
-    path = {0: None, 1: checkpoints.folder(root, step), 2: Path(config.start_from)}[source]
-    return step, path
+    return step, source
+
+
+def _chosen(config: recipe.Config, root: Path, mirror: Mirror | None) -> tuple[int, int]:
+    """The step to begin after, and where its state is. What lies after it on storage is set aside."""
+    latest = environment.resume_step()
+    whole = mirror.found if mirror else None
+    if whole and latest is not None and whole.saved.step > latest:
+        whole = None
+    in_memory = whole.saved.step if whole else -1
+    otherwise = f"using step {in_memory} in memory" if whole else "starting from scratch"
+    found = checkpoints.newest_complete(
+        root, worker.warn, after=in_memory, latest=latest, otherwise=otherwise
+    )
+    step = found.step if found else in_memory
+    checkpoints.set_aside_after(root, step)
+    for newer, shards_lost in (mirror.lost if mirror else {}).items():
+        if newer > step:
+            worker.warn(f"step {newer} in memory is not whole ({shards_lost} of its shards are gone)")
+    if found:
+        return step, _STORAGE
+    if whole:
+        return step, _MEMORY
+    if config.start_from:
+        return checkpoints.at(Path(config.start_from)).step, _START_FROM
+    return 0, _FRESH
 
 
 def _say(place: environment.Placement, text: str) -> None:
