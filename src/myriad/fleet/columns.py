@@ -278,20 +278,25 @@ class Columns:
             self.site_nodes[level][kind] += change
 
     def _offer_many(self, rows: Rows, offers: NDArray[np.int16]) -> None:
-        depth = np.array(self._depth, np.int16)
-        old, new = depth[self.offer[rows]], depth[offers]
-        doubt = (self.losses[rows] > 0) | self.slow[rows]
+        was = self.offer[rows]
         self.offer[rows] = offers
-        racks, pods = self.rack[rows], self.pod[rows]
-        for level in range(len(self.levels)):
-            change = (new > level).astype(np.int32) - (old > level)
-            if not change.any():
+        doubt = (self.losses[rows] > 0) | self.slow[rows]
+        # rows that change alike are counted together: mostly all of them, whole nodes taken or given back
+        kinds = was.astype(np.int32) << 8 | offers.astype(np.int32) << 1 | doubt
+        for alike in np.unique(kinds):
+            among = rows[kinds == alike]
+            old, new = self._depth[int(alike) >> 8], self._depth[int(alike) >> 1 & 127]
+            if old == new:
                 continue
-            for kind, more in enumerate(np.bincount(self.pod_kind[pods], weights=change)):
-                self.site_nodes[level][kind] += int(more)
-            for plane, among in enumerate((change, np.where(doubt, 0, change))):
-                np.add.at(self.rack_nodes[plane, level], racks, among)
-                np.add.at(self.pod_nodes[plane, level], pods, among)
+            low, high, change = (old, new, 1) if old < new else (new, old, -1)
+            planes = 1 if alike & 1 else 2
+            racks = np.bincount(self.rack[among], minlength=len(self.racks)).astype(np.int32)
+            pods = np.bincount(self.pod[among], minlength=len(self.pods)).astype(np.int32)
+            self.rack_nodes[:planes, low:high] += change * racks
+            self.pod_nodes[:planes, low:high] += change * pods
+            for kind, more in enumerate(np.bincount(self.pod_kind, weights=pods, minlength=len(self.kinds))):
+                for level in range(low, high):
+                    self.site_nodes[level][kind] += change * int(more)
 
     # ---- questions -------------------------------------------------------------------------------
 
