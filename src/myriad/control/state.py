@@ -32,6 +32,7 @@ from myriad.workload.windows import Window
 UNKNOWN_RUN_NS: Final[Span] = HOUR
 
 
+_ENDLESS: Final = 1 << 62
 #: Up to so many sizes are all tried; of more, halves of the largest.
 _MANY_SIZES: Final = 16
 
@@ -140,6 +141,11 @@ class State:
             (lost + RESTART_NS) * gang.chips,
             bool(gang.job) and not leaves,
         )
+
+    def busy_until(self, row: int) -> Instant:
+        """When the last gang on the node is predicted to end; far away if one is endless."""
+        gangs = self.nodes[self.columns.ids[row]].gangs
+        return max((self.ends_at(self.gangs[attempt]) or _ENDLESS for attempt in gangs), default=0)
 
     def coming(self, owner: str) -> int:
         """Nodes that are being emptied for the owner: an elastic gang comes back on its fewest."""

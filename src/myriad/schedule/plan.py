@@ -43,6 +43,7 @@ class Front(NamedTuple):
     owner: str
     held: Reservation
     code: Code
+    chips_per_node: int
 
 
 class Full:
@@ -220,7 +221,7 @@ class Cycle:
                 yield from victims
                 held = self.reserve(ask, fitting)
             waits = Waits(ask, self.no_room(ask), held.starts_at)
-        front = self.board.front = Front(ask.owner, held, waits.code)
+        front = self.board.front = Front(ask.owner, held, waits.code, ask.chips_per_node)
         yield waits
         if self.rules.backfill.policy != "none":
             yield from self._backfill(front)
@@ -234,7 +235,9 @@ class Cycle:
         need = ask.least - fitting - self.view.coming(ask.owner)
         if policy is None or need <= 0 or ask.within or self.board.victims_at.get(ask.owner, 0) > self.now:
             return ()
-        verdict = preempt.choose(self.view, ask, need, self.now, knobs, policy, self.board.holders)
+        wait_ns = held.starts_at - self.now if held.starts_at else _MANY
+        worth = int(knobs.worth * ask.least * ask.chips_per_node * wait_ns)
+        verdict = preempt.choose(self.view, ask, need, self.now, knobs, policy, self.board.holders, worth)
         # nobody found: ask again when others have run long enough
         later = 0 if verdict.victims else knobs.ns("min_run") // 4
         self.board.victims_at[ask.owner] = self.now + later
@@ -249,8 +252,10 @@ class Cycle:
             held = self._reserve_in_pod(ask, ask.least)
             return held if held.starts_at > self.now else Reservation(0, 0)
         kind, coming = self._kind(ask), self.board.ends.coming(self.now)
-        nodes = ((at, backfill.nodes_of(end, ask, kind)) for at, end in coming)
-        return backfill.reserve(ask.least, fitting, nodes, self.now)
+        size = ask.chips_per_node
+        chips = ((at, backfill.chips_of(end, ask, kind)) for at, end in coming)
+        held = backfill.reserve(ask.least * size, fitting * size, chips, self.now)
+        return held._replace(extra=held.extra // size)
 
     def _reserve_in_pod(self, ask: Ask, nodes: int) -> Reservation:
         columns, kind = self.view.columns, self._kind(ask)
@@ -270,35 +275,24 @@ class Cycle:
         yield from self._easy(front)
 
     def _easy(self, front: Front) -> Iterator[Placed]:
-        """In queue order: whoever ends before the reserved start, or needs only what it leaves over."""
-        queue, held, tried = self.board.queue, front.held, {front.owner}
-        window = held.starts_at - self.now if held.starts_at else 0
-        shapes = [shape for shape in queue.shapes() if self._may_fit(shape)]
-        short = queue.shorter([shape for shape in shapes if shape.nodes > held.extra], window)
-        for _ in range(self.rules.backfill.depth):
-            small = {shape for shape in shapes if shape.nodes <= held.extra and self._may_fit(shape)}
-            ask = self._candidate(small, short, tried)
-            if ask is None:
-                return
-            tried.add(ask.owner)
-            if self._is_full(ask):
+        """Shortest first: whoever ends before the reserved start, or needs only what it leaves over."""
+        knobs, held = self.rules.backfill, front.held
+        shapes = [shape for shape in self.board.queue.shapes() if self._may_fit(shape)]
+        if not shapes:
+            return
+        window = int((held.starts_at - self.now) / knobs.slack) if held.starts_at else 0
+        longest = {shape: 0 if self._may_stay(shape, front) else window for shape in shapes}
+        for ask in self.board.queue.shortest(longest, knobs.depth):
+            if ask.owner == front.owner or not self._worth(ask.tenant, ask.shape) or self._is_full(ask):
                 continue
-            for decision in self._pass([ask], front._replace(held=held)):
+            for decision in self._pass([ask], self.board.front or front):
                 yield decision
-                held = self.board.front.held if self.board.front else held
+                if not any(self._may_fit(shape) for shape in shapes):
+                    return
 
-    def _candidate(self, small: set[Shape], short: Iterable[Ask], tried: set[str]) -> Ask | None:
-        """The first in order that is small enough, or short enough, and was not tried."""
-        queue = self.board.queue
-        first = None
-        if small:
-            worth = queue.walk(self._worth, small)
-            first = next((ask for ask in worth if ask.owner not in tried), None)
-        for ask in short:
-            if ask.owner in tried or not self._worth(ask.tenant, ask.shape):
-                continue
-            return ask if first is None or queue.before(ask.owner, first.owner) else first
-        return first
+    def _may_stay(self, shape: Shape, front: Front) -> bool:
+        """Whether such a gang could run on beyond the reserved start: small enough, or in broken nodes."""
+        return shape.nodes <= front.held.extra or shape.chips_per_node < front.chips_per_node
 
     def _may_fit(self, shape: Shape) -> bool:
         columns = self.view.columns
@@ -307,24 +301,36 @@ class Cycle:
         return fitting + (columns.spares if shape.spares else 0) >= shape.nodes
 
     def _pass(self, asks: Sequence[Ask], front: Front) -> Iterator[Placed]:
-        """EASY: whoever ends before the reserved start, or needs only what it leaves over."""
-        held, caution = front.held, self.rules.backfill.caution
-        if self.rules.backfill.policy == "none":
+        """EASY: the asks that may start without delaying the one in front."""
+        held, knobs = front.held, self.rules.backfill
+        if knobs.policy == "none":
             return
         for ask in asks:
-            run_ns = backfill.cautious_run(ask, ask.least, caution)
-            in_time = backfill.ends_in_time(run_ns, held, self.now)
-            if not in_time and ask.least > held.extra:
+            in_time = backfill.ends_in_time(int(ask.run_on(ask.least) * knobs.slack), held, self.now)
+            whole = ask.chips_per_node >= front.chips_per_node
+            if not in_time and whole and ask.least > held.extra:
                 continue
             if self.fitting(ask) < ask.least or self.held_back(ask):
                 continue
-            decision = self.attempt(ask if in_time else _at_most(ask, held.extra))
+            decision = self.attempt(ask if in_time or not whole else _at_most(ask, held.extra))
             if not isinstance(decision, Placed):
                 continue
             if not in_time:
-                held = held._replace(extra=held.extra - len(decision.members))
+                taken = self._taken_from(front, decision, int(ask.run_on(ask.least) * knobs.slack))
+                if taken > held.extra:
+                    continue
+                held = held._replace(extra=held.extra - taken)
             yield decision
             self.board.front = front._replace(held=held)
+
+    def _taken_from(self, front: Front, decision: Placed, run_ns: Span) -> int:
+        """Nodes that it keeps from the one in front: not those that others keep broken for longer anyway."""
+        ends_at = self.now + run_ns if run_ns else _MANY
+        offer = self.view.columns.offer
+        return sum(
+            int(offer[row]) >= front.chips_per_node or self.view.busy_until(row) < ends_at
+            for row in decision.rows
+        )
 
     def _conservative(self, front: Front) -> Iterator[Placed]:
         """The first in the queue get reservations one behind the other; who can start now does."""
@@ -335,7 +341,7 @@ class Cycle:
         nodes = ((at, backfill.nodes_of(end, first, kind)) for at, end in coming)
         profile = backfill.Profile(self.now, self.fitting(first), nodes)
         for number, ask in enumerate(list(islice(self.board.queue.walk(self._worth), knobs.depth))):
-            run_ns = backfill.cautious_run(ask, ask.least, knobs.caution)
+            run_ns = int(ask.run_on(ask.least) * knobs.slack)
             may = self.held_back(ask) is None
             if ask.owner != front.owner and may and profile.fits_now(ask.least, run_ns):
                 decision = self.attempt(ask._replace(sizes=(ask.least,)))
@@ -372,7 +378,7 @@ def decide(view: View, board: Board, rules: Rules, now: Instant, ask: Ask) -> Pl
     decision = cycle.attempt(ask)
     front = board.front
     if front is not None and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner):
-        run_ns = backfill.cautious_run(ask, ask.least, rules.backfill.caution)
+        run_ns = int(ask.run_on(ask.least) * rules.backfill.slack)
         passes = backfill.ends_in_time(run_ns, front.held, now) or ask.least <= front.held.extra
         if not (passes and isinstance(decision, Placed)):
             return Waits(ask, cycle.behind(ask), front.held.starts_at)
