@@ -147,6 +147,12 @@ class Profile:
                 self._at.append(at)
                 self._free.append(self._free[-1] + nodes)
 
+    def copy(self) -> "Profile":
+        """Another one that changes by itself."""
+        other = Profile(0, 0, ())
+        other._at, other._free = self._at.copy(), self._free.copy()
+        return other
+
     def reserve(self, nodes: int, run_ns: Span) -> Instant:
         """Take `nodes` for `run_ns` (0: for ever) at the first instant they are free; 0: never."""
         start: int | None = None

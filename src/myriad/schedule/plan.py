@@ -12,11 +12,12 @@ from typing import Final, NamedTuple, Protocol
 from myriad.kernel.ids import TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Code
-from myriad.schedule import backfill, place, preempt, quota
+from myriad.schedule import backfill, place, preempt, quota, search
 from myriad.schedule.asks import Ask, Leaves, Placed, Shape, View, Waits
 from myriad.schedule.backfill import Ends, Reservation
 from myriad.schedule.policy import (
     Backfill,
+    Order,
     Placement,
     PlacementPolicy,
     Preemption,
@@ -35,6 +36,7 @@ class Rules(NamedTuple):
     place: Placement
     backfill: Backfill
     preempt: Preemption
+    order: Order
 
 
 class Front(NamedTuple):
@@ -109,6 +111,9 @@ class Cycle:
     def whole(self) -> Iterator[Placed | Waits | Leaves]:
         """Everything that waits."""
         self.board.front = None
+        if self.rules.order.search and (asks := self._searchable()):
+            yield from self._searched(asks)
+            return
         while True:
             ask = next((ask for ask in self.board.queue.walk(self._worth) if not self._is_full(ask)), None)
             if ask is None:
@@ -121,6 +126,9 @@ class Cycle:
 
     def arrivals(self, news: Sequence[Ask]) -> Iterator[Placed | Waits | Leaves]:
         """New asks only: the others were decided about, and an ask more frees no chip."""
+        if self.rules.order.search:
+            yield from self.whole()
+            return
         for ask in news:
             front = self.board.front
             if front is not None and self.board.queue.get(front.owner) is None:
@@ -140,6 +148,43 @@ class Cycle:
                 yield from self._pass([ask], front)
                 if self.board.queue.get(ask.owner) is not None:
                     yield Waits(ask, self.behind(ask), front.held.starts_at)
+
+    def _searchable(self) -> list[Ask]:
+        """What waits, if it is little enough and each run time is known; else nothing."""
+        queue, most = self.board.queue, self.rules.order.search_queue
+        if not 2 <= len(queue) <= most:
+            return []
+        asks = [ask for ask in queue.walk(self._worth) if not self._is_full(ask)]
+        plain = all(
+            ask.run_ns and not (ask.keep or ask.within or ask.reservation or ask.chip) for ask in asks
+        )
+        return asks if plain and len(asks) >= 2 else []
+
+    def _searched(self, asks: list[Ask]) -> Iterator[Placed | Waits | Leaves]:
+        """Those that start now in the best order found."""
+        columns, largest = self.view.columns, max(asks, key=lambda ask: ask.chips_per_node)
+        size = largest.chips_per_node
+        coming = (
+            (at, backfill.chips_of(end, largest, columns.kinds.all[0]) // size)
+            for at, end in self.board.ends.coming(self.now)
+        )
+        free = backfill.Profile(self.now, columns.fitting(size, 0), coming)
+        items = [
+            search.Item(
+                self.board.queue.band(ask.owner),
+                -(-ask.least * ask.chips_per_node // size),
+                ask.run_on(ask.least),
+            )
+            for ask in asks
+        ]
+        found = search.improve(free, items, self.rules.order.search)
+        for one in found.order:
+            ask, start = asks[one], found.starts[one]
+            decision = self.attempt(ask) if start == self.now else None
+            if isinstance(decision, Placed):
+                yield decision
+            elif self.board.front is None:
+                yield from self._stop_at(ask, None, later=start)
 
     def _is_full(self, ask: Ask) -> bool:
         """Whether quota or budget hold it back; that a quota does is remembered until something ends."""
@@ -208,8 +253,15 @@ class Cycle:
 
     # ---- the one in front ----------------------------------------------------------------------------
 
-    def _stop_at(self, ask: Ask, waits: Waits | None) -> Iterator[Placed | Waits | Leaves]:
+    def _stop_at(
+        self, ask: Ask, waits: Waits | None, later: Instant = 0
+    ) -> Iterator[Placed | Waits | Leaves]:
+        """It waits in front; `later`: a start that was planned for it, with nobody to pass it."""
         fitting = self.fitting(ask)
+        if later:
+            self.board.front = Front(ask.owner, Reservation(later, 0), self.no_room(ask), ask.chips_per_node)
+            yield Waits(ask, self.no_room(ask), later)
+            return
         if waits is not None:
             level = self.view.columns.level_of(ask.chips_per_node)
             largest = int(self.view.columns.pod_nodes[0, level].max())

@@ -41,9 +41,15 @@ class Order(Knobs, frozen=True, kw_only=True, forbid_unknown_fields=True):
     period: str = "5m"
     #: Who has waited so long goes before every priority class, whatever its tenant has used.
     starvation: str = "3d"
+    #: Moves of the search for a better order, for queues of up to `search_queue` gangs; 0: none. 300 take
+    #: some 50 ms at every change, so it is for sites with few jobs a minute.
+    search: int = 0
+    search_queue: int = 32
 
     def __post_init__(self) -> None:
         self._check("half_life", "period", "starvation")
+        if self.search < 0 or self.search_queue < 2:
+            raise ValueError("search must be 0 or more, search_queue 2 or more")
 
 
 class Placement(Knobs, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -259,6 +259,10 @@ class Queue:
         band = self._entries[ask.owner].band
         return sum(work for other, work in self._work.items() if other <= band) - ask.run_ns * ask.chips
 
+    def band(self, owner: str) -> Band:
+        """Class of a waiting owner; what goes before any order of tenants."""
+        return self._entries[owner].band
+
     def before(self, one: str, other: str) -> bool:
         """Whether one waiting owner goes before another."""
         return self._place(one) < self._place(other)
