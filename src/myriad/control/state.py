@@ -59,6 +59,8 @@ class State:
         #: Tenant -> itself and what it is part of, outermost last.
         self.paths: dict[TenantId, tuple[TenantId, ...]] = {}
         self.spent: dict[TenantId, Spent] = {}
+        #: Whether any tenant has a budget.
+        self.budgeted = False
         #: Owner -> gangs that still make room for it; an entry stays until the owner is placed or ends.
         self.claims: dict[str, dict[AttemptId, None]] = {}
         #: Tenant and priority -> gangs that hold nodes.
@@ -105,7 +107,7 @@ class State:
 
     def is_spent(self, tenant: TenantId, now: Instant) -> bool:
         """Whether the tenant, or one that it is part of, has spent its budget of the period."""
-        return any(self._over_budget(name, now) for name in self.paths[tenant])
+        return self.budgeted and any(self._over_budget(name, now) for name in self.paths[tenant])
 
     def _over_budget(self, name: TenantId, now: Instant) -> bool:
         budget = self.tenants[name].budget

@@ -334,8 +334,11 @@ class Cycle:
             return
         window = int((held.starts_at - self.now) / knobs.slack) if held.starts_at else 0
         longest = {shape: 0 if self._may_stay(shape, front) else window for shape in shapes}
+        fits, worth = place.fitting, self._worth
         for ask in self.board.queue.shortest(longest, knobs.depth):
-            if ask.owner == front.owner or not self._worth(ask.tenant, ask.shape) or self._is_full(ask):
+            if fits(self.view.columns, ask) < ask.least or ask.owner == front.owner:
+                continue
+            if not worth(ask.tenant, ask.shape) or self._is_full(ask):
                 continue
             for decision in self._pass([ask], self.board.front or front):
                 yield decision
