@@ -82,6 +82,7 @@ def _pretrain(spec: TrainingJob, chip: Chip) -> Profile:
         parameters=pretrain.parameter_count(config.model),
         memory_bytes_per_chip=_memory_bytes(config, chips),
         expected_ns=units.span_ns(spec.expected) if spec.expected else 0,
+        memory_copies=nodes > 1 and config.memory_every_steps is None,
         sizes=found,
         stretch=spans.ALIKE
         if nodes == 1
