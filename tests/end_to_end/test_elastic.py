@@ -1,4 +1,4 @@
-"""Elastic gangs of real processes: fewer nodes when one is lost, more when it is back; lent chips returned."""
+"""Elastic gangs of real processes: fewer nodes when one is lost, more when it is back; a loan returned."""
 
 import os
 import sys
