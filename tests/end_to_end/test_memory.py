@@ -36,10 +36,10 @@ def test_a_lost_node_costs_the_steps_since_the_last_copy(tmp_path: Path) -> None
             "nodes": 4,
             "recipe": "pretrain",
             "config": CONFIG | {"steps": STEPS},
-            "checkpoint": {"every": "40 steps"},
+            "checkpoint": {"every": "60 steps"},
         }
         job = server.submit(spec)
-        wait_for(lambda: copied(server, f"{job}.1") > stored(server, job) + 15 > 40, patience_s=PATIENCE_S)
+        wait_for(lambda: copied(server, f"{job}.1") > stored(server, job) + 5 > 60, patience_s=PATIENCE_S)
         kill_node(server, server.job(job)["placed_on"][1])
         stopped = until_fact(server, "GangStopped", attempt=f"{job}.1")
         assert stopped["tier"] == "memory" and stopped["cause"] == "node"

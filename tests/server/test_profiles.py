@@ -1,15 +1,18 @@
 """What is known of a job when it is submitted: its work, its memory, and how much of the peak it reaches."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
 from myriad.catalog import chips
 from myriad.kernel.errors import UserError
 from myriad.protocol.values import Profile
 from myriad.server import profiles
+from myriad.workload import files
 from myriad.workload.jobs import NodeRange, TrainingJob
 
 SHAPE = {"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "ffn": 14336}
@@ -127,3 +130,18 @@ def test_a_profile_costs_little_at_submission() -> None:
         profile("zhenwu-810e", 32, 16, **config)
         times.append(time.perf_counter() - began)
     assert min(times) < 0.02
+
+
+def test_the_elastic_example_has_the_sizes_that_it_says() -> None:
+    example = Path(__file__).parent.parent.parent / "examples" / "elastic.yaml"
+    spec = files.from_tree(yaml.safe_load(example.read_text()), str(example))
+    assert isinstance(spec, TrainingJob)
+    found = profiles.of_job(spec, chips.named("local-cpu"))
+    assert found.sizes == (4, 3, 2) and found.memory_copies
+
+
+def test_a_recipe_keeps_copies_unless_its_configuration_has_its_own_word() -> None:
+    assert profile("local-cpu", 4, 1).memory_copies
+    assert not profile("local-cpu", 1, 1).memory_copies, "one node has no peer"
+    for own in (0, 5):
+        assert not profile("local-cpu", 4, 1, memory_every_steps=own).memory_copies
