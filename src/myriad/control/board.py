@@ -149,7 +149,6 @@ class Board:
             self.ends.move(fact.attempt, gang.until)
         else:
             self._enter(gang)
-        self.small.pop(fact.attempt, None)
         if gang.claimant and (ask := self.queue.get(gang.claimant)):
             self.queue.put(ask._replace(claims=True))
         if gang.service:
