@@ -178,8 +178,13 @@ class Brain(RuleBasedStateMachine):
 
     @invariant()
     def the_board_is_what_a_restart_would_build(self) -> None:
-        if self.core.state.site:
+        if self.core.state.site and not self.pauses_ring_late():
             check_same(self.core, self.core.state)
+
+    def pauses_ring_late(self) -> bool:
+        """A pause is over and nobody said so: only its timer brings the job back into a live queue."""
+        late = [about for about, at in self.timers.items() if at <= self.core.state.now]
+        return any(about.startswith(("job:", "pause:")) for about in late)
 
     @invariant()
     def everything_that_waits_can_be_explained(self) -> None:
@@ -344,7 +349,8 @@ class Brain(RuleBasedStateMachine):
         folded = fold(wire.decode(body) for body in self.journal)
         assert folded.digest() == self.core.state.digest(), "fold differs from the live state"
         assert folded.holders == self.core.state.holders and folded.paths == self.core.state.paths
-        check_same(self.core, folded)
+        if not self.pauses_ring_late():
+            check_same(self.core, folded)
         self.core = Core(self.core.policy, folded, check=True)
         self.to_do.clear()
         self.timers.clear()

@@ -154,6 +154,11 @@ class Hall:
                 inputs.SubmitJob(at=0, job=JobId(one.job), spec=one.spec, profile=one.profile),
             )
 
+    def submit(self, one: Wish) -> Step:
+        """Submitted this instant."""
+        self._runs[one.job] = one.run_s * SECOND
+        return self.give(inputs.SubmitJob(at=self.at, job=JobId(one.job), spec=one.spec, profile=one.profile))
+
     def run(self, until_s: int = 0) -> "Hall":
         """Until that time; until nothing is ahead if none is given."""
         while self._ahead and (not until_s or self._ahead[0][0] <= until_s * SECOND):

@@ -59,10 +59,19 @@ def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
             yield from _grow(m)
         board.settled = True
     for job in new:
-        yield forecast.promise(m, m.state.jobs[job], waits.get(job))
+        yield forecast.promise(m, m.state.jobs[job], waits.get(job) or _decided(m, job))
     reason = _idle_reason(m)
     if reason != m.state.idle:
         yield facts.IdleExplained(at=m.now, reason=reason)
+
+
+def _decided(m: Moment, job: JobId) -> Waits | None:
+    """Why a new job waits that the whole queue was decided about with; None: it does not."""
+    ask = m.board.queue.get(job)
+    if ask is None or not m.state.open:
+        return None
+    decision = plan.decide(m.state, m.board, m.rules, m.now, ask)
+    return decision if isinstance(decision, Waits) else None
 
 
 def _keep_spares(m: Moment) -> Iterator[Fact]:

@@ -124,7 +124,8 @@ class Cycle:
             front = self.board.front
             if front is not None and self.board.queue.get(front.owner) is None:
                 front = self.board.front = None
-            if front is not None and self.board.queue.before(ask.owner, front.owner):
+            conservative = self.rules.backfill.policy == "conservative"
+            if front is not None and (conservative or self.board.queue.before(ask.owner, front.owner)):
                 yield from self.whole()
                 return
             if code := self.held_back(ask):
@@ -147,7 +148,11 @@ class Cycle:
         if by is not None:
             self.board.full.add(ask.tenant, chips, by)
             return True
-        return self.view.is_spent(ask.tenant, self.now)
+        return self.view.is_spent(ask.tenant, self.now) or self._is_kept_out(ask)
+
+    def _is_kept_out(self, ask: Ask) -> bool:
+        """Whether it waits for its reservation: it may have no other nodes, so it holds nobody up."""
+        return bool(ask.reservation) and self.attempt(ask) is None
 
     def _worth(self, tenant: TenantId, shape: Shape) -> bool:
         return shape.chips < self.board.full.chips.get(tenant, _MANY)
@@ -160,7 +165,7 @@ class Cycle:
             return "quota"
         if self.view.is_spent(ask.tenant, self.now):
             return "budget"
-        return None
+        return "reservation" if self._is_kept_out(ask) else None
 
     def attempt(self, ask: Ask) -> Placed | Waits | None:
         """A place for it now, at the largest size that can be had; Waits: one pod later is better."""
@@ -326,14 +331,33 @@ class Cycle:
             yield decision
             self.board.front = front._replace(held=held)
 
-    def _conservative(self, front: Front) -> Iterator[Placed]:
-        """The first in the queue get reservations one behind the other; who can start now does."""
+    def may_pass(self, ask: Ask, front: Front) -> bool:
+        """Whether the ask may go before the one in front, which has its turn before it."""
         knobs = self.rules.backfill
+        run_ns = backfill.cautious_run(ask, ask.least, knobs.caution)
+        if knobs.policy != "conservative":
+            in_time = backfill.ends_in_time(run_ns, front.held, self.now)
+            return knobs.policy == "easy" and (in_time or ask.least <= front.held.extra)
+        profile = self._profile(front)
+        for number, one in enumerate(islice(self.board.queue.walk(self._worth), knobs.depth)):
+            if one.owner == ask.owner:
+                return profile.fits_now(ask.least, run_ns)
+            if number < knobs.reservations and self.held_back(one) is None:
+                profile.reserve(one.least, backfill.cautious_run(one, one.least, knobs.caution))
+        return False
+
+    def _profile(self, front: Front) -> backfill.Profile:
+        """Nodes free over time for the one in front."""
         first = self.board.queue.get(front.owner)
         assert first is not None
         kind, coming = self._kind(first), self.board.ends.coming(self.now)
         nodes = ((at, backfill.nodes_of(end, first, kind)) for at, end in coming)
-        profile = backfill.Profile(self.now, self.fitting(first), nodes)
+        return backfill.Profile(self.now, self.fitting(first), nodes)
+
+    def _conservative(self, front: Front) -> Iterator[Placed]:
+        """The first in the queue get reservations one behind the other; who can start now does."""
+        knobs = self.rules.backfill
+        profile = self._profile(front)
         for number, ask in enumerate(list(islice(self.board.queue.walk(self._worth), knobs.depth))):
             run_ns = backfill.cautious_run(ask, ask.least, knobs.caution)
             may = self.held_back(ask) is None
@@ -372,9 +396,7 @@ def decide(view: View, board: Board, rules: Rules, now: Instant, ask: Ask) -> Pl
     decision = cycle.attempt(ask)
     front = board.front
     if front is not None and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner):
-        run_ns = backfill.cautious_run(ask, ask.least, rules.backfill.caution)
-        passes = backfill.ends_in_time(run_ns, front.held, now) or ask.least <= front.held.extra
-        if not (passes and isinstance(decision, Placed)):
+        if not (cycle.may_pass(ask, front) and isinstance(decision, Placed)):
             return Waits(ask, cycle.behind(ask), front.held.starts_at)
     if decision is None:
         return Waits(ask, cycle.no_room(ask), cycle.reserve(ask, cycle.fitting(ask)).starts_at)
