@@ -395,9 +395,9 @@ def decide(view: View, board: Board, rules: Rules, now: Instant, ask: Ask) -> Pl
         return Waits(ask, code, 0)
     decision = cycle.attempt(ask)
     front = board.front
-    if front is not None and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner):
-        if not (cycle.may_pass(ask, front) and isinstance(decision, Placed)):
-            return Waits(ask, cycle.behind(ask), front.held.starts_at)
+    behind = front is not None and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner)
+    if behind and front and not (isinstance(decision, Placed) and cycle.may_pass(ask, front)):
+        return Waits(ask, cycle.behind(ask), front.held.starts_at)
     if decision is None:
         return Waits(ask, cycle.no_room(ask), cycle.reserve(ask, cycle.fitting(ask)).starts_at)
     return decision
