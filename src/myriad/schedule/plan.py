@@ -323,28 +323,40 @@ class Cycle:
                 continue
             if self.fitting(ask) < ask.least or self.held_back(ask):
                 continue
-            decision = self.attempt(ask if in_time else _at_most(ask, held.extra))
+            passing = self.passing(ask, front._replace(held=held))
+            decision = self.attempt(passing) if passing else None
             if not isinstance(decision, Placed):
                 continue
             if not in_time:
                 held = held._replace(extra=held.extra - len(decision.members))
-            yield decision
+            # before it is applied: whoever is looked at next must find what is left
             self.board.front = front._replace(held=held)
+            yield decision
 
-    def may_pass(self, ask: Ask, front: Front) -> bool:
-        """Whether the ask may go before the one in front, which has its turn before it."""
+    def passing(self, ask: Ask, front: Front) -> Ask | None:
+        """The ask as it may go before the one in front, whose turn is before it; None: it may not."""
         knobs = self.rules.backfill
         run_ns = backfill.cautious_run(ask, ask.least, knobs.caution)
         if knobs.policy != "conservative":
-            in_time = backfill.ends_in_time(run_ns, front.held, self.now)
-            return knobs.policy == "easy" and (in_time or ask.least <= front.held.extra)
+            if knobs.policy == "none" or backfill.ends_in_time(run_ns, front.held, self.now):
+                return ask if knobs.policy == "easy" else None
+            nodes = min(front.held.extra, self._beside(ask, front))
+            return _at_most(ask, nodes) if ask.least <= nodes else None
         profile = self._profile(front)
         for number, one in enumerate(islice(self.board.queue.walk(self._worth), knobs.depth)):
             if one.owner == ask.owner:
-                return profile.fits_now(ask.least, run_ns)
+                return ask._replace(sizes=(ask.least,)) if profile.fits_now(ask.least, run_ns) else None
             if number < knobs.reservations and self.held_back(one) is None:
                 profile.reserve(one.least, backfill.cautious_run(one, one.least, knobs.caution))
-        return False
+        return None
+
+    def _beside(self, ask: Ask, front: Front) -> int:
+        """Nodes it may hold so that the quota is left with which the one in front will start."""
+        first = self.board.queue.get(front.owner)
+        if first is None:
+            return ask.nodes
+        chips = first.least * first.chips_per_node
+        return quota.room_beside(self.view, ask.tenant, first.tenant, chips) // ask.chips_per_node
 
     def _profile(self, front: Front) -> backfill.Profile:
         """Nodes free over time for the one in front."""
@@ -393,11 +405,14 @@ def decide(view: View, board: Board, rules: Rules, now: Instant, ask: Ask) -> Pl
     cycle = Cycle(view, board, rules, now)
     if code := cycle.held_back(ask):
         return Waits(ask, code, 0)
-    decision = cycle.attempt(ask)
     front = board.front
-    behind = front is not None and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner)
-    if behind and front and not (isinstance(decision, Placed) and cycle.may_pass(ask, front)):
-        return Waits(ask, cycle.behind(ask), front.held.starts_at)
+    if front and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner):
+        as_asked = cycle.passing(ask, front)
+        decision = cycle.attempt(as_asked) if as_asked else None
+        return (
+            decision if isinstance(decision, Placed) else Waits(ask, cycle.behind(ask), front.held.starts_at)
+        )
+    decision = cycle.attempt(ask)
     if decision is None:
         return Waits(ask, cycle.no_room(ask), cycle.reserve(ask, cycle.fitting(ask)).starts_at)
     return decision

@@ -64,5 +64,12 @@ def borrowed(view: View, tenant: TenantId, claimant: TenantId) -> int:
     return max([0, *over])
 
 
+def room_beside(view: View, tenant: TenantId, first: TenantId, chips: int) -> int:
+    """Chips the tenant may take so that `first` can still take so many, of what both are part of."""
+    shared = set(view.path(tenant))
+    left = [view.tenants[name].quota.limit - view.usage[name] for name in view.path(first) if name in shared]
+    return min(left, default=1 << 60) - chips
+
+
 def _show(quota: Quota) -> str:
     return f"{quota.chips} chips" + (f" and {quota.borrow} borrowed" if quota.borrow else "")
