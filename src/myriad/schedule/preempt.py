@@ -48,7 +48,7 @@ def choose(
 ) -> Verdict:
     """Victims that give `need` nodes to the ask. `holders`: tenant and rank of whatever holds nodes."""
     reclaims = knobs.reclaim and quota.is_entitled(view, ask.tenant, ask.least * ask.chips_per_node)
-    min_run = knobs.ns("min_run")
+    min_run, kind = knobs.ns("min_run"), ask.chip or view.columns.kinds.all[0]
     found: list[tuple[tuple[float, ...], str, Running, bool]] = []
     for tenant, rank in sorted(holders, key=lambda one: (one[1], one[0])):
         if sum(gives(gang) for *_, gang, _ in found) > _CHOICE * need + _CHOICE:
@@ -59,7 +59,7 @@ def choose(
             continue
         gained = 0
         for gang in view.running(tenant, rank, now - min_run):
-            if gang.movable and gang.chips_per_node >= ask.chips_per_node:
+            if gang.movable and gang.chip == kind and gang.chips_per_node >= ask.chips_per_node:
                 each = policy.cost(gang, now) / gang.nodes
                 found.append(((rank, each, -gang.placed_at), gang.attempt, gang, outranked))
                 gained += gives(gang)
@@ -83,11 +83,12 @@ def _enough(
     for _, _, gang, outranked in found:
         if gained >= need:
             break
-        owed = quota.borrowed(view, gang.tenant, ask.tenant) - taken.get(gang.tenant, 0)
+        branch = quota.branch(view, gang.tenant, ask.tenant)
+        owed = quota.borrowed(view, gang.tenant, ask.tenant) - taken.get(branch, 0)
         if not outranked and owed <= 0:
             continue
         chosen.append(gang)
-        taken[gang.tenant] = taken.get(gang.tenant, 0) + gang.chips
+        taken[branch] = taken.get(branch, 0) + gang.chips
         gained += gives(gang)
     if gained < need:
         return ()
