@@ -119,6 +119,19 @@ def fitting(columns: Columns, ask: Ask) -> int:
     return count
 
 
+def beside(columns: Columns, ask: Ask, barred: Rows | None) -> int:
+    """Nodes that could join a gang where it stands, on `ask.keep`: in its domain, of its type, not barred."""
+    if barred is None and not ask.within:
+        return columns.fitting(ask.chips_per_node, _kind(columns, ask))
+    offer = _offers(columns, ask)
+    if barred is not None:
+        offer[barred] = False
+    if ask.within and ask.keep:
+        domain = _domain(columns, ask.within)
+        offer &= domain == domain[columns.index[ask.keep[0]]]
+    return int(offer.sum())
+
+
 def _offers(columns: Columns, ask: Ask) -> NDArray[np.bool_]:
     offer: NDArray[np.bool_] = columns.offer >= ask.chips_per_node
     if len(columns.kinds) > 1:
