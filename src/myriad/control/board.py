@@ -150,8 +150,8 @@ class Board:
             self.ends.move(fact.attempt, gang.until)
         else:
             self._enter(gang)
-        self.small.pop(fact.attempt, None)
-        if gang.claimant and (ask := self.queue.get(gang.claimant)):
+        # who was placed meanwhile, and waits again, claims nothing
+        if gang.claimant in self._state.claims and (ask := self.queue.get(gang.claimant)):
             self.queue.put(ask._replace(claims=True))
         if gang.service:
             self.refresh(gang.service)

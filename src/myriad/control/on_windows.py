@@ -1,10 +1,11 @@
 """What follows from reservations and maintenance windows: nodes are emptied when they begin."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from myriad.control import on_gangs, on_nodes
 from myriad.control.moment import Moment
 from myriad.kernel.errors import near
+from myriad.kernel.ids import NodeId
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Reason
@@ -13,13 +14,16 @@ from myriad.workload.windows import Window
 
 def on_set_window(m: Moment, given: inputs.SetWindow) -> Iterator[Fact]:
     """Keep the nodes, or say why not. One name, one window: set again, it is changed."""
-    window = given.window
+    window, known = given.window, m.state.windows.get(given.window.name)
     reason = _refusal(m, window)
     if reason is not None:
         yield facts.Refused(at=m.now, intent="SetWindow", subject=window.name, reason=reason)
-    elif m.state.windows.get(window.name) != window:
+    elif known != window:
         yield facts.WindowSet(at=m.now, window=window, by=given.by)
-        if window.start_at <= m.now:
+        begun = window.start_at <= m.now
+        if known is not None:
+            yield from _release(m, known, window.nodes if begun and window.kind == "maintenance" else ())
+        if begun:
             yield from _begin(m, window)
 
 
@@ -59,10 +63,15 @@ def _begin(m: Moment, window: Window) -> Iterator[Fact]:
 
 def _end(m: Moment, window: Window) -> Iterator[Fact]:
     yield facts.WindowEnded(at=m.now, name=window.name)
-    if window.kind == "maintenance":
-        for node in window.nodes:
-            if m.state.nodes[node].cordoned_by == _by(window):
-                yield from on_nodes.uncordon(m, node)
+    yield from _release(m, window, ())
+
+
+def _release(m: Moment, window: Window, still: Collection[NodeId]) -> Iterator[Fact]:
+    """Give back the nodes that only this window kept out of service, but for those still wanted."""
+    for node in window.nodes:
+        record = m.state.nodes[node]
+        if record.cordoned and record.cordoned_by == _by(window) and node not in still:
+            yield from on_nodes.uncordon(m, node)
 
 
 def _by(window: Window) -> str:

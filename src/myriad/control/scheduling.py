@@ -9,7 +9,7 @@ from myriad.kernel.ids import JobId, ServiceId, attempt_of
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import IdleReason
-from myriad.schedule import elastic, plan, quota, spares
+from myriad.schedule import elastic, place, plan, quota, spares
 from myriad.schedule.asks import Leaves, Placed, Waits
 
 #: Facts after which another placement may be possible or due.
@@ -62,10 +62,19 @@ def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
         if due and not m.now < m.state.look_again_at <= due:
             yield facts.LookAgain(at=m.now, until=due)
     for job in new:
-        yield forecast.promise(m, m.state.jobs[job], waits.get(job))
+        yield forecast.promise(m, m.state.jobs[job], waits.get(job) or _decided(m, job))
     reason = _idle_reason(m)
     if reason != m.state.idle:
         yield facts.IdleExplained(at=m.now, reason=reason)
+
+
+def _decided(m: Moment, job: JobId) -> Waits | None:
+    """Why a new job waits that the whole queue was decided about with; None: it does not."""
+    ask = m.board.queue.get(job)
+    if ask is None or not m.state.open:
+        return None
+    decision = plan.decide(m.state, m.board, m.rules, m.now, ask)
+    return decision if isinstance(decision, Waits) else None
 
 
 def _keep_spares(m: Moment) -> Iterator[Fact]:
@@ -136,11 +145,10 @@ def _grown(gang: Gang, nodes: int, size: int) -> Leaves:
 
 
 def _free_for(m: Moment, gang: Gang) -> int:
-    """Nodes by which the gang could grow: free of its type, and inside its tenant's quota."""
-    columns = m.state.columns
-    kind = int(columns.pod_kind[columns.pod[columns.index[gang.nodes[0]]]])
+    """Nodes by which the gang could grow: free, for it, where it may be, and inside its tenant's quota."""
+    ask = asks.of_job(m.state, m.state.jobs[gang.job])
     may = quota.headroom(m.state, gang.tenant) // gang.chips_per_node
-    return min(columns.fitting(gang.chips_per_node, kind), may)
+    return min(place.beside(m.state.columns, ask, m.state.barred(ask, m.now)), may) if may > 0 else 0
 
 
 def _trim_services(m: Moment) -> Iterator[Fact]:

@@ -124,9 +124,10 @@ class State:
 
     def _running(self, gang: Gang) -> Running:
         nodes = least = len(gang.members)
-        lost = 0
+        lost, chip = 0, ""
         if gang.job:
             job = self.jobs[gang.job]
+            chip = job.spec.chip
             least = min(nodes, job.sizes[-1])
             done_ns = max(0, self.now - gang.running_at) if gang.running_at else 0
             # a recipe checkpoints before it leaves; a command may know how to, but has not said so
@@ -141,6 +142,7 @@ class State:
             gang.chips,
             gang.chips // nodes,
             least,
+            chip or self.columns.kinds.all[0],
             gang.placed_at,
             (lost + RESTART_NS) * gang.chips,
             bool(gang.job) and not leaves,

@@ -313,13 +313,13 @@ def _waiting(m: Moment, job: Job) -> tuple[tuple[Reason, ...], foresee.Start]:
         return (
             Reason(code="site_closed", text="the site is closed", remedy="starts after myriad up"),
         ), unknown
-    if job.held_until > m.now:
+    ask = m.board.queue.get(job.job)
+    if ask is None or job.held_until > m.now:
+        # out of the queue until its timer has rung, even if that is late
         text = f"pauses after a fault of its own ({job.faults} in a row): {_last_why(job)}"
         remedy = "starts again after the pause; or cancel and mend it"
         held = foresee.Start(job.held_until, job.held_until, job.held_until)
         return (Reason(code="backoff", text=text, remedy=remedy),), held
-    ask = m.board.queue.get(job.job)
-    assert ask is not None, f"{job.job} waits but is not in the queue"
     waits = plan.decide(m.state, m.board, m.rules, m.now, ask)
     if isinstance(waits, Placed):
         return (), foresee.Start(m.now, m.now, m.now)

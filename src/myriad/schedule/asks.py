@@ -97,6 +97,7 @@ class Running(NamedTuple):
     chips: int
     chips_per_node: int
     least: int  # nodes it can shrink to; `nodes` if it cannot
+    chip: str  # catalogue name of their type
     placed_at: Instant
     #: Chip-time that would have to be done again if it left now, after a checkpoint if it can make one.
     lost_chip_ns: int

@@ -16,7 +16,8 @@ def reasons(view: View, board: Board, rules: Rules, now: Instant, waits: Waits) 
     if held := cycle.held_back(ask):
         codes.setdefault(held)
     front = board.front
-    if front is not None and front.owner != ask.owner:
+    waiting = front is not None and board.queue.get(front.owner) is not None
+    if front is not None and waiting and board.queue.before(front.owner, ask.owner):
         codes.setdefault("priority")
     return tuple(_reason(cycle, ask, code, front, waits) for code in codes)
 

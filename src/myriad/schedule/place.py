@@ -19,6 +19,7 @@ from myriad.kernel.ids import NodeId
 from myriad.protocol.values import Member
 from myriad.schedule.asks import Ask
 from myriad.schedule.policy import PlacementPolicy
+from myriad.workload.jobs import Within
 
 Counts = NDArray[np.int32]
 _FULL: Final = np.int64(np.iinfo(np.int64).max)
@@ -88,6 +89,11 @@ class FirstFit:
         if barred is not None:
             offer[barred] = False
         rows = np.flatnonzero(offer)
+        if ask.within and len(rows):
+            # those of the first domain in site order that has enough
+            domain = _domain(columns, ask.within)[rows]
+            enough = np.bincount(domain) >= nodes
+            rows = rows[domain == domain[enough[domain].argmax()]]
         return rows[:nodes] if len(rows) >= nodes else None
 
 
@@ -111,6 +117,19 @@ def fitting(columns: Columns, ask: Ask) -> int:
         enough = columns.chips[rows] >= ask.chips_per_node
         count += int((enough & (columns.pod_kind[columns.pod[rows]] == kind)).sum())
     return count
+
+
+def beside(columns: Columns, ask: Ask, barred: Rows | None) -> int:
+    """Nodes that could join a gang where it stands, on `ask.keep`: in its domain, of its type, not barred."""
+    if barred is None and not ask.within:
+        return columns.fitting(ask.chips_per_node, _kind(columns, ask))
+    offer = _offers(columns, ask)
+    if barred is not None:
+        offer[barred] = False
+    if ask.within and ask.keep:
+        domain = _domain(columns, ask.within)
+        offer &= domain == domain[columns.index[ask.keep[0]]]
+    return int(offer.sum())
 
 
 def _offers(columns: Columns, ask: Ask) -> NDArray[np.bool_]:
@@ -313,8 +332,15 @@ def _rows_of(room: _Room, racks: Sequence[int], nodes: int) -> Rows:
 def _is_within(columns: Columns, ask: Ask, rows: Sequence[int]) -> bool:
     if not ask.within:
         return True
-    domain = {"rack": columns.rack, "pod": columns.pod, "core": columns.pod_core[columns.pod]}[ask.within]
-    return len(np.unique(domain[np.asarray(rows, np.intp)])) == 1
+    return len(np.unique(_domain(columns, ask.within)[np.asarray(rows, np.intp)])) == 1
+
+
+def _domain(columns: Columns, within: Within) -> NDArray[np.int32]:
+    """Of each row, the rack, pod or core that it is in."""
+    if within == "core":
+        cores: NDArray[np.int32] = columns.pod_core[columns.pod]
+        return cores
+    return columns.rack if within == "rack" else columns.pod
 
 
 def _choice(columns: Columns, rows: Rows | Sequence[int], ask: Ask, replaced: tuple[NodeId, ...]) -> Choice:

@@ -138,7 +138,8 @@ class Cycle:
             front = self.board.front
             if front is not None and self.board.queue.get(front.owner) is None:
                 front = self.board.front = None
-            if front is not None and self.board.queue.before(ask.owner, front.owner):
+            conservative = self.rules.backfill.policy == "conservative"
+            if front is not None and (conservative or self.board.queue.before(ask.owner, front.owner)):
                 yield from self.whole()
                 return
             if code := self.held_back(ask):
@@ -199,7 +200,11 @@ class Cycle:
             self.board.full.add(ask.tenant, chips, by)
             self._full.append((ask, by))
             return True
-        return self.view.is_spent(ask.tenant, self.now)
+        return self.view.is_spent(ask.tenant, self.now) or self._is_kept_out(ask)
+
+    def _is_kept_out(self, ask: Ask) -> bool:
+        """Whether it waits for its reservation: it may have no other nodes, so it holds nobody up."""
+        return bool(ask.reservation) and self.attempt(ask) is None
 
     def _worth(self, tenant: TenantId, shape: Shape) -> bool:
         return shape.chips < self.board.full.chips.get(tenant, _MANY)
@@ -212,7 +217,7 @@ class Cycle:
             return "quota"
         if self.view.is_spent(ask.tenant, self.now):
             return "budget"
-        return None
+        return "reservation" if self._is_kept_out(ask) else None
 
     def attempt(self, ask: Ask) -> Placed | Waits | None:
         """A place for it now, at the largest size that can be had; Waits: one pod later is better."""
@@ -386,27 +391,30 @@ class Cycle:
         return fitting + (columns.spares if shape.spares else 0) >= shape.nodes
 
     def _pass(self, asks: Sequence[Ask], front: Front) -> Iterator[Placed]:
-        """EASY: the asks that may start without delaying the one in front."""
-        held, knobs = front.held, self.rules.backfill
-        if knobs.policy == "none":
-            return
+        """The asks that may start without delaying the one in front."""
+        held = front.held
         for ask in asks:
-            in_time = backfill.ends_in_time(int(ask.run_on(ask.least) * knobs.slack), held, self.now)
-            whole = ask.chips_per_node >= front.chips_per_node
-            if not in_time and whole and ask.least > held.extra:
-                continue
             if self.fitting(ask) < ask.least or self.held_back(ask):
                 continue
-            decision = self.attempt(ask if in_time or not whole else _at_most(ask, held.extra))
-            if not isinstance(decision, Placed):
+            passed = self.passes(ask, front._replace(held=held))
+            if passed is None:
                 continue
-            if not in_time:
-                taken = self._taken_from(front, decision, int(ask.run_on(ask.least) * knobs.slack))
-                if taken > held.extra:
-                    continue
-                held = held._replace(extra=held.extra - taken)
-            yield decision
+            decision, held = passed
+            # before it is applied: whoever is looked at next must find what is left
             self.board.front = front._replace(held=held)
+            yield decision
+
+    def passes(self, ask: Ask, front: Front) -> tuple[Placed, Reservation] | None:
+        """A place before the one in front, and what is left of the reservation then; None: it waits."""
+        held, may = front.held, self._passing(ask, front)
+        decision = self.attempt(may) if may else None
+        if not isinstance(decision, Placed):
+            return None
+        run_ns = int(ask.run_on(ask.least) * self.rules.backfill.slack)
+        if self.rules.backfill.policy == "conservative" or backfill.ends_in_time(run_ns, held, self.now):
+            return decision, held
+        taken = self._taken_from(front, decision, run_ns)
+        return (decision, held._replace(extra=held.extra - taken)) if taken <= held.extra else None
 
     def _taken_from(self, front: Front, decision: Placed, run_ns: Span) -> int:
         """Nodes that it keeps from the one in front: not those that others keep broken for longer anyway."""
@@ -417,14 +425,45 @@ class Cycle:
             for row in decision.rows
         )
 
-    def _conservative(self, front: Front) -> Iterator[Placed]:
-        """The first in the queue get reservations one behind the other; who can start now does."""
+    def _passing(self, ask: Ask, front: Front) -> Ask | None:
+        """The ask as it may go before the one in front, whose turn is before it; None: it may not."""
         knobs = self.rules.backfill
+        run_ns = int(ask.run_on(ask.least) * knobs.slack)
+        if knobs.policy != "conservative":
+            if knobs.policy == "none" or backfill.ends_in_time(run_ns, front.held, self.now):
+                return ask if knobs.policy == "easy" else None
+            nodes = self._beside(ask, front)
+            if ask.chips_per_node >= front.chips_per_node:
+                nodes = min(front.held.extra, nodes)
+            return _at_most(ask, nodes) if ask.least <= nodes else None
+        profile = self._profile(front)
+        for number, one in enumerate(islice(self.board.queue.walk(self._worth), knobs.depth)):
+            if one.owner == ask.owner:
+                return ask._replace(sizes=(ask.least,)) if profile.fits_now(ask.least, run_ns) else None
+            if number < knobs.reservations and self.held_back(one) is None:
+                profile.reserve(one.least, int(one.run_on(one.least) * knobs.slack))
+        return None
+
+    def _beside(self, ask: Ask, front: Front) -> int:
+        """Nodes it may hold so that the quota is left with which the one in front will start."""
+        first = self.board.queue.get(front.owner)
+        if first is None:
+            return ask.nodes
+        chips = first.least * first.chips_per_node
+        return quota.room_beside(self.view, ask.tenant, first.tenant, chips) // ask.chips_per_node
+
+    def _profile(self, front: Front) -> backfill.Profile:
+        """Nodes free over time for the one in front."""
         first = self.board.queue.get(front.owner)
         assert first is not None
         kind, coming = self._kind(first), self.board.ends.coming(self.now)
         nodes = ((at, backfill.nodes_of(end, first, kind)) for at, end in coming)
-        profile = backfill.Profile(self.now, self.fitting(first), nodes)
+        return backfill.Profile(self.now, self.fitting(first), nodes)
+
+    def _conservative(self, front: Front) -> Iterator[Placed]:
+        """The first in the queue get reservations one behind the other; who can start now does."""
+        knobs = self.rules.backfill
+        profile = self._profile(front)
         for number, ask in enumerate(list(islice(self.board.queue.walk(self._worth), knobs.depth))):
             run_ns = int(ask.run_on(ask.least) * knobs.slack)
             may = self.held_back(ask) is None
@@ -460,13 +499,11 @@ def decide(view: View, board: Board, rules: Rules, now: Instant, ask: Ask) -> Pl
     cycle = Cycle(view, board, rules, now)
     if code := cycle.held_back(ask):
         return Waits(ask, code, 0)
-    decision = cycle.attempt(ask)
     front = board.front
-    if front is not None and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner):
-        run_ns = int(ask.run_on(ask.least) * rules.backfill.slack)
-        passes = backfill.ends_in_time(run_ns, front.held, now) or ask.least <= front.held.extra
-        if not (passes and isinstance(decision, Placed)):
-            return Waits(ask, cycle.behind(ask), front.held.starts_at)
+    if front and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner):
+        passed = cycle.passes(ask, front)
+        return passed[0] if passed else Waits(ask, cycle.behind(ask), front.held.starts_at)
+    decision = cycle.attempt(ask)
     if decision is None:
         return Waits(ask, cycle.no_room(ask), cycle.reserve(ask, cycle.fitting(ask)).starts_at)
     return decision

@@ -52,7 +52,7 @@ def choose(
     `holders`: tenant and rank of whatever holds nodes. `worth`: the chip-time that may be lost by it.
     """
     reclaims = knobs.reclaim and quota.is_entitled(view, ask.tenant, ask.least * ask.chips_per_node)
-    min_run = _min_run(ask, knobs)
+    min_run, kind = _min_run(ask, knobs), ask.chip or view.columns.kinds.all[0]
     found: list[tuple[tuple[float, ...], str, Running, bool]] = []
     for tenant, rank in sorted(holders, key=lambda one: (one[1], one[0])):
         if sum(gives(gang) for *_, gang, _ in found) > _CHOICE * need + _CHOICE:
@@ -63,7 +63,7 @@ def choose(
             continue
         gained = 0
         for gang in view.running(tenant, rank, now - min_run):
-            if gang.movable and gang.chips_per_node >= ask.chips_per_node:
+            if gang.movable and gang.chip == kind and gang.chips_per_node >= ask.chips_per_node:
                 each = policy.cost(gang, now) / gang.nodes
                 found.append(((rank, each, -gang.placed_at), gang.attempt, gang, outranked))
                 gained += gives(gang)
@@ -118,11 +118,12 @@ def _enough(
     for _, _, gang, outranked in found:
         if gained >= need:
             break
-        owed = quota.borrowed(view, gang.tenant, ask.tenant) - taken.get(gang.tenant, 0)
+        branch = quota.branch(view, gang.tenant, ask.tenant)
+        owed = quota.borrowed(view, gang.tenant, ask.tenant) - taken.get(branch, 0)
         if not outranked and owed <= 0:
             continue
         chosen.append(gang)
-        taken[gang.tenant] = taken.get(gang.tenant, 0) + gang.chips
+        taken[branch] = taken.get(branch, 0) + gang.chips
         gained += gives(gang)
     if gained < need:
         return ()

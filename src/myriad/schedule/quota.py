@@ -58,15 +58,26 @@ def is_entitled(view: View, tenant: TenantId, chips: int) -> bool:
     return all(view.usage.get(name, 0) + chips <= view.tenants[name].quota.chips for name in path)
 
 
-def borrowed(view: View, tenant: TenantId, claimant: TenantId) -> int:
-    """Chips that the tenant, or a branch it shares with no claimant, holds beyond its quota; 0 if none."""
+def branch(view: View, tenant: TenantId, claimant: TenantId) -> TenantId:
+    """The widest that the tenant is part of and the claimant is not; empty: the claimant is part of it."""
     shared = set(view.path(claimant))
-    over = [
-        view.usage.get(name, 0) - view.tenants[name].quota.chips
-        for name in view.path(tenant)
-        if name not in shared
-    ]
-    return max([0, *over])
+    return next((name for name in reversed(view.path(tenant)) if name not in shared), TenantId(""))
+
+
+def borrowed(view: View, tenant: TenantId, claimant: TenantId) -> int:
+    """Chips that its branch holds beyond its quota: from the claimant, or from whom both are part of.
+
+    What the parts of a branch borrow from each other is no matter of the claimant's.
+    """
+    name = branch(view, tenant, claimant)
+    return max(0, view.usage.get(name, 0) - view.tenants[name].quota.chips) if name else 0
+
+
+def room_beside(view: View, tenant: TenantId, first: TenantId, chips: int) -> int:
+    """Chips the tenant may take so that `first` can still take so many, of what both are part of."""
+    shared = set(view.path(tenant))
+    left = [view.tenants[name].quota.limit - view.usage[name] for name in view.path(first) if name in shared]
+    return min(left, default=1 << 60) - chips
 
 
 def _show(quota: Quota) -> str:

@@ -1,0 +1,43 @@
+"""Whether the indexes that a live core kept in step are those that would be built anew from its state."""
+
+from myriad.control.board import Board
+from myriad.control.core import Core
+from myriad.control.policy import Own, order_of
+from myriad.control.state import State
+from myriad.schedule.queue import everything
+
+
+def anew(core: Core, state: State) -> Board:
+    """The board of a restart, with the shares of the live one.
+
+    Shares are worked out once in each period from what is used then, so a restart inside a period would
+    have others: that is its one liberty.
+    """
+    board = Board(state, core.policy.order, order_of(core.policy, Own()))
+    for name, branch in core.board.queue._branches.items():
+        if name:
+            board.queue.set_order(name, share=branch.order[1])
+    board.queue._starved = set(core.board.queue._starved)
+    for owner in list(board.queue._entries):
+        board.queue.put(board.queue._entries[owner].ask)
+    return board
+
+
+def check_same(core: Core, state: State) -> None:
+    """Queue, order, ends and counts of the live board are those of one built from the state."""
+    live, built = core.board, anew(core, state)
+    queued = [ask.owner for ask in live.queue.walk(everything)]
+    due = [ask.owner for ask in built.queue.walk(everything)]
+    assert sorted(queued) == sorted(due), "what waits has drifted"
+    for owner in queued:
+        assert live.queue.get(owner) == built.queue.get(owner), f"the ask of {owner} has drifted"
+    assert queued == due, "the order of the queue has drifted"
+    assert live.jobs_waiting == built.jobs_waiting == sum(owner in state.jobs for owner in queued)
+    assert list(live.small) == list(built.small), "elastic gangs below their size"
+    assert live.queue._work == built.queue._work or +live.queue._work == +built.queue._work
+    for attempt, gang in state.gangs.items():
+        one, other = live.ends.get(attempt), built.ends.get(attempt)
+        assert (one is None) == (other is None), f"the end of {attempt} is known to one only"
+        if one and other and not gang.step_ns:
+            # with steps it is predicted anew at each report, not at each question
+            assert one == other, f"the end of {attempt} has drifted"
