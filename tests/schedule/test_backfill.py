@@ -16,7 +16,7 @@ queues = st.lists(
     max_size=14,
 ).map(
     lambda found: [
-        Wish(f"j{k}", NodeRange(min=1, max=n) if grows else n, run * 7 + k, at * 5 + k)
+        Wish(f"j{k}", NodeRange(min=1, max=n) if grows else n, run * 7 + k, at * 20 + k)
         for k, (n, run, at, grows) in enumerate(found)
     ]
 )

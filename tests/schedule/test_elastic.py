@@ -106,11 +106,11 @@ def test_it_does_not_leave_for_nodes_that_are_kept_for_others() -> None:
 @settings(max_examples=30, deadline=None)
 @given(
     found=st.lists(
-        st.tuples(st.integers(1, 4), st.integers(0, 6), st.integers(100, 9000), st.integers(1, 3000)),
+        st.tuples(st.integers(1, 4), st.integers(0, 6), st.integers(100, 2500), st.integers(1, 1000)),
         min_size=1,
         max_size=8,
     ),
-    lost=st.lists(st.tuples(st.integers(0, 7), st.integers(1, 3000)), max_size=3),
+    lost=st.lists(st.tuples(st.integers(0, 7), st.integers(1, 1000)), max_size=3),
     quota=st.integers(4, 8),
 )
 def test_never_below_the_fewest_never_above_the_most_never_over_the_quota(
@@ -128,7 +128,7 @@ def test_never_below_the_fewest_never_above_the_most_never_over_the_quota(
     made.wish(*jobs)
     for row, at_s in lost:
         made.later(at_s * SECOND, inputs.NodeFenced(at=0, node=NodeId(f"n{row}")))
-    made.run(until_s=200_000)
+    made.run(until_s=5000 if lost else 150_000)
     for one in jobs:
         placed = sizes(made, one.job)
         assert all(one.nodes.min <= size <= one.nodes.max for size in placed)

@@ -5,7 +5,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from myriad.control.core import Step
 from myriad.fleet.site import Pod, Site
+from myriad.kernel.ids import JobId
 from myriad.protocol import facts
 from myriad.workload.tenants import Tenant
 from tests.schedule.hall import Hall, Wish, policy, site, tenant
@@ -136,19 +138,23 @@ def test_whoever_leaves_ran_long_enough_and_owes_it(found: list[tuple[int, int, 
     made = hall([tenant("ann", 4, 4), tenant("bob", 2, 6), tenant("eve", 2, 6)])
     core = made.core
     asked: Counter[str] = Counter()
-    before: dict[str, int] = {}
+    usage: Counter[str] = Counter()
+    holds: dict[str, tuple[str, int]] = {}
 
-    def look(step: object) -> None:
-        for fact in made.facts[-len(step.facts) :] if step.facts else ():  # type: ignore[attr-defined]
-            if isinstance(fact, facts.LeaveAsked) and fact.claimant:
+    def look(step: Step) -> None:
+        for fact in step.facts:
+            if isinstance(fact, facts.GangPlaced):
+                holds[fact.attempt] = core.state.jobs[fact.job].spec.tenant, len(fact.members)
+                usage[holds[fact.attempt][0]] += len(fact.members)
+            elif isinstance(fact, facts.GangStopped):
+                usage[holds[fact.attempt][0]] -= holds[fact.attempt][1]
+            elif isinstance(fact, facts.LeaveAsked):
                 asked[fact.attempt] += 1
-                gang, claimant = core.state.gangs[fact.attempt], core.state.jobs[fact.claimant]  # type: ignore[index]
+                gang, claimant = core.state.gangs[fact.attempt], core.state.jobs[JobId(fact.claimant)].spec
                 assert fact.at - gang.placed_at >= RULES.preemption.ns("min_run")
-                quota = core.state.tenants[gang.tenant].quota.chips
-                lower = gang.rank < claimant.spec.rank
-                borrowed = gang.tenant != claimant.spec.tenant and before[gang.tenant] > quota
-                assert lower or (borrowed and gang.rank <= claimant.spec.rank)
-        before.update(core.state.usage)  # type: ignore[arg-type]
+                over = usage[gang.tenant] > core.state.tenants[gang.tenant].quota.chips
+                borrowed = gang.tenant != claimant.tenant and over
+                assert gang.rank < claimant.rank or (borrowed and gang.rank <= claimant.rank)
 
     made.watch = look
     jobs = [
