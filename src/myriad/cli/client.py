@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 import httpx
 import msgspec
 
+from myriad.control.policy import Policy
 from myriad.control.records import Ended
 from myriad.control.views import Explanation, JobView, NodeView, ServiceView, SiteView, TenantView
 from myriad.kernel.errors import UserError
@@ -38,6 +39,14 @@ class Site(SiteView, frozen=True, kw_only=True):
     api_url: str = ""
     gateway_url: str = ""
     started_at: int = 0
+
+
+class InForce(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy of a control plane."""
+
+    source: str
+    policy: Policy
+    classes: dict[str, str] = {}
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +183,10 @@ class Client:
     def site(self) -> Site:
         """The site in one look."""
         return self._ask("GET", "/site", Site)
+
+    def policy(self) -> InForce:
+        """What it decides by."""
+        return self._ask("GET", "/policy", InForce)
 
     def close_site(self, grace_s: float) -> Closed:
         """Stop everything after a checkpoint; the server ends itself afterwards."""

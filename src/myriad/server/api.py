@@ -16,6 +16,7 @@ from myriad.server.routes import (
     ledger,
     metrics,
     nodes,
+    policy,
     report,
     services,
     site,
@@ -27,6 +28,7 @@ _BODY_BYTES_MAX = 4 * 2**20
 
 ROUTES: tuple[Route, ...] = (
     *site.ROUTES,
+    *policy.ROUTES,
     *nodes.ROUTES,
     *jobs.ROUTES,
     *services.ROUTES,

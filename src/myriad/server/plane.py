@@ -101,7 +101,7 @@ class Plane:
                 apply(state, fact)
             for observer in observers:
                 observer(seq, entry.cause, entry.facts)
-        return Core(setup.policy, state), seq
+        return Core(setup.policy, state, own=setup.own), seq
 
     # ---- life ------------------------------------------------------------------------------------
 
