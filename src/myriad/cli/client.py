@@ -10,9 +10,10 @@ from typing import Any, Self, TypeVar
 import httpx
 import msgspec
 
+from myriad.control.holdings import TenantView, WindowView
 from myriad.control.policy import Policy
 from myriad.control.records import Ended
-from myriad.control.views import Explanation, JobView, NodeView, ServiceView, SiteView, TenantView
+from myriad.control.views import Explanation, IncidentView, JobView, NodeView, ServiceView, SiteView
 from myriad.kernel.errors import UserError
 from myriad.ledger import views as books
 from myriad.ledger.invoices import Invoice
@@ -203,6 +204,24 @@ class Client:
     def undrain(self, node: str) -> None:
         """Give the node back."""
         self._ask("POST", f"/nodes/{node}/undrain", object)
+
+    def incidents(self) -> list[IncidentView]:
+        """Events that took many nodes."""
+        return self._ask("GET", "/incidents", list[IncidentView])
+
+    # ---- windows -------------------------------------------------------------------------------
+
+    def windows(self) -> list[WindowView]:
+        """Reservations and maintenance."""
+        return self._ask("GET", "/windows", list[WindowView])
+
+    def keep(self, body: Any) -> WindowView:
+        """Set a window."""
+        return self._ask("POST", "/windows", WindowView, body=body)
+
+    def end_window(self, name: str) -> None:
+        """Give its nodes back."""
+        self._ask("DELETE", f"/windows/{name}", object)
 
     # ---- tenants, keys -------------------------------------------------------------------------
 

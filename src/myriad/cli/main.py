@@ -15,6 +15,7 @@ from myriad.kernel.errors import UserError, near
 COMMANDS: Final = {
     "up": "up", "down": "down", "site": "site", "policy": "policy",
     "nodes": "node", "drain": "node", "undrain": "node",
+    "incidents": "incident", "windows": "window", "reserve": "window", "maintain": "window",
     "tenant": "tenant", "key": "key", "submit": "submit", "jobs": "job", "explain": "job", "logs": "job",
     "cancel": "job", "report": "job", "serve": "service", "services": "service", "unserve": "service",
     "chat": "chat", "ledger": "book", "invoice": "book", "predictions": "book", "journal": "journal",

@@ -121,16 +121,6 @@ class ServiceView(View, frozen=True, kw_only=True):
     why: str
 
 
-class TenantView(View, frozen=True, kw_only=True):
-    """One tenant and what it holds now."""
-
-    tenant: TenantId
-    chips_quota: int
-    chips_borrow: int
-    chips_used: int
-    jobs_waiting: int
-
-
 class SiteView(View, frozen=True, kw_only=True):
     """The site in one look."""
 
@@ -372,7 +362,7 @@ def _words(view: JobView, reasons: tuple[Reason, ...]) -> str:
     return "starts in the next cycle"
 
 
-# ---- services, tenants, the site -----------------------------------------------------------------
+# ---- services, the site -----------------------------------------------------------------
 
 
 def services(state: State, tenant: TenantId | None = None) -> list[ServiceView]:
@@ -412,21 +402,6 @@ def _replicas(state: State, service: Service) -> Iterator[ReplicaView]:
         if word == "ready" and gang.leave_request:
             word = "leaving"
         yield ReplicaView(attempt=attempt, node=gang.nodes[0], state=word, url=gang.url)
-
-
-def tenants(state: State) -> list[TenantView]:
-    """Every tenant and what it holds."""
-    waiting = [state.jobs[name].spec.tenant for name in state.waiting]
-    return [
-        TenantView(
-            tenant=name,
-            chips_quota=tenant.quota.chips,
-            chips_borrow=tenant.quota.borrow,
-            chips_used=state.usage.get(name, 0),
-            jobs_waiting=waiting.count(name),
-        )
-        for name, tenant in state.tenants.items()
-    ]
 
 
 def site(state: State) -> SiteView:

@@ -21,6 +21,7 @@ from myriad.server.routes import (
     services,
     site,
     tenants,
+    windows,
 )
 from myriad.server.routing import ROLES, Ask, Created, Route
 
@@ -33,6 +34,7 @@ ROUTES: tuple[Route, ...] = (
     *jobs.ROUTES,
     *services.ROUTES,
     *tenants.ROUTES,
+    *windows.ROUTES,
     *ledger.ROUTES,
     *journal.ROUTES,
     *report.ROUTES,
