@@ -126,7 +126,8 @@ def test_tenants_are_a_tree(fake: Fake, myriad: Myriad) -> None:
 def test_a_slow_node_is_shown_as_one(fake: Fake, myriad: Myriad) -> None:
     node = {
         "node": "n0", "pod": "p0", "rack": "p0/r0", "state": "ready", "chips": 1, "chips_free": 0,
-        "spare": False, "cordoned": False, "attempts": [], "why": "", "losses": 0, "gemm_flops": 0.0, "slow": 1.25,
+        "spare": False, "cordoned": False, "attempts": [], "why": "", "losses": 0, "gemm_flops": 0.0,
+        "slow": 1.25,
     }  # fmt: skip
     fake.says("GET /api/v1/nodes", [node])
     assert "ready (slow: 1.25 x)" in myriad("nodes").output
