@@ -131,3 +131,23 @@ def test_a_slow_node_is_shown_as_one(fake: Fake, myriad: Myriad) -> None:
     }  # fmt: skip
     fake.says("GET /api/v1/nodes", [node])
     assert "ready (slow: 1.25 x)" in myriad("nodes").output
+
+
+def test_predictions_judge_starts_and_ends(fake: Fake, myriad: Myriad) -> None:
+    score = {
+        "job": "j-1", "tenant": "acme", "name": "j", "outcome": "succeeded", "basis": "", "submitted_at": SECOND,
+        "step_ns_promised": None, "step_ns_median": None, "step_error": None, "start_promised": 61 * SECOND,
+        "start_early": 31 * SECOND, "start_late": 91 * SECOND, "started_at": 71 * SECOND,
+        "start_error_ns": 10 * SECOND, "start_within": True, "finish_promised": None, "finish_early": None,
+        "finish_late": None, "finished_at": None, "finish_error": None, "within": False, "chip_ns_promised": 0,
+        "chip_ns": 0, "cost_promised": "1", "cost": "2", "cost_error": None,
+    }  # fmt: skip
+    whole = {
+        "jobs": 4, "starts": 3, "start_within": 2 / 3, "within": 0.75, "step_error_median": None,
+        "finish_error_median": None, "cost_error_median": None,
+    }  # fmt: skip
+    fake.says("GET /api/v1/predictions", {"scores": [score], "calibration": whole})
+    said = myriad("predictions", COLUMNS="130").output.splitlines()
+    assert said[1].split()[:6] == ["j-1", "succeeded", "1m", "00s", "1m", "10s"]
+    assert said[1].split()[-2:] == ["yes", "no"]
+    assert said[2].startswith("66.7 % of 3 that had to wait") and said[3].startswith("75.0 % of 4 ended")
