@@ -1,6 +1,7 @@
 """A saturated site to schedule on: three levels of quota, a full queue, gangs that come and go."""
 
 import heapq
+from collections.abc import Iterable
 
 import msgspec
 
@@ -96,21 +97,28 @@ class Crowd:
             priority=self._stream.choice(PRIORITIES),
             command=("train",),
         )
-        self._give(inputs.SubmitJob(at=self.now, job=job, spec=spec, profile=Profile(expected_ns=run_ns)))
+        given = inputs.SubmitJob(at=self.now, job=job, spec=spec, profile=Profile(expected_ns=run_ns))
+        self._obey(self.core.step(given).orders)
 
-    def pass_time(self) -> None:
-        """Until the next thing happens."""
-        self.now, _, given = heapq.heappop(self._ahead)
-        if isinstance(given, inputs.GangExited) and given.attempt in self.core.state.gangs:
-            self.ended += 1
-        self._give(given)
+    def pass_time(self, together: int = 1) -> None:
+        """Until the next things happen, so many at once."""
+        batch = []
+        while self._ahead and len(batch) < together:
+            self.now, _, given = heapq.heappop(self._ahead)
+            if isinstance(given, inputs.GangExited) and given.attempt in self.core.state.gangs:
+                self.ended += 1
+            batch.append(msgspec.structs.replace(given, at=self.now))
+        steps, cycle = self.core.turn(batch)
+        for step in steps:
+            self._obey(step.orders)
+        self._obey(cycle.orders)
 
     def _later(self, at: Instant, given: inputs.Input) -> None:
         self._sequence += 1
         heapq.heappush(self._ahead, (max(at, self.now), self._sequence, given))
 
-    def _give(self, given: inputs.Input) -> None:
-        for order in self.core.step(msgspec.structs.replace(given, at=self.now)).orders:
+    def _obey(self, given: Iterable[orders.Order]) -> None:
+        for order in given:
             match order:
                 case orders.StartGang():
                     self.started += 1

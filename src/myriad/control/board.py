@@ -43,6 +43,7 @@ class Board:
         self.small: dict[AttemptId, None] = {}
         self._replicas: dict[str, list[str]] = {}
         self._shared_at: Instant = -1
+        self._over: dict[TenantId, bool] = {}
         self._spares: NDArray[np.intp] | None = None
         #: Whether the number of hot spares is to be worked out anew.
         self.spares_due = True
@@ -211,9 +212,12 @@ class Board:
         """Who holds more than its quota goes after those who do not."""
         for name in self._state.paths[tenant]:
             over = self._state.usage[name] >= self._state.tenants[name].quota.chips
-            self.queue.set_order(name, over=over)
+            if over != self._over.get(name):
+                self._over[name] = over
+                self.queue.set_order(name, over=over)
 
     def _regroup(self) -> None:
+        self._over.clear()
         self.queue.set_parents({name: tenant.parent for name, tenant in self._state.tenants.items()})
         for name in self._state.tenants:
             self._weigh(name)

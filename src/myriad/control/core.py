@@ -4,7 +4,7 @@ A world (the server's loop, the twin) feeds inputs, makes the facts durable, the
 body. Nothing here knows a clock, a file or a socket; the same inputs give the same facts, always.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from myriad.control import (
@@ -41,6 +41,31 @@ class Step(NamedTuple):
 
 Handler = Callable[[Moment, Any], Iterator[Fact]]
 
+
+def on_woke(m: Moment, given: inputs.Woke) -> Iterator[Fact]:
+    """A deadline came due. A stale one finds its subject moved on and does nothing."""
+    kind, _, name = given.about.partition(":")
+    if kind in ("job", "pause"):
+        m.board.refresh(name, m.now)
+    if kind == "gang" and (gang := m.state.gangs.get(AttemptId(name))):
+        if not gang.until or gang.until > m.now:
+            return
+        if gang.phase is GangPhase.STOPPING:
+            for node in gang.left:
+                yield from on_nodes.lose_silent(m, node, f"did not stop {gang.attempt} in time")
+        else:
+            yield from on_gangs.on_deadline(m, gang)
+    elif kind == "node" and (record := m.state.nodes.get(NodeId(name))):
+        if record.until and record.until <= m.now:
+            yield from on_nodes.on_deadline(m, NodeId(name))
+    elif kind == "service" and ServiceId(name) in m.state.services:
+        yield from on_services.on_deadline(m, m.state.services[ServiceId(name)])
+    elif kind == "budget" and (gang := m.state.gangs.get(AttemptId(name))):
+        yield from on_gangs.on_budget_spent(m, gang)
+    elif kind == "window" and name in m.state.windows:
+        yield from on_windows.on_due(m, m.state.windows[name])
+
+
 _HANDLERS: dict[type[Input], Handler] = {
     inputs.OpenSite: on_intents.on_open_site,
     inputs.CloseSite: on_intents.on_close_site,
@@ -72,13 +97,10 @@ _HANDLERS: dict[type[Input], Handler] = {
     inputs.WorkerSpoke: on_gangs.on_worker_spoke,
     inputs.ReplicaReady: on_gangs.on_replica_ready,
     inputs.ReplicaUnready: on_gangs.on_replica_unready,
+    inputs.Woke: on_woke,
     inputs.LoadObserved: on_services.on_load,
     inputs.TokensMetered: on_services.on_tokens,
 }
-
-
-#: Timers after which the scheduler looks again even if nothing else happened.
-_RINGS_FOR_ALL = ("job:", "pause:", "service:", "grow:")
 
 
 class Core:
@@ -103,15 +125,42 @@ class Core:
 
     def step(self, given: Input) -> Step:
         """Take one input; return what became true and what must be done. Time never runs backwards."""
-        moment = self.moment(given.at)
-        happened: list[Fact] = []
-        for fact in self._decide(moment, given, happened):
-            apply(self.state, fact)
-            self.board.follow(fact)
-            happened.append(fact)
+        (step,), cycle = self.turn([given])
+        return Step(step.facts + cycle.facts, step.orders + cycle.orders) if cycle.facts else step
+
+    def turn(self, batch: Sequence[Input]) -> tuple[list[Step], Step]:
+        """Take inputs that came together: what each led to, and what one scheduling cycle after them did.
+
+        The scheduler sees all that came before it decides, and decides once: that is what a control plane
+        under load is spared, and gangs that end together make one hole.
+        """
+        facts_of: list[list[Fact]] = []
+        asked = False
+        for given in batch:
+            moment = self.moment(given.at)
+            happened = self._apply(_HANDLERS[type(given)](moment, given))
+            asked = asked or _rang(given) or any(type(fact) in scheduling.TRIGGERS for fact in happened)
+            facts_of.append(happened)
+        cycle: list[Fact] = []
+        if asked:
+            every = facts_of[0] if len(batch) == 1 else [fact for facts in facts_of for fact in facts]
+            cycle = self._apply(scheduling.cycle(moment, every))
         if self._check:
             invariants.check(self.state)
-        return Step(tuple(happened), orders.due(self.state, self.policy, happened))
+        steps = [self._step(happened) for happened in facts_of]
+        return steps, self._step(cycle)
+
+    def _apply(self, decided: Iterator[Fact]) -> list[Fact]:
+        """Facts one by one: each is applied before the next is asked for."""
+        state, board, happened = self.state, self.board, []
+        for fact in decided:
+            apply(state, fact)
+            board.follow(fact)
+            happened.append(fact)
+        return happened
+
+    def _step(self, happened: list[Fact]) -> Step:
+        return Step(tuple(happened), orders.due(self.state, self.policy, happened) if happened else ())
 
     def moment(self, at: Instant) -> Moment:
         """The surroundings of a step, or of a question, at that time."""
@@ -121,36 +170,7 @@ class Core:
         """Every order the present state implies: given to the body after a restart."""
         return orders.outstanding(self.state, self.policy)
 
-    def _decide(self, m: Moment, given: Input, happened: list[Fact]) -> Iterator[Fact]:
-        """Facts one by one; each is applied by `step` before the next is asked for."""
-        if isinstance(given, inputs.Woke):
-            yield from _woke(m, given)
-        else:
-            yield from _HANDLERS[type(given)](m, given)
-        rang = isinstance(given, inputs.Woke) and given.about.startswith(_RINGS_FOR_ALL)
-        if rang or any(type(fact) in scheduling.TRIGGERS for fact in happened):
-            yield from scheduling.cycle(m, happened)
 
-
-def _woke(m: Moment, given: inputs.Woke) -> Iterator[Fact]:
-    """A deadline came due. A stale one finds its subject moved on and does nothing."""
-    kind, _, name = given.about.partition(":")
-    if kind in ("job", "pause"):
-        m.board.refresh(name, m.now)
-    if kind == "gang" and (gang := m.state.gangs.get(AttemptId(name))):
-        if not gang.until or gang.until > m.now:
-            return
-        if gang.phase is GangPhase.STOPPING:
-            for node in gang.left:
-                yield from on_nodes.lose_silent(m, node, f"did not stop {gang.attempt} in time")
-        else:
-            yield from on_gangs.on_deadline(m, gang)
-    elif kind == "node" and (record := m.state.nodes.get(NodeId(name))):
-        if record.until and record.until <= m.now:
-            yield from on_nodes.on_deadline(m, NodeId(name))
-    elif kind == "service" and ServiceId(name) in m.state.services:
-        yield from on_services.on_deadline(m, m.state.services[ServiceId(name)])
-    elif kind == "budget" and (gang := m.state.gangs.get(AttemptId(name))):
-        yield from on_gangs.on_budget_spent(m, gang)
-    elif kind == "window" and name in m.state.windows:
-        yield from on_windows.on_due(m, m.state.windows[name])
+def _rang(given: Input) -> bool:
+    """Whether the scheduler looks again even if nothing else happened."""
+    return type(given) is inputs.Woke and given.about.startswith(("job:", "pause:", "service:", "grow:"))

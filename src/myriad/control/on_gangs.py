@@ -262,7 +262,7 @@ def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]
         why=why,
         root=blame.root_of(gang.done) or NodeId(""),
     )
-    for node in gang.nodes:
+    for node in gang.nodes if m.state.columns.draining else ():
         if m.state.node_state(node) is NodeState.DRAINING and m.state.columns.is_empty(node):
             yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=m.state.nodes[node].why)
     if gang.job:

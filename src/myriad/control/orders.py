@@ -3,8 +3,9 @@
 One mechanism for both, so an order that was lost in a crash is the order that is issued again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from typing import Final
 
 from myriad.control import launch
 from myriad.control.policy import Policy
@@ -30,20 +31,27 @@ def due(state: State, policy: Policy, happened: Iterable[Fact]) -> tuple[Order, 
     """What bodies must do because of these facts, which are applied already."""
     subjects: dict[str, None] = {}
     for fact in happened:
-        match fact:
-            case facts.GangPlaced() | facts.GangStopping() | facts.LeaveAsked() | facts.ReplicaStalled():
-                subjects[f"gang:{fact.attempt}"] = None
-            case facts.WindowSet():
-                subjects[f"window:{fact.window.name}"] = None
-            case facts.NodeMoved() | facts.LossesForgotten():
-                subjects[f"node:{fact.node}"] = None
-            case facts.JobHeld():
-                subjects[f"job:{fact.job}"] = None
-            case facts.ServiceHeld() | facts.ServiceScaled():
-                subjects[f"service:{fact.service}"] = None
-            case _:
-                pass
-    return tuple(order for subject in subjects for order in about(state, policy, subject))
+        kind = _SUBJECTS.get(type(fact))
+        if kind is not None:
+            subjects[f"{kind}:{getattr(fact, _NAMES[kind])}"] = None
+        elif type(fact) is facts.WindowSet:
+            subjects[f"window:{fact.window.name}"] = None
+    return tuple([order for subject in subjects for order in about(state, policy, subject)])
+
+
+#: What a fact is about, where orders may follow from it; and the field that names it.
+_SUBJECTS: Final[Mapping[type[Fact], str]] = {
+    facts.GangPlaced: "gang",
+    facts.GangStopping: "gang",
+    facts.LeaveAsked: "gang",
+    facts.ReplicaStalled: "gang",
+    facts.NodeMoved: "node",
+    facts.LossesForgotten: "node",
+    facts.JobHeld: "job",
+    facts.ServiceHeld: "service",
+    facts.ServiceScaled: "service",
+}
+_NAMES: Final = {"gang": "attempt", "node": "node", "job": "job", "service": "service"}
 
 
 def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:

@@ -34,6 +34,12 @@ class NodeState(IntEnum):
     RETIRED = 7  # no longer part of the site
 
 
+#: Looking a member up in its enumeration costs as much as the rest of a small change.
+_READY: Final = int(NodeState.READY)
+_DRAINING: Final = int(NodeState.DRAINING)
+_STATES: Final = tuple(NodeState)
+
+
 class Names:
     """Names of one kind of domain, and their indices."""
 
@@ -91,9 +97,15 @@ class Columns:
         self.rack_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
         self.pod_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
         self.spares = 0  # hot spares, ready
+        self.draining = 0
         self.free_chips = 0  # offered or not as one block, on nodes that take new work
         self._depth: list[int] = []
-        self._row_kind: list[int] = []
+        # the same as columns, for changes of single rows: plain integers are several times faster there
+        self._free: list[int] = []
+        self._chips: list[int] = []
+        self._takes: list[bool] = []
+        self._planes: list[int] = []
+        self._where: list[tuple[int, int, int]] = []
         self._typical: float | None = 0.0
 
     def __len__(self) -> int:
@@ -160,7 +172,11 @@ class Columns:
             np.bincount(self.pod_kind, weights=counts, minlength=len(self.kinds)).astype(int).tolist()
             for counts in self.pod_nodes[0]
         ]
-        self._row_kind = self.pod_kind[self.pod].tolist()
+        self.draining = int((self.state == _DRAINING).sum())
+        self._free, self._chips, self._takes = self.free.tolist(), self.chips.tolist(), takes.tolist()
+        self._planes = np.where(doubt, 1, 2).tolist()
+        kinds = self.pod_kind[self.pod]
+        self._where = list(zip(self.rack.tolist(), self.pod.tolist(), kinds.tolist(), strict=True))
 
     # ---- chips -----------------------------------------------------------------------------------
 
@@ -168,7 +184,7 @@ class Columns:
         """Take chips. They must be free: one chip, one holder. One mask a row."""
         if len(rows) <= _FEW:
             for row, mask in zip(rows, masks, strict=True):
-                free = int(self.free[row])
+                free = self._free[row]
                 assert mask and free & mask == mask, (
                     f"{self.ids[row]}: chips {mask:b} are not all free ({free:b})"
                 )
@@ -183,7 +199,7 @@ class Columns:
         """Return chips that were held."""
         if len(rows) <= _FEW:
             for row, mask in zip(rows, masks, strict=True):
-                free = int(self.free[row])
+                free = self._free[row]
                 assert mask and free & mask == 0, f"{self.ids[row]}: chips {mask:b} were not held ({free:b})"
                 self._set_free(row, free | mask)
         else:
@@ -193,18 +209,20 @@ class Columns:
             self._set_free_many(where, before | given)
 
     def _set_free(self, row: int, free: int) -> None:
-        count = free.bit_count()
-        self.free[row] = free
-        if self.state[row] == NodeState.READY and not self.spare[row]:
-            self.free_chips += count - int(self.free_count[row])
-            self._offer(row, blocks.room(free, int(self.chips[row])))
+        count, before = free.bit_count(), self._free[row].bit_count()
+        self.free[row] = self._free[row] = free
         self.free_count[row] = count
+        if self._takes[row]:
+            self.free_chips += count - before
+            self._offer(row, blocks.room(free, self._chips[row]))
 
     def _set_free_many(self, rows: Rows, free: NDArray[np.uint64]) -> None:
         counts = np.bitwise_count(free).astype(np.int16)
-        takes = (self.state[rows] == NodeState.READY) & ~self.spare[rows]
+        takes = (self.state[rows] == _READY) & ~self.spare[rows]
         self.free_chips += int((counts - self.free_count[rows])[takes].sum())
         self.free[rows], self.free_count[rows] = free, counts
+        for row, mask in zip(rows.tolist(), free.tolist(), strict=True):
+            self._free[row] = mask
         if not takes.all():
             rows, free = rows[takes], free[takes]
         self._offer_many(rows, blocks.rooms(free, self.chips[rows]))
@@ -214,20 +232,19 @@ class Columns:
     def set_state(self, node: NodeId, state: NodeState) -> None:
         """Move the node to another state of its life."""
         row = self.index[node]
-        before = self._takes(row)
-        self.spares -= bool(self.spare[row]) and self.state[row] == NodeState.READY
+        before = self.state[row]
+        self.spares += (int(state == _READY) - int(before == _READY)) * int(self.spare[row])
+        self.draining += int(state == _DRAINING) - int(before == _DRAINING)
         self.state[row] = state
-        self.spares += bool(self.spare[row]) and state == NodeState.READY
-        self._taking(row, before)
+        self._take(row)
 
     def set_spare(self, node: NodeId, spare: bool) -> None:
         """Make the node a hot spare, or no longer one."""
         row = self.index[node]
-        before = self._takes(row)
-        if self.state[row] == NodeState.READY:
+        if self.state[row] == _READY:
             self.spares += int(spare) - int(self.spare[row])
         self.spare[row] = spare
-        self._taking(row, before)
+        self._take(row)
 
     def set_doubt(self, node: NodeId, *, losses: int | None = None, slow: bool | None = None) -> None:
         """What speaks against the node: how often it was lost lately, whether it is slow."""
@@ -238,6 +255,7 @@ class Columns:
             self.losses[row] = min(losses, 32_000)
         if slow is not None:
             self.slow[row] = slow
+        self._planes[row] = 1 if self.losses[row] or self.slow[row] else 2
         self._offer(row, offer)
 
     def set_gemm(self, node: NodeId, flops: float) -> None:
@@ -252,15 +270,14 @@ class Columns:
             self._typical = float(measured[len(measured) // 2]) if len(measured) else 0.0
         return self._typical
 
-    def _takes(self, row: int) -> bool:
-        return bool(self.state[row] == NodeState.READY and not self.spare[row])
-
-    def _taking(self, row: int, before: bool) -> None:
-        after = self._takes(row)
-        if after == before:
+    def _take(self, row: int) -> None:
+        """Whether the node takes new work may have changed."""
+        takes = bool(self.state[row] == _READY and not self.spare[row])
+        if takes == self._takes[row]:
             return
-        self.free_chips += int(self.free_count[row]) * (1 if after else -1)
-        self._offer(row, blocks.room(int(self.free[row]), int(self.chips[row])) if after else 0)
+        self._takes[row] = takes
+        self.free_chips += self._free[row].bit_count() * (1 if takes else -1)
+        self._offer(row, blocks.room(self._free[row], self._chips[row]) if takes else 0)
 
     # ---- the counts ------------------------------------------------------------------------------
 
@@ -270,28 +287,33 @@ class Columns:
         if old == new:
             return
         low, high, change = (old, new, 1) if old < new else (new, old, -1)
-        planes = 1 if self.losses[row] or self.slow[row] else 2
-        self.rack_nodes[:planes, low:high, self.rack[row]] += change
-        self.pod_nodes[:planes, low:high, self.pod[row]] += change
-        kind = self._row_kind[row]
+        rack, pod, kind = self._where[row]
+        planes = self._planes[row]
+        self.rack_nodes[:planes, low:high, rack] += change
+        self.pod_nodes[:planes, low:high, pod] += change
         for level in range(low, high):
             self.site_nodes[level][kind] += change
 
     def _offer_many(self, rows: Rows, offers: NDArray[np.int16]) -> None:
-        depth = np.array(self._depth, np.int16)
-        old, new = depth[self.offer[rows]], depth[offers]
-        doubt = (self.losses[rows] > 0) | self.slow[rows]
+        was = self.offer[rows]
         self.offer[rows] = offers
-        racks, pods = self.rack[rows], self.pod[rows]
-        for level in range(len(self.levels)):
-            change = (new > level).astype(np.int32) - (old > level)
-            if not change.any():
+        doubt = (self.losses[rows] > 0) | self.slow[rows]
+        # rows that change alike are counted together: mostly all of them, whole nodes taken or given back
+        kinds = was.astype(np.int32) << 8 | offers.astype(np.int32) << 1 | doubt
+        for alike in np.unique(kinds):
+            among = rows[kinds == alike]
+            old, new = self._depth[int(alike) >> 8], self._depth[int(alike) >> 1 & 127]
+            if old == new:
                 continue
-            for kind, more in enumerate(np.bincount(self.pod_kind[pods], weights=change)):
-                self.site_nodes[level][kind] += int(more)
-            for plane, among in enumerate((change, np.where(doubt, 0, change))):
-                np.add.at(self.rack_nodes[plane, level], racks, among)
-                np.add.at(self.pod_nodes[plane, level], pods, among)
+            low, high, change = (old, new, 1) if old < new else (new, old, -1)
+            planes = 1 if alike & 1 else 2
+            racks = np.bincount(self.rack[among], minlength=len(self.racks)).astype(np.int32)
+            pods = np.bincount(self.pod[among], minlength=len(self.pods)).astype(np.int32)
+            self.rack_nodes[:planes, low:high] += change * racks
+            self.pod_nodes[:planes, low:high] += change * pods
+            for kind, more in enumerate(np.bincount(self.pod_kind, weights=pods, minlength=len(self.kinds))):
+                for level in range(low, high):
+                    self.site_nodes[level][kind] += change * int(more)
 
     # ---- questions -------------------------------------------------------------------------------
 
@@ -309,7 +331,7 @@ class Columns:
 
     def state_of(self, node: NodeId) -> NodeState:
         """The node's state."""
-        return NodeState(int(self.state[self.index[node]]))
+        return _STATES[int(self.state[self.index[node]])]
 
     def is_empty(self, node: NodeId) -> bool:
         """Whether no attempt holds a chip of the node."""

@@ -21,6 +21,8 @@ class Asked(NamedTuple):
 
 
 NOBODY = Asked()
+#: The cause of what the scheduler decided after several inputs that came together.
+SCHEDULING = "Schedule"
 
 
 def subject(given: Input) -> str:

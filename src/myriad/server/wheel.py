@@ -153,12 +153,15 @@ class Wheel:
                 self._settled.set()
 
     async def _turn(self, batch: Sequence[_Queued]) -> None:
-        turned = [_Turned(queued, self._step(queued)) for queued in batch]
+        steps, cycle = self._decide(batch)
+        turned = [_Turned(queued, step) for queued, step in zip(batch, steps, strict=True)]
         entries = [
             (causes.text(each.queued.given, each.queued.asked), each.step.facts)
             for each in turned
             if each.step.facts
         ]
+        if cycle.facts:
+            entries.append((causes.SCHEDULING, cycle.facts))
         if entries:
             await self._commit([wire.encode(cause, facts) for cause, facts in entries])
         first = self.seq - len(entries) + 1
@@ -169,16 +172,21 @@ class Wheel:
             if each.queued.answer and not each.queued.answer.done():
                 each.queued.answer.set_result(each.step)
             self._give(each.step.orders)
+        self._give(cycle.orders)
 
-    def _step(self, queued: _Queued) -> Step:
-        given = queued.given
+    def _decide(self, batch: Sequence[_Queued]) -> tuple[list[Step], Step]:
+        stamped = [self._stamped(queued.given) for queued in batch]
+        try:
+            if len(stamped) == 1:
+                return [self.core.step(stamped[0])], Step((), ())
+            return self.core.turn(stamped)
+        except AssertionError as error:
+            raise BrokenLaw(self._story(stamped[-1], error)) from error
+
+    def _stamped(self, given: Input) -> Input:
         # a timer never comes early, whatever the wall clock did meanwhile
         at = max(self.now(), given.at) if isinstance(given, Woke) else self.now()
-        given = msgspec.structs.replace(given, at=at)
-        try:
-            return self.core.step(given)
-        except AssertionError as error:
-            raise BrokenLaw(self._story(given, error)) from error
+        return msgspec.structs.replace(given, at=at)
 
     async def _commit(self, bodies: Sequence[bytes]) -> None:
         started = time.monotonic_ns()
