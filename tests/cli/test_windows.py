@@ -135,12 +135,13 @@ def test_a_slow_node_is_shown_as_one(fake: Fake, myriad: Myriad) -> None:
 
 def test_predictions_judge_starts_and_ends(fake: Fake, myriad: Myriad) -> None:
     score = {
-        "job": "j-1", "tenant": "acme", "name": "j", "outcome": "succeeded", "basis": "", "submitted_at": SECOND,
-        "step_ns_promised": None, "step_ns_median": None, "step_error": None, "start_promised": 61 * SECOND,
+        "job": "j-1", "tenant": "acme", "name": "j", "outcome": "succeeded", "basis": "",
+        "submitted_at": SECOND, "step_ns_promised": None, "step_ns_median": None, "step_error": None,
+        "start_promised": 61 * SECOND,
         "start_early": 31 * SECOND, "start_late": 91 * SECOND, "started_at": 71 * SECOND,
         "start_error_ns": 10 * SECOND, "start_within": True, "finish_promised": None, "finish_early": None,
-        "finish_late": None, "finished_at": None, "finish_error": None, "within": False, "chip_ns_promised": 0,
-        "chip_ns": 0, "cost_promised": "1", "cost": "2", "cost_error": None,
+        "finish_late": None, "finished_at": None, "finish_error": None, "within": False,
+        "chip_ns_promised": 0, "chip_ns": 0, "cost_promised": "1", "cost": "2", "cost_error": None,
     }  # fmt: skip
     whole = {
         "jobs": 4, "starts": 3, "start_within": 2 / 3, "within": 0.75, "step_error_median": None,

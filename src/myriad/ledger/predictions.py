@@ -51,8 +51,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """How good the promises are over all jobs that succeeded."""
 
     jobs: int
-    #: Jobs that were promised to wait and have started, whatever became of them; and the share of these starts
-    #: inside their bounds. One that was promised to start at once proves nothing.
+    #: Jobs that were promised to wait and have started, whatever became of them; and the share of these
+    #: starts inside their bounds. One that was promised to start at once proves nothing.
     starts: int = 0
     start_within: float | None = None
     #: Share of ends inside their promised bounds: 0.8 is what was promised. None: no such job yet.
