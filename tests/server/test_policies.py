@@ -17,6 +17,7 @@ from myriad.server import policyfile, sitefile
 from myriad.twin.drive import Driver
 from myriad.twin.world import World
 from tests import build
+from tests.server.harness import running
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "policies" / "shortest_first.yaml"
@@ -167,3 +168,26 @@ def test_a_site_file_names_a_policy_or_says_its_knobs(tmp_path: Path) -> None:
         assert (setup.policy.backfill.depth, setup.policy_source) == (depth, source)
     assert sitefile.parse(SITE, "x").policy_source == "default"
     assert sitefile.parse(SITE, "x").under(policyfile.choose("fifo")).policy.order.policy == "fifo"
+
+
+# ---- at the start -------------------------------------------------------------------------------
+
+
+def test_the_server_decides_by_the_policy_asked_for_else_that_of_its_home(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "policy.yaml").write_text("backfill: {depth: 7}\n")
+    with running(home, "--engine", "memory") as server:
+        found = server.get("/policy")
+        assert found["source"] == str(home / "policy.yaml") and found["policy"]["backfill"]["depth"] == 7
+        server.stop()
+        server.options = ("--engine", "memory", "--policy", str(EXAMPLE))
+        server.start()
+        found = server.get("/policy")
+        assert found["classes"] == {"order": "myriad_own_shortest_first.ShortestFirst"}
+        assert found["policy"]["backfill"]["depth"] == 128, "one policy counts, they are not mixed"
+        server.stop()
+        process = server.spawn("--engine", "memory", "--policy", "shortst")
+        assert process.wait(20) == 2
+        assert "policy: is no policy that comes with Myriad (got 'shortst')" in server.said()
+        assert "Traceback" not in server.said()
