@@ -2,6 +2,7 @@
 
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,9 +11,11 @@ import yaml
 from myriad.control.core import Core
 from myriad.control.policy import Policy
 from myriad.kernel.errors import UserError
+from myriad.kernel.ids import JobId
 from myriad.kernel.units import SECOND
 from myriad.protocol import facts, inputs
 from myriad.protocol.values import Profile
+from myriad.protocol.wire import decode
 from myriad.server import policyfile, sitefile
 from myriad.twin.drive import Driver
 from myriad.twin.world import World
@@ -72,33 +75,62 @@ def test_what_comes_with_myriad_is_read_and_says_what_it_is(name: str) -> None:
 
 
 def test_the_example_runs_the_shortest_first() -> None:
-    chosen = policyfile.choose(str(EXAMPLE))
-    assert type(chosen.own.order).__name__ == "ShortestFirst"
-    site = build.site(racks=1, nodes_per_rack=2, spares=0)
-    driver = Driver(Core(chosen.policy, check=True, own=chosen.own), World(site, 0))
-    driver.give(inputs.OpenSite(at=0, site=site))
-    driver.world.census()
-    driver.give(inputs.ApplyTenant(at=0, tenant=build.tenant()))
-
-    def pass_s(seconds: float) -> None:
-        end = driver.world.now + int(seconds * SECOND)
-        driver.world.at(end, lambda: None)
-        driver.run(end)
-
-    pass_s(10)
-    for name, expected_s in (("first", 30), ("long", 300), ("short", 20), ("middle", 60)):
-        spec = build.job(2, name=name, config={"steps": expected_s}, expected=f"{expected_s}s")
-        profile = Profile(steps=expected_s, expected_ns=expected_s * SECOND)
-        driver.give(inputs.SubmitJob(at=driver.world.now, job=f"{name}-1", spec=spec, profile=profile))  # type: ignore[arg-type]
-    pass_s(2000)
+    assert type(policyfile.choose(str(EXAMPLE)).own.order).__name__ == "ShortestFirst"
+    driver = _driver(str(EXAMPLE))
+    for name, steps in (("first", 30), ("long", 300), ("short", 20), ("middle", 60)):
+        _submit(driver, name, 8, steps)
+    _pass_s(driver, 2000)
     placed = [fact.job for fact in _facts(driver) if isinstance(fact, facts.GangPlaced)]
     assert placed == ["first-1", "short-1", "middle-1", "long-1"]
 
 
-def _facts(driver: Driver) -> list[facts.Fact]:
-    from myriad.protocol.wire import decode
+def _driver(policy: str) -> Driver:
+    """A core under the policy, in a simulated world of eight nodes."""
+    chosen, site = policyfile.choose(policy), build.site(racks=2, nodes_per_rack=4, spares=0)
+    driver = Driver(Core(chosen.policy, check=True, own=chosen.own), World(site, 0))
+    driver.give(inputs.OpenSite(at=0, site=site))
+    driver.world.census()
+    driver.give(inputs.ApplyTenant(at=0, tenant=build.tenant()))
+    _pass_s(driver, 10)
+    return driver
 
+
+def _pass_s(driver: Driver, seconds: float) -> None:
+    end = driver.world.now + int(seconds * SECOND)
+    driver.world.at(end, lambda: None)
+    driver.run(end)
+
+
+def _submit(driver: Driver, name: str, nodes: int, steps: int, **more: Any) -> None:
+    spec = build.job(nodes, name=name, config={"steps": steps}, expected=f"{steps}s", **more)
+    profile = Profile(steps=steps, tokens_per_step=1000, expected_ns=steps * SECOND)
+    given = inputs.SubmitJob(at=driver.world.now, job=JobId(f"{name}-1"), spec=spec, profile=profile)
+    driver.give(given)
+
+
+def _facts(driver: Driver) -> list[facts.Fact]:
     return [fact for body in driver.journal for fact in decode(body).facts]
+
+
+@pytest.mark.parametrize("name", [*policyfile.names(), str(EXAMPLE)])
+def test_under_each_policy_everything_ends(name: str) -> None:
+    driver = _driver(name)
+    for number in range(14):
+        steps, nodes = (20, 100, 400)[number % 3], 1 + number * 3 % 7
+        _submit(driver, f"j{number}", nodes, steps, priority=("low", "normal", "high")[number % 2])
+        _pass_s(driver, number % 4 * 20)
+    _pass_s(driver, 20_000)
+    ended = [fact.outcome for fact in _facts(driver) if isinstance(fact, facts.JobEnded)]
+    assert ended == ["succeeded"] * 14
+
+
+def test_fifo_never_lets_anyone_pass_and_easy_does() -> None:
+    for name, order in (("fifo", ["a-1", "b-1", "c-1"]), ("easy", ["a-1", "c-1", "b-1"])):
+        driver = _driver(name)
+        for job, nodes, steps in (("a", 6, 400), ("b", 8, 100), ("c", 2, 20)):
+            _submit(driver, job, nodes, steps)
+        _pass_s(driver, 5000)
+        assert [fact.job for fact in _facts(driver) if isinstance(fact, facts.GangPlaced)] == order
 
 
 def test_a_class_is_found_by_module_and_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from myriad.control import holdings
 from myriad.control.core import Core
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import NodeId, TenantId
 from myriad.kernel.units import HOUR, SECOND
-from myriad.protocol.inputs import SetWindow
+from myriad.protocol.inputs import ApplyTenant, SetWindow
 from myriad.server import keeping
 from myriad.server.keeping import Keep
 from tests import build
@@ -168,6 +169,18 @@ def test_a_budget_is_shown_as_it_is_spent(asked: Server) -> None:
 
 
 # ---- which nodes --------------------------------------------------------------------------------
+
+
+def test_a_tenant_does_not_see_what_others_run_in_a_window() -> None:
+    rig = Rig(build.site(racks=1, nodes_per_rack=2, spares=0))
+    rig.submit(nodes=2, config={"steps": 100_000})
+    rig.give(ApplyTenant(at=rig.world.now, tenant=build.tenant("other")))
+    now = rig.world.now
+    given = Keep(name="w", kind="maintenance", pod="p0", start_at=now + HOUR, end_at=now + 2 * HOUR)
+    rig.give(SetWindow(at=now, window=keeping.window(rig.core.state, given, now)))
+    for tenant, seen in ((None, 1), (TenantId("acme"), 1), (TenantId("other"), 0)):
+        (view,) = holdings.windows(rig.core.state, now, tenant)
+        assert len(view.attempts) == seen
 
 
 def chosen(core: Core, count: int, **more: Any) -> tuple[NodeId, ...]:

@@ -107,12 +107,15 @@ def windows(state: State, now: Instant, tenant: TenantId | None = None) -> list[
     """Windows by their start; a tenant sees maintenance, and reservations that its jobs may name."""
     own = () if tenant is None else state.path(tenant)
     seen = (one for one in state.windows.values() if tenant is None or not one.tenant or one.tenant in own)
-    return sorted((window(state, one, now) for one in seen), key=lambda view: (view.start_at, view.name))
+    return sorted(
+        (window(state, one, now, tenant) for one in seen), key=lambda view: (view.start_at, view.name)
+    )
 
 
-def window(state: State, one: Window, now: Instant) -> WindowView:
-    """The view of one window."""
-    gangs = dict.fromkeys(gang for node in one.nodes for gang in state.nodes[node].gangs)
+def window(state: State, one: Window, now: Instant, tenant: TenantId | None = None) -> WindowView:
+    """The view of one window; of what runs there a tenant sees its own."""
+    every = dict.fromkeys(gang for node in one.nodes for gang in state.nodes[node].gangs)
+    gangs = [gang for gang in every if tenant in (None, state.gangs[gang].tenant)]
     fields = msgspec.structs.asdict(one)
     return WindowView(
         **fields, state="open" if one.start_at <= now < one.end_at else "planned", attempts=tuple(gangs)
