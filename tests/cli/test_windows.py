@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from myriad.cli import instants
+from myriad.cli import instants, submit
+from myriad.control.views import JobView
 from myriad.kernel.errors import UserError
 from myriad.kernel.units import HOUR, MINUTE, SECOND
+from myriad.protocol.values import Forecast
 from tests.cli.conftest import Myriad
 from tests.cli.fake import Fake
 
@@ -152,3 +154,47 @@ def test_predictions_judge_starts_and_ends(fake: Fake, myriad: Myriad) -> None:
     assert said[1].split()[:6] == ["j-1", "succeeded", "1m", "00s", "1m", "10s"]
     assert said[1].split()[-2:] == ["yes", "no"]
     assert said[2].startswith("66.7 % of 3 that had to wait") and said[3].startswith("75.0 % of 4 ended")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, ["predicted finish", "predicted cost 1.00"]),
+        (
+            {"start_at": 60, "start_early_at": 50, "start_late_at": 70},
+            ["predicted start", "predicted finish", "cost"],
+        ),
+        ({"start_at": 0, "finish_at": 0}, ["no start is in sight, 1.0s a step", "predicted cost 1.00"]),
+        ({"start_at": 0, "finish_at": 0, "chip_ns": 0}, ["no start is in sight; run time unknown"]),
+    ],
+)
+def test_promises_in_words(changes: dict[str, int], told: list[str]) -> None:
+    seconds = {
+        "start_at": 10, "start_early_at": 10, "start_late_at": 10, "finish_at": 90, "finish_early_at": 80,
+        "finish_late_at": 99, **changes,
+    }  # fmt: skip
+    forecast = Forecast(
+        step_ns=SECOND, chip_ns=seconds.pop("chip_ns", SECOND), cost="1.00", basis="",
+        **{name: at * SECOND for name, at in seconds.items()},
+    )  # fmt: skip
+    fields = {"job": "j", "name": "j", "tenant": "t", "state": "admitted", "priority": "low", "text": ""}
+    numbers = (
+        "nodes",
+        "chips",
+        "first_placed_at",
+        "ended_at",
+        "attempts",
+        "step",
+        "steps",
+        "kept_step",
+        "loss",
+    )
+    view = JobView(
+        **fields, **dict.fromkeys((*numbers, "tokens", "step_ns", "ends_at"), 0), submitted_at=10 * SECOND,
+        attempt=None, placed_on=(), forecast=forecast, history=(),
+    )  # type: ignore[arg-type]  # fmt: skip
+    lines = submit.promise(view)
+    assert len(lines) == len(told) and all(word in line for word, line in zip(told, lines, strict=True)), (
+        lines
+    )
+    assert ("80 %" in lines[0]) == bool(seconds["finish_at"])
