@@ -2,8 +2,8 @@
 
 The site is saturated: every gang that ends makes place for others. What happens within a moment comes in one
 turn, as a server under load takes it (`TOGETHER`); the same one by one is printed beside it, and so is the
-rate of submission, which is not in the figure. Beside it the real Slurm, filling the same number of chips with
-the same mix of gangs: decisions alone, nothing submitted, nothing ended.
+rate of submission, which is not in the figure. Beside it the real Slurm, filling the same number of chips
+with the same mix of gangs: decisions alone, nothing submitted, nothing ended.
 """
 
 import argparse
@@ -56,9 +56,7 @@ def main() -> None:
     parser.add_argument("--peer-jobs", type=int, default=2_000, help="queued for Slurm")
     parser.add_argument("--no-peer", action="store_true", help="leave Slurm out")
     given = parser.parse_args()
-    print(
-        f"{'chips':>8} {'together':>8} {'jobs/s':>8} {'per CPU s':>10} {'submitted':>10} {'used':>6} {'MiB':>6}"
-    )
+    print("   chips together   jobs/s  per CPU s  submitted   used    MiB")
     found: dict[tuple[int, int], dict[str, float]] = {}
     for chips in (10_000, 100_000):
         for together in (1, TOGETHER):

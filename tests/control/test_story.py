@@ -194,7 +194,7 @@ def test_cancel_while_waiting_and_while_interrupted() -> None:
 
 def test_priority_goes_first_and_a_short_job_backfills() -> None:
     rig = Rig(build.site(spares=0))
-    rig.submit("long-1", nodes=4, config={"steps": 60}, name="long")
+    rig.submit("long-1", nodes=4, config={"steps": 120}, name="long")
     rig.pass_s(5)
     rig.submit("big-1", nodes=6, name="big", priority="high")
     rig.submit("small-1", nodes=1, name="small", config={"steps": 5}, expected="3s")

@@ -67,6 +67,7 @@ def _site_closed(state: State, _: facts.SiteClosed) -> None:
 def _tenant_set(state: State, fact: facts.TenantSet) -> None:
     known = state.tenants.get(fact.tenant.name)
     state.tenants[fact.tenant.name] = fact.tenant
+    state.budgeted = any(tenant.budget for tenant in state.tenants.values())
     state.usage.setdefault(fact.tenant.name, 0)
     state.spent.setdefault(fact.tenant.name, Spent(until=fact.at))
     if known is None or known.parent != fact.tenant.parent:

@@ -12,11 +12,12 @@ from typing import Final, NamedTuple, Protocol
 from myriad.kernel.ids import TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Code
-from myriad.schedule import backfill, place, preempt, quota
+from myriad.schedule import backfill, place, preempt, quota, search
 from myriad.schedule.asks import Ask, Leaves, Placed, Shape, View, Waits
 from myriad.schedule.backfill import Ends, Reservation
 from myriad.schedule.policy import (
     Backfill,
+    Order,
     Placement,
     PlacementPolicy,
     Preemption,
@@ -35,6 +36,7 @@ class Rules(NamedTuple):
     place: Placement
     backfill: Backfill
     preempt: Preemption
+    order: Order
 
 
 class Front(NamedTuple):
@@ -43,6 +45,7 @@ class Front(NamedTuple):
     owner: str
     held: Reservation
     code: Code
+    chips_per_node: int
 
 
 class Full:
@@ -108,6 +111,9 @@ class Cycle:
     def whole(self) -> Iterator[Placed | Waits | Leaves]:
         """Everything that waits."""
         self.board.front = None
+        if self.rules.order.search and (asks := self._searchable()):
+            yield from self._searched(asks)
+            return
         while True:
             ask = next((ask for ask in self.board.queue.walk(self._worth) if not self._is_full(ask)), None)
             if ask is None:
@@ -120,6 +126,9 @@ class Cycle:
 
     def arrivals(self, news: Sequence[Ask]) -> Iterator[Placed | Waits | Leaves]:
         """New asks only: the others were decided about, and an ask more frees no chip."""
+        if self.rules.order.search:
+            yield from self.whole()
+            return
         for ask in news:
             front = self.board.front
             if front is not None and self.board.queue.get(front.owner) is None:
@@ -139,6 +148,43 @@ class Cycle:
                 yield from self._pass([ask], front)
                 if self.board.queue.get(ask.owner) is not None:
                     yield Waits(ask, self.behind(ask), front.held.starts_at)
+
+    def _searchable(self) -> list[Ask]:
+        """What waits, if it is little enough and each run time is known; else nothing."""
+        queue, most = self.board.queue, self.rules.order.search_queue
+        if not 2 <= len(queue) <= most:
+            return []
+        asks = [ask for ask in queue.walk(self._worth) if not self._is_full(ask)]
+        plain = all(
+            ask.run_ns and not (ask.keep or ask.within or ask.reservation or ask.chip) for ask in asks
+        )
+        return asks if plain and len(asks) >= 2 else []
+
+    def _searched(self, asks: list[Ask]) -> Iterator[Placed | Waits | Leaves]:
+        """Those that start now in the best order found."""
+        columns, largest = self.view.columns, max(asks, key=lambda ask: ask.chips_per_node)
+        size = largest.chips_per_node
+        coming = (
+            (at, backfill.chips_of(end, largest, columns.kinds.all[0]) // size)
+            for at, end in self.board.ends.coming(self.now)
+        )
+        free = backfill.Profile(self.now, columns.fitting(size, 0), coming)
+        items = [
+            search.Item(
+                self.board.queue.band(ask.owner),
+                -(-ask.least * ask.chips_per_node // size),
+                ask.run_on(ask.least),
+            )
+            for ask in asks
+        ]
+        found = search.improve(free, items, self.rules.order.search)
+        for one in found.order:
+            ask, start = asks[one], found.starts[one]
+            decision = self.attempt(ask) if start == self.now else None
+            if isinstance(decision, Placed):
+                yield decision
+            elif self.board.front is None:
+                yield from self._stop_at(ask, None, later=start)
 
     def _is_full(self, ask: Ask) -> bool:
         """Whether quota or budget hold it back; that a quota does is remembered until something ends."""
@@ -207,8 +253,15 @@ class Cycle:
 
     # ---- the one in front ----------------------------------------------------------------------------
 
-    def _stop_at(self, ask: Ask, waits: Waits | None) -> Iterator[Placed | Waits | Leaves]:
+    def _stop_at(
+        self, ask: Ask, waits: Waits | None, later: Instant = 0
+    ) -> Iterator[Placed | Waits | Leaves]:
+        """It waits in front; `later`: a start that was planned for it, with nobody to pass it."""
         fitting = self.fitting(ask)
+        if later:
+            self.board.front = Front(ask.owner, Reservation(later, 0), self.no_room(ask), ask.chips_per_node)
+            yield Waits(ask, self.no_room(ask), later)
+            return
         if waits is not None:
             level = self.view.columns.level_of(ask.chips_per_node)
             largest = int(self.view.columns.pod_nodes[0, level].max())
@@ -220,7 +273,7 @@ class Cycle:
                 yield from victims
                 held = self.reserve(ask, fitting)
             waits = Waits(ask, self.no_room(ask), held.starts_at)
-        front = self.board.front = Front(ask.owner, held, waits.code)
+        front = self.board.front = Front(ask.owner, held, waits.code, ask.chips_per_node)
         yield waits
         if self.rules.backfill.policy != "none":
             yield from self._backfill(front)
@@ -234,7 +287,9 @@ class Cycle:
         need = ask.least - fitting - self.view.coming(ask.owner)
         if policy is None or need <= 0 or ask.within or self.board.victims_at.get(ask.owner, 0) > self.now:
             return ()
-        verdict = preempt.choose(self.view, ask, need, self.now, knobs, policy, self.board.holders)
+        wait_ns = held.starts_at - self.now if held.starts_at else _MANY
+        worth = int(knobs.worth * ask.least * ask.chips_per_node * wait_ns)
+        verdict = preempt.choose(self.view, ask, need, self.now, knobs, policy, self.board.holders, worth)
         # nobody found: ask again when others have run long enough
         later = 0 if verdict.victims else knobs.ns("min_run") // 4
         self.board.victims_at[ask.owner] = self.now + later
@@ -249,8 +304,10 @@ class Cycle:
             held = self._reserve_in_pod(ask, ask.least)
             return held if held.starts_at > self.now else Reservation(0, 0)
         kind, coming = self._kind(ask), self.board.ends.coming(self.now)
-        nodes = ((at, backfill.nodes_of(end, ask, kind)) for at, end in coming)
-        return backfill.reserve(ask.least, fitting, nodes, self.now)
+        size = ask.chips_per_node
+        chips = ((at, backfill.chips_of(end, ask, kind)) for at, end in coming)
+        held = backfill.reserve(ask.least * size, fitting * size, chips, self.now)
+        return held._replace(extra=held.extra // size)
 
     def _reserve_in_pod(self, ask: Ask, nodes: int) -> Reservation:
         columns, kind = self.view.columns, self._kind(ask)
@@ -270,35 +327,27 @@ class Cycle:
         yield from self._easy(front)
 
     def _easy(self, front: Front) -> Iterator[Placed]:
-        """In queue order: whoever ends before the reserved start, or needs only what it leaves over."""
-        queue, held, tried = self.board.queue, front.held, {front.owner}
-        window = held.starts_at - self.now if held.starts_at else 0
-        shapes = [shape for shape in queue.shapes() if self._may_fit(shape)]
-        short = queue.shorter([shape for shape in shapes if shape.nodes > held.extra], window)
-        for _ in range(self.rules.backfill.depth):
-            small = {shape for shape in shapes if shape.nodes <= held.extra and self._may_fit(shape)}
-            ask = self._candidate(small, short, tried)
-            if ask is None:
-                return
-            tried.add(ask.owner)
-            if self._is_full(ask):
+        """Shortest first: whoever ends before the reserved start, or needs only what it leaves over."""
+        knobs, held = self.rules.backfill, front.held
+        shapes = [shape for shape in self.board.queue.shapes() if self._may_fit(shape)]
+        if not shapes:
+            return
+        window = int((held.starts_at - self.now) / knobs.slack) if held.starts_at else 0
+        longest = {shape: 0 if self._may_stay(shape, front) else window for shape in shapes}
+        fits, worth = place.fitting, self._worth
+        for ask in self.board.queue.shortest(longest, knobs.depth):
+            if fits(self.view.columns, ask) < ask.least or ask.owner == front.owner:
                 continue
-            for decision in self._pass([ask], front._replace(held=held)):
+            if not worth(ask.tenant, ask.shape) or self._is_full(ask):
+                continue
+            for decision in self._pass([ask], self.board.front or front):
                 yield decision
-                held = self.board.front.held if self.board.front else held
+                if not any(self._may_fit(shape) for shape in shapes):
+                    return
 
-    def _candidate(self, small: set[Shape], short: Iterable[Ask], tried: set[str]) -> Ask | None:
-        """The first in order that is small enough, or short enough, and was not tried."""
-        queue = self.board.queue
-        first = None
-        if small:
-            worth = queue.walk(self._worth, small)
-            first = next((ask for ask in worth if ask.owner not in tried), None)
-        for ask in short:
-            if ask.owner in tried or not self._worth(ask.tenant, ask.shape):
-                continue
-            return ask if first is None or queue.before(ask.owner, first.owner) else first
-        return first
+    def _may_stay(self, shape: Shape, front: Front) -> bool:
+        """Whether such a gang could run on beyond the reserved start: small enough, or in broken nodes."""
+        return shape.nodes <= front.held.extra or shape.chips_per_node < front.chips_per_node
 
     def _may_fit(self, shape: Shape) -> bool:
         columns = self.view.columns
@@ -307,24 +356,36 @@ class Cycle:
         return fitting + (columns.spares if shape.spares else 0) >= shape.nodes
 
     def _pass(self, asks: Sequence[Ask], front: Front) -> Iterator[Placed]:
-        """EASY: whoever ends before the reserved start, or needs only what it leaves over."""
-        held, caution = front.held, self.rules.backfill.caution
-        if self.rules.backfill.policy == "none":
+        """EASY: the asks that may start without delaying the one in front."""
+        held, knobs = front.held, self.rules.backfill
+        if knobs.policy == "none":
             return
         for ask in asks:
-            run_ns = backfill.cautious_run(ask, ask.least, caution)
-            in_time = backfill.ends_in_time(run_ns, held, self.now)
-            if not in_time and ask.least > held.extra:
+            in_time = backfill.ends_in_time(int(ask.run_on(ask.least) * knobs.slack), held, self.now)
+            whole = ask.chips_per_node >= front.chips_per_node
+            if not in_time and whole and ask.least > held.extra:
                 continue
             if self.fitting(ask) < ask.least or self.held_back(ask):
                 continue
-            decision = self.attempt(ask if in_time else _at_most(ask, held.extra))
+            decision = self.attempt(ask if in_time or not whole else _at_most(ask, held.extra))
             if not isinstance(decision, Placed):
                 continue
             if not in_time:
-                held = held._replace(extra=held.extra - len(decision.members))
+                taken = self._taken_from(front, decision, int(ask.run_on(ask.least) * knobs.slack))
+                if taken > held.extra:
+                    continue
+                held = held._replace(extra=held.extra - taken)
             yield decision
             self.board.front = front._replace(held=held)
+
+    def _taken_from(self, front: Front, decision: Placed, run_ns: Span) -> int:
+        """Nodes that it keeps from the one in front: not those that others keep broken for longer anyway."""
+        ends_at = self.now + run_ns if run_ns else _MANY
+        offer = self.view.columns.offer
+        return sum(
+            int(offer[row]) >= front.chips_per_node or self.view.busy_until(row) < ends_at
+            for row in decision.rows
+        )
 
     def _conservative(self, front: Front) -> Iterator[Placed]:
         """The first in the queue get reservations one behind the other; who can start now does."""
@@ -335,7 +396,7 @@ class Cycle:
         nodes = ((at, backfill.nodes_of(end, first, kind)) for at, end in coming)
         profile = backfill.Profile(self.now, self.fitting(first), nodes)
         for number, ask in enumerate(list(islice(self.board.queue.walk(self._worth), knobs.depth))):
-            run_ns = backfill.cautious_run(ask, ask.least, knobs.caution)
+            run_ns = int(ask.run_on(ask.least) * knobs.slack)
             may = self.held_back(ask) is None
             if ask.owner != front.owner and may and profile.fits_now(ask.least, run_ns):
                 decision = self.attempt(ask._replace(sizes=(ask.least,)))
@@ -372,7 +433,7 @@ def decide(view: View, board: Board, rules: Rules, now: Instant, ask: Ask) -> Pl
     decision = cycle.attempt(ask)
     front = board.front
     if front is not None and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner):
-        run_ns = backfill.cautious_run(ask, ask.least, rules.backfill.caution)
+        run_ns = int(ask.run_on(ask.least) * rules.backfill.slack)
         passes = backfill.ends_in_time(run_ns, front.held, now) or ask.least <= front.held.extra
         if not (passes and isinstance(decision, Placed)):
             return Waits(ask, cycle.behind(ask), front.held.starts_at)

@@ -45,8 +45,12 @@ def choose(
     knobs: Preemption,
     policy: PreemptionPolicy,
     holders: Iterable[tuple[TenantId, int]],
+    worth: int,
 ) -> Verdict:
-    """Victims that give `need` nodes to the ask. `holders`: tenant and rank of whatever holds nodes."""
+    """Victims that give `need` nodes to the ask.
+
+    `holders`: tenant and rank of whatever holds nodes. `worth`: the chip-time that may be lost by it.
+    """
     reclaims = knobs.reclaim and quota.is_entitled(view, ask.tenant, ask.least * ask.chips_per_node)
     min_run = knobs.ns("min_run")
     found: list[tuple[tuple[float, ...], str, Running, bool]] = []
@@ -66,7 +70,7 @@ def choose(
             if gained > _CHOICE * need:
                 break
     chosen = _enough(view, ask, need, sorted(found, key=lambda one: one[:2]))
-    if not chosen:
+    if not chosen or sum(policy.cost(gang, now) for gang in chosen) > worth:
         return NOBODY
     why = f"makes room for {ask.owner}"
     why += f" of {ask.tenant}, which takes back its quota" if reclaims else ", of a higher priority"
