@@ -155,6 +155,7 @@ def test_a_class_is_found_by_module_and_by_entry_point(monkeypatch: pytest.Monke
         ("backfill: {policy: eazy}", "p.yaml: backfill", "easy, conservative or none"),
         ("backfil: {depth: 3}", "p.yaml: backfil", "Did you mean backfill"),
         ("backfill: {dept: 3}", "p.yaml: backfill.dept", "Did you mean depth"),
+        ("order: {caution: 1}", "p.yaml: order.caution", "Known: half_life, period, policy"),
         ("backfill: {depth: 0}", "p.yaml: backfill", "1 or more"),
         ("order: {half_life: 7}", "p.yaml: order.half_life", "7s"),
         ("order: {half_life: 7 days}", "p.yaml: order", "half_life: '7 days'"),
