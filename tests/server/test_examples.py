@@ -28,7 +28,7 @@ def test_the_tree_is_applied_and_the_elastic_job_foreseen(asked: Server) -> None
     tree = [view["tenant"] for view in asked.get("/tenants")]
     at = tree.index("research")
     assert tree[at : at + 3] == ["research", "vision", "language"]
-    (job,) = files.parse((EXAMPLES / "elastic.yaml").read_text(), "elastic.yaml")
+    (job,) = files.parse((EXAMPLES / "asks.yaml").read_text(), "asks.yaml")
     assert isinstance(job, TrainingJob) and isinstance(job.nodes, NodeRange)
     said = asked.post("/jobs?dry_run=1", {"spec": msgspec.to_builtins(job)})
-    assert said["job"]["forecast"]["finish_at"] and said["explanation"]["job"].startswith("elastic-llama")
+    assert said["job"]["forecast"]["finish_at"] and said["explanation"]["job"].startswith("asking-llama")

@@ -116,7 +116,8 @@ def _of_gang(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:
         in_peace = gang.cause not in ("node", "job")
         grace_s = seconds(policy.recover.ns("stop_grace")) if in_peace else 0.0
         if members:
-            yield StopGang(attempt=gang.attempt, members=members, grace_s=grace_s)
+            forget = bool(gang.job) and gang.cause == "cancelled"
+            yield StopGang(attempt=gang.attempt, members=members, grace_s=grace_s, forget=forget)
     elif gang.leave_request and gang.job:
         yield AskCheckpoint(attempt=gang.attempt, members=gang.members, request=gang.leave_request)
 
