@@ -468,6 +468,11 @@ def _window_ended(state: State, fact: facts.WindowEnded) -> None:
     state.windows.pop(fact.name, None)
 
 
+@_applies(facts.LookAgain)
+def _look_again(state: State, fact: facts.LookAgain) -> None:
+    state.look_again_at = fact.until
+
+
 @_applies(facts.IdleExplained)
 def _idle_explained(state: State, fact: facts.IdleExplained) -> None:
     state.idle = fact.reason

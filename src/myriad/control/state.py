@@ -90,6 +90,8 @@ class State:
         self.incidents: dict[IncidentId, Incident] = {}
         self.past_incidents: dict[IncidentId, Incident] = {}
         self.incident_count = 0
+        #: When the scheduler wants to be called in any case; past: it does not.
+        self.look_again_at: Instant = 0
         self.idle: IdleReason = "no_demand"
 
     # ---- the scheduler's view ------------------------------------------------------------------

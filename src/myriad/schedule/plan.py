@@ -26,6 +26,8 @@ from myriad.schedule.policy import (
 from myriad.schedule.queue import Queue
 
 _MANY: Final = 1 << 60
+#: Asks held back by a quota for which one cycle looks for victims inside it.
+_FEW: Final = 2
 
 
 class Rules(NamedTuple):
@@ -105,6 +107,8 @@ class Cycle:
 
     def __init__(self, view: View, board: Board, rules: Rules, now: Instant) -> None:
         self.view, self.board, self.rules, self.now = view, board, rules, now
+        #: Asks held back by a quota, newly found, and whose quota it is.
+        self._full: list[tuple[Ask, TenantId]] = []
 
     # ---- the queue in order ------------------------------------------------------------------------
 
@@ -116,6 +120,7 @@ class Cycle:
             return
         while True:
             ask = next((ask for ask in self.board.queue.walk(self._worth) if not self._is_full(ask)), None)
+            yield from self._inside_quotas()
             if ask is None:
                 return
             decision = self.attempt(ask)
@@ -192,6 +197,7 @@ class Cycle:
         by = quota.short_of(self.view, ask.tenant, chips)
         if by is not None:
             self.board.full.add(ask.tenant, chips, by)
+            self._full.append((ask, by))
             return True
         return self.view.is_spent(ask.tenant, self.now)
 
@@ -290,13 +296,37 @@ class Cycle:
         wait_ns = held.starts_at - self.now if held.starts_at else _MANY
         worth = int(knobs.worth * ask.least * ask.chips_per_node * wait_ns)
         verdict = preempt.choose(self.view, ask, need, self.now, knobs, policy, self.board.holders, worth)
-        # nobody found: ask again when others have run long enough
-        later = 0 if verdict.victims else knobs.ns("min_run") // 4
-        self.board.victims_at[ask.owner] = self.now + later
+        self._ask_again(ask, bool(verdict.victims))
         return [
             Leaves(gang.attempt, "preempted", ask.owner, verdict.why, ask.patience_ns)
             for gang in verdict.victims
         ]
+
+    def _inside_quotas(self) -> Iterator[Leaves]:
+        """A quota that is full of lower classes makes room for a higher one of the same tenant."""
+        full, self._full = self._full, []
+        policy, knobs = self.rules.preemption, self.rules.preempt
+        if policy is None or not knobs.priority:
+            return
+        lowest = min((rank for _, rank in self.board.holders), default=0)
+        for ask, by in [one for one in full if one[0].rank > lowest][:_FEW]:
+            if self.board.victims_at.get(ask.owner, 0) > self.now or self.view.coming(ask.owner):
+                continue
+            among = self.board.holders
+            lower = [one for one in among if one[1] < ask.rank and by in self.view.path(one[0])]
+            if not lower:
+                continue
+            short = ask.least * ask.chips_per_node - quota.left(self.view, by)
+            victims = preempt.inside(self.view, ask, short, self.now, knobs, policy, lower)
+            self._ask_again(ask, bool(victims))
+            for gang in victims:
+                why = f"makes room for {ask.owner}, of a higher priority, in the quota of {by}"
+                yield Leaves(gang.attempt, "preempted", ask.owner, why, ask.patience_ns)
+
+    def _ask_again(self, ask: Ask, found: bool) -> None:
+        """When to look for victims again: nobody found now may have run long enough later."""
+        later = 0 if found else self.rules.preempt.ns("min_run") // 4
+        self.board.victims_at[ask.owner] = self.now + later
 
     def reserve(self, ask: Ask, fitting: int) -> Reservation:
         """When there will be room for it."""
