@@ -115,7 +115,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, str):
-                units.span_ns(value)
+                units.check_span(name, value)
             elif value <= 0:
                 raise ValueError(f"{name} must be more than 0")
         for name in ("prior_memory_share", "spares_probability"):
