@@ -19,7 +19,7 @@ from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.schedule import order
 from myriad.schedule.backfill import End, Ends
-from myriad.schedule.plan import Front, Full
+from myriad.schedule.board import Front, Full
 from myriad.schedule.policy import Order, OrderPolicy, Standing
 from myriad.schedule.queue import Queue
 

@@ -6,7 +6,7 @@ from myriad.control.board import Board
 from myriad.control.policy import Policy
 from myriad.control.state import State
 from myriad.kernel.units import Instant
-from myriad.schedule.plan import Rules
+from myriad.schedule.board import Rules
 
 
 class Moment(NamedTuple):

@@ -7,7 +7,7 @@ import msgspec
 from myriad.recover.policy import Policy as Recover
 from myriad.route.policy import Policy as Route
 from myriad.schedule import order, place, preempt
-from myriad.schedule.plan import Rules
+from myriad.schedule.board import Rules
 from myriad.schedule.policy import (
     Backfill,
     Elastic,

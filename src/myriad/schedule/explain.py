@@ -4,7 +4,8 @@ from myriad.kernel.units import Instant, show_span
 from myriad.protocol.values import Code, Reason
 from myriad.schedule import quota
 from myriad.schedule.asks import Ask, View, Waits
-from myriad.schedule.plan import Board, Cycle, Front, Rules
+from myriad.schedule.board import Board, Front, Rules
+from myriad.schedule.plan import Cycle
 
 
 def reasons(view: View, board: Board, rules: Rules, now: Instant, waits: Waits) -> tuple[Reason, ...]:

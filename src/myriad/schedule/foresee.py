@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from myriad.kernel.units import HOUR, Instant, Span
 from myriad.schedule import backfill, place
 from myriad.schedule.asks import Ask, View
-from myriad.schedule.plan import Board
+from myriad.schedule.board import Board
 from myriad.schedule.queue import everything
 
 #: Futures looked at. Their 10 % and 90 % are the second lowest and highest.
