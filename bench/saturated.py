@@ -11,7 +11,7 @@ from myriad.control.policy import Policy
 from myriad.fleet.site import Pod, Site
 from myriad.kernel.ids import JobId, TenantId
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import HOUR, MINUTE, SECOND, Instant
+from myriad.kernel.units import MINUTE, SECOND, Instant
 from myriad.protocol import facts, inputs, orders
 from myriad.protocol.values import Profile
 from myriad.workload.jobs import Priority, TrainingJob
@@ -86,7 +86,7 @@ class Crowd:
         """One more job of the mix."""
         number = self.submitted
         self.submitted += 1
-        run_ns = int(self._stream.exponential(2.0) * HOUR) + 10 * MINUTE
+        run_ns = int(self._stream.exponential(10.0) * MINUTE) + MINUTE
         job = JobId(f"job-{number}")
         self._runs[job] = int(run_ns * self._stream.uniform(0.8, 1.2))
         spec = TrainingJob(
@@ -127,9 +127,11 @@ class Crowd:
                     self._later(up, inputs.GangStarted(at=up, attempt=order.attempt))
                     self._later(up + run_ns, inputs.GangExited(at=up, attempt=order.attempt))
                 case orders.StopGang():
-                    self._later(self.now + SECOND, inputs.GangGone(at=0, attempt=order.attempt))
+                    self._later(self.now, inputs.GangGone(at=0, attempt=order.attempt))
                 case orders.WakeAt():
-                    self._later(order.wake_at, inputs.Woke(at=0, about=order.about))
+                    # time leaps within a batch: whoever answers at once is never late
+                    due = max(order.wake_at, self.now + SECOND)
+                    self._later(due, inputs.Woke(at=0, about=order.about))
                 case _:
                     pass
 

@@ -14,6 +14,7 @@ import numpy as np
 from bench.scheduling.peers import Run
 from bench.scheduling.workload import Job
 from myriad.control.core import Core
+from myriad.control.policy import Policy
 from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, JobId, TenantId
 from myriad.kernel.units import DAY, SECOND, Instant, Span
@@ -29,25 +30,34 @@ EPOCH = 10 * DAY
 
 
 def started(at: Instant, order: orders.StartGang) -> Iterable[Input]:
-    """What the engine says once a gang runs. Bulk: `(inputs.GangStarted(at=at, attempt=order.attempt),)`."""
-    return (inputs.MemberStarted(at=at, attempt=order.attempt, node=m.node) for m in order.members)
+    """What the engine says once a gang runs."""
+    return (inputs.GangStarted(at=at, attempt=order.attempt),)
 
 
 def exited(at: Instant, order: orders.StartGang) -> Iterable[Input]:
-    """What it says when all is done. Bulk: `(inputs.GangExited(at=at, attempt=order.attempt, code=0),)`."""
-    return (inputs.MemberExited(at=at, attempt=order.attempt, node=m.node, code=0) for m in order.members)
+    """What it says when all is done."""
+    return (inputs.GangExited(at=at, attempt=order.attempt, code=0),)
 
 
-def simulate(site: Site, jobs: Sequence[Job], told: Callable[[int], None] = lambda _: None) -> list[Run]:
+def simulate(
+    site: Site,
+    jobs: Sequence[Job],
+    told: Callable[[int], None] = lambda _: None,
+    policy: Policy | None = None,
+) -> list[Run]:
     """Run the whole queue; one Run for each stretch of a job on nodes. `told` hears of each end."""
-    world = _World(site, jobs, told)
+    world = _World(site, jobs, told, policy)
     world.turn()
     return world.runs
 
 
 class _World:
-    def __init__(self, site: Site, jobs: Sequence[Job], told: Callable[[int], None]) -> None:
-        self.core, self.now, self.runs = Core(), EPOCH - DAY, list[Run]()
+    def __init__(
+        self, site: Site, jobs: Sequence[Job], told: Callable[[int], None], policy: Policy | None
+    ) -> None:
+        self.core, self.now, self.runs = Core(policy), EPOCH - DAY, list[Run]()
+        #: What is said in one instant comes in one turn.
+        self._said: list[Input] = []
         self._told, self._ended = told, 0
         self._jobs = {JobId(f"job-{job.number:06d}"): job for job in jobs}
         #: True time that is still ahead of a job.
@@ -70,6 +80,8 @@ class _World:
         while self._ended < len(self._jobs):
             self.now, _, event, arguments = heapq.heappop(self._heap)
             event(*arguments)
+            if not self._heap or self._heap[0][0] > self.now:
+                self._hear()
 
     def _open(self, site: Site, tenants: Sequence[str]) -> None:
         self._tell(inputs.OpenSite(at=self.now, site=site))
@@ -84,8 +96,16 @@ class _World:
         heapq.heappush(self._heap, (at, next(self._sequence), event, arguments))
 
     def _tell(self, given: Input) -> None:
-        for order in self.core.step(given).orders:
-            self._obey(order)
+        self._said.append(given)
+
+    def _hear(self) -> None:
+        """Until nothing more is said in this instant."""
+        while self._said:
+            batch, self._said = self._said, []
+            steps, cycle = self.core.turn(batch)
+            for step in (*steps, cycle):
+                for order in step.orders:
+                    self._obey(order)
 
     def _obey(self, order: orders.Order) -> None:
         match order:
@@ -115,7 +135,6 @@ class _World:
         # the core adds the time a gang takes to start; here that is part of the run
         profile = Profile(expected_ns=max(1, job.predicted - estimate.START_NS))
         self._tell(inputs.SubmitJob(at=self.now, job=name, spec=spec, profile=profile))
-        assert name in self.core.state.jobs, f"{name} was refused"
 
     def _start(self, order: orders.StartGang) -> None:
         if order.attempt in self._known:

@@ -22,12 +22,17 @@ from bench.scheduling import brain, optimum, peers
 from bench.scheduling.optimum import Task
 from bench.scheduling.peers import Run
 from bench.scheduling.workload import CHIPS_PER_NODE, Job
+from myriad.control.policy import Policy
 from myriad.fleet.site import Pod, Site
 from myriad.kernel.rng import Stream
 from myriad.kernel.units import HOUR
+from myriad.schedule.policy import Order
 
 #: How far from the optimum Myriad may be on average.
 BAR = 0.03
+#: For sites with few jobs a minute: a search for the best order at every change.
+SEARCH = "Myriad, search"
+SEARCHING = Policy(order=Order(search=600))
 OBJECTIVES = ("makespan", "work-weighted completion", "mean completion")
 
 
@@ -107,6 +112,7 @@ def best(nodes: int, tasks: Sequence[Task], known: dict[str, float]) -> dict[str
 
 SCHEDULERS: dict[str, Callable[[Site, Sequence[Job]], list[Run]]] = {
     "Myriad": brain.simulate,
+    SEARCH: lambda site, jobs: brain.simulate(site, jobs, policy=SEARCHING),
     "first-fit FIFO": lambda site, jobs: peers.simulate(site, jobs, peers.first_fit),
     # estimates are exact here, so EASY is at its best
     "EASY": lambda site, jobs: peers.simulate(site, jobs, peers.best_fit, lambda job: job.asked),

@@ -54,8 +54,19 @@ def test_every_command_explains_itself_with_an_example(path: str) -> None:
 
 
 def test_what_lists_things_also_lists_them_as_json() -> None:
-    nouns = ("site", "nodes", "jobs", "explain", "report", "services", "ledger", "invoice", "predictions")
-    for name in (*nouns, "journal"):
+    nouns = (
+        "site",
+        "nodes",
+        "jobs",
+        "explain",
+        "report",
+        "services",
+        "ledger",
+        "invoice",
+        "predictions",
+        "windows",
+    )
+    for name in (*nouns, "journal", "incidents", "tenant"):
         assert "--json" in [option for one in cli.commands[name].params for option in one.opts], name
 
 

@@ -46,16 +46,18 @@ def policy(
     return Policy(
         order=Order(policy=order, period=period),
         backfill=Backfill(policy=fill),
-        preemption=Preemption(policy=preemption, min_run="5m", patience="1m"),
+        preemption=Preemption(policy=preemption, min_run="1m", patience="1s", worth=1000.0),
     )
 
 
 def remember(board: Board, before: Board) -> None:
-    """The two things that a restart forgets, and may: neither is truth.
+    """What a restart forgets, and may: none of it is truth.
 
     When shares were worked out last, and what they were; and for whom a search for victims found nobody, so
-    that it need not be repeated yet.
+    that it need not be repeated yet; and which quotas were found full, for whose sake a victim is looked for
+    when they are found to be so; and who waits in front, with the reservation made then.
     """
+    board.full, board.front, board.settled = before.full, before.front, before.settled
     board._shared_at, board.spares_due = before._shared_at, before.spares_due
     board.victims_at = before.victims_at
     board.queue._starved = before.queue._starved

@@ -47,8 +47,8 @@ def test_a_restart_changes_nothing_that_happens_after_it(order: str, period: str
 
 
 @pytest.mark.parametrize("seed", [2, 5])
-def test_a_restart_forgets_two_things_only(seed: int) -> None:
-    """What the shares were when their period began, and for whom no victims were found lately.
+def test_a_restart_forgets_little(seed: int) -> None:
+    """What the shares were when their period began, for whom no victims were found, which quotas are full.
 
     Given those, the facts after a restart are the same with preemption and periods, too. Without them the
     order of tenants may change within one period, and victims may be found up to a quarter of `min_run`

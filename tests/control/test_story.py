@@ -5,7 +5,7 @@ import pytest
 from myriad.control import views
 from myriad.control.records import GangPhase
 from myriad.fleet.columns import NodeState
-from myriad.kernel.ids import JobId, NodeId, ServiceId
+from myriad.kernel.ids import JobId, NodeId, ServiceId, TenantId
 from myriad.kernel.units import SECOND
 from myriad.protocol import facts, inputs, orders
 from tests import build
@@ -194,7 +194,7 @@ def test_cancel_while_waiting_and_while_interrupted() -> None:
 
 def test_priority_goes_first_and_a_short_job_backfills() -> None:
     rig = Rig(build.site(spares=0))
-    rig.submit("long-1", nodes=4, config={"steps": 60}, name="long")
+    rig.submit("long-1", nodes=4, config={"steps": 120}, name="long")
     rig.pass_s(5)
     rig.submit("big-1", nodes=6, name="big", priority="high")
     rig.submit("small-1", nodes=1, name="small", config={"steps": 5}, expected="3s")
@@ -304,3 +304,26 @@ def test_orders_are_repeated_without_harm() -> None:
         rig.pass_s(1)
     assert rig.core.state.jobs[job].outcome == "succeeded"
     assert set(rig.world.starts.values()) == {1}
+
+
+def test_a_service_takes_lent_chips_back_from_a_job_that_has_just_begun() -> None:
+    rig = Rig(build.site(racks=1, nodes_per_rack=4, spares=0))
+    rig.serve("chat", least=1, most=3)
+    rig.submit("train-1", nodes=3, priority="low", config={"steps": 100_000})
+    rig.pass_s(30)
+    rig.give(inputs.LoadObserved(at=rig.world.now, service=ServiceId("chat"), in_flight=20, queued=5))
+    rig.pass_s(120)
+    ready = [g for g in rig.core.state.gangs.values() if g.service and g.phase is GangPhase.RUNNING]
+    assert len(ready) >= 2, "load calls for more replicas than nodes were left"
+
+
+def test_a_service_makes_room_inside_its_tenants_quota() -> None:
+    rig = Rig(build.site(racks=1, nodes_per_rack=6, spares=0))
+    rig.give(inputs.ApplyTenant(at=rig.world.now, tenant=build.tenant(chips=4)))
+    rig.serve("chat", least=1, most=3)
+    rig.submit("train-1", nodes=3, priority="low", config={"steps": 100_000})
+    rig.pass_s(30)
+    rig.give(inputs.LoadObserved(at=rig.world.now, service=ServiceId("chat"), in_flight=20, queued=5))
+    rig.pass_s(120)
+    assert sum(bool(gang.service) for gang in rig.core.state.gangs.values()) >= 2
+    assert rig.core.state.usage[TenantId("acme")] <= 4

@@ -10,7 +10,8 @@ from myriad.protocol.facts import Fact
 from myriad.protocol.values import Profile
 from myriad.protocol.wire import decode
 from myriad.twin.drive import Driver
-from myriad.twin.world import Physics, World
+from myriad.twin.physics import Physics
+from myriad.twin.world import World
 from tests import build
 
 

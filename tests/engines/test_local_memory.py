@@ -48,6 +48,23 @@ def test_a_nodes_memory_dies_with_its_incarnation(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_job_that_never_comes_back_leaves_its_memory(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with small_site(tmp_path) as (_, watcher):
+            order = start(python(_REMEMBER, memory_every_s=2.5), nodes=(N0, N1))
+            watcher.engine.obey(order)
+            logs = paths.logs_dir(paths.job_dir(tmp_path, "job-a"), "job-a.1")
+            told = [(await file_with_text(paths.log_file(logs, rank))).split() for rank in (0, 1)]
+            mine, other = (Path(one[0]) for one in told)
+            for members, forget in ((order.members[:1], True), (order.members[1:], False)):
+                stop = orders.StopGang(attempt=order.attempt, members=members, forget=forget)
+                watcher.engine.obey(stop)
+                await watcher.next(inputs.MemberGone, node=members[0].node)
+            assert not mine.exists() and other.is_dir()
+
+    asyncio.run(run())
+
+
 SITE = site.parse(
     "{name: six, chip: local-cpu, chips_per_node: 1, pods: [{name: p, racks: 1, nodes_per_rack: 6}]}", "six"
 )

@@ -49,6 +49,24 @@ def test_every_promise_is_compared() -> None:
     assert predictions.calibration([score]).within == 1.0
 
 
+def test_starts_are_judged_by_their_own_interval() -> None:
+    seconds = {"start_at": 11 * SECOND, "start_early_at": 10 * SECOND, "start_late_at": 12 * SECOND}
+    score = finish(promised(**seconds))
+    assert (score.start_early, score.start_late, score.start_within) == (10 * SECOND, 12 * SECOND, True)
+    late = finish(promised(**seconds | {"start_early_at": 12 * SECOND, "start_late_at": 15 * SECOND}))
+    assert late.start_within is False
+    whole = predictions.calibration([score, late, finish(promised())])
+    assert (whole.starts, whole.start_within) == (2, 0.5)
+
+
+def test_a_start_at_once_proves_nothing_and_one_out_of_sight_was_not_promised() -> None:
+    at_once = finish(promised(start_at=10 * SECOND, start_early_at=10 * SECOND, start_late_at=10 * SECOND))
+    assert at_once.start_within is False, "it was to start at second 10 and did at 11"
+    unseen = finish(promised(start_at=0))
+    assert (unseen.start_within, unseen.start_error_ns) == (None, None)
+    assert predictions.calibration([at_once, unseen]).starts == 0
+
+
 def test_what_was_not_promised_is_not_judged() -> None:
     score = finish(promised(step_ns=0, finish_at=10 * SECOND))
     assert (score.step_error, score.finish_error, score.within) == (None, None, None)

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from myriad.control import launch
 from myriad.control.apply import fold
+from myriad.control.policy import Policy as Site
 from myriad.kernel.ids import JobId, NodeId
 from myriad.kernel.units import DAY, SECOND
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import facts, inputs, orders
+from myriad.protocol.values import Profile
 from myriad.protocol.wire import decode
 from myriad.recover import cadence, tiers
 from myriad.recover.policy import Policy
@@ -181,6 +184,39 @@ def test_the_launch_asks_for_memory_once_its_cost_is_known() -> None:
         rig.pass_s(0.05)
     (launch,) = launches
     assert 0 < launch.memory_every_s < 3600 and launch.memory_shift == 2 and launch.memory_step == 9
+
+
+@pytest.mark.parametrize(
+    ("can", "cost", "nodes", "asked"),
+    [(True, "200ms", 4, True), (True, "0s", 4, False), (True, "200ms", 1, False), (False, "200ms", 4, False)],
+)
+def test_recipes_that_can_are_told_to_keep_copies_from_the_first_attempt_on(
+    can: bool, cost: str, nodes: int, asked: bool
+) -> None:
+    rig = Rig(build.site(racks=4, nodes_per_rack=2, spares=2))
+    state, policy = rig.core.state, Site(recover=Policy(memory_cost=cost))
+    spec, job = build.job(nodes, config={"steps": 200}), JobId("train-1")
+    profile = Profile(steps=200, memory_copies=can)
+    rig.give(inputs.SubmitJob(at=rig.world.now, job=job, spec=spec, profile=profile))
+    found = launch.of_job(state, policy, state.jobs[job], [NodeId(node) for node in rig.nodes_of(job)])
+    assert bool(found.memory_every_s) == asked
+    single = Site(recover=Policy(memory_cost="0s"))
+    alone = launch.of_job(state, single, state.jobs[job], [NodeId(node) for node in rig.nodes_of(job)])
+    assert (found.checkpoint_every_s > alone.checkpoint_every_s) == asked, "storage may be rarer then"
+
+
+def test_only_who_never_comes_back_is_told_to_forget() -> None:
+    rig, job = two_tiers()
+    run_to(rig, job, 10)
+    given: list[orders.StopGang] = []
+    obey = rig.world.obey
+    rig.world.obey = lambda order: (given.append(order), obey(order))[1]  # type: ignore
+    rig.give(inputs.DrainNode(at=rig.world.now, node=NodeId(rig.nodes_of(job)[0])))
+    rig.pass_s(5)
+    rig.give(inputs.CancelJob(at=rig.world.now, job=job))
+    rig.pass_s(5)
+    stops = [order.forget for order in given if isinstance(order, orders.StopGang)]
+    assert stops == [False, True]
 
 
 def test_three_of_eight_lost_at_once_are_replaced_in_one_decision() -> None:

@@ -64,7 +64,7 @@ def policy(
     return Policy(
         order=Order(policy=order, period=more.pop("period", "5m"), starvation=more.pop("starvation", "3d")),
         placement=Placement(policy=placement),
-        backfill=Backfill(policy=backfill, caution=0.0),
+        backfill=Backfill(policy=backfill, slack=1.0),
         preemption=Preemption(policy=preemption, **more),
     )
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +38,6 @@ def test_nobody_is_sent_away_before_it_ran_for_a_minimum() -> None:
     assert not made.left_for("mine")
 
 
-@pytest.mark.xfail(strict=True, reason="no timer wakes the scheduler when the minimum has passed")
 def test_the_minimum_over_it_takes_back_though_nothing_else_happens() -> None:
     made = hall([tenant("ann", 4, 4), tenant("bob", 4, 4)])
     made.wish(*(Wish(f"b{k}", 2, LONG, 1, "bob") for k in range(4)))

@@ -1,7 +1,7 @@
 """Stands in for `vllm serve MODEL --port … --served-model-name …`: a replica without a model.
 
 It answers five tokens to every prompt and says which process it is. A prompt of `hang` stops it from
-answering anything ever again, as a wedged engine does.
+answering anything ever again, as a wedged engine does; one of `think` takes it a second.
 """
 
 import argparse
@@ -17,6 +17,8 @@ async def _chat(request: web.Request) -> web.Response:
     said = asked["messages"][-1]["content"]
     if said == "hang":
         time.sleep(3600)
+    if said == "think":
+        await asyncio.sleep(1)
     return web.json_response(
         {
             "id": "x",

@@ -20,7 +20,14 @@ def keys(asked: Server) -> dict[str, str]:
 
 
 def _concrete(route: Route) -> str:
-    parts = {"node": "n99", "job": "nothing", "name": "nothing", "tenant": "nobody", "key": "key-none"}
+    parts = {
+        "node": "n99",
+        "job": "nothing",
+        "name": "nothing",
+        "tenant": "nobody",
+        "key": "key-none",
+        "window": "none",
+    }
     path = route.path
     for name, value in parts.items():
         path = path.replace("{" + name + "}", value)

@@ -1,14 +1,19 @@
 """What is known of a job when it is submitted: its work, its memory, and how much of the peak it reaches."""
 
+import time
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import yaml
 
 from myriad.catalog import chips
 from myriad.kernel.errors import UserError
 from myriad.protocol.values import Profile
 from myriad.server import profiles
-from myriad.workload.jobs import TrainingJob
+from myriad.workload import files
+from myriad.workload.jobs import NodeRange, TrainingJob
 
 SHAPE = {"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "ffn": 14336}
 LARGE = {"model": SHAPE | {"vocab": 128256, "context": 4096}, "micro_batch_sequences": 1}
@@ -73,3 +78,70 @@ def test_an_unknown_recipe_is_named() -> None:
     with pytest.raises(UserError) as caught:
         profiles.of_job(spec, chips.named("local-cpu"))
     assert caught.value.field == "recipe" and "pretrain" in caught.value.remedy
+
+
+def elastic(least: int, most: int, chip: str = "local-cpu", chips_per_node: int = 1, **what: Any) -> Profile:
+    spec = TrainingJob(
+        name="job",
+        tenant="acme",
+        nodes=NodeRange(min=least, max=most),
+        chips_per_node=chips_per_node,
+        **({"recipe": "pretrain"} | what),
+    )
+    return profiles.of_job(spec, chips.named(chip))
+
+
+def test_an_elastic_job_has_the_sizes_that_it_can_run_on_largest_first() -> None:
+    found = elastic(2, 7, config={"global_batch_sequences": 24})
+    assert found.sizes == (6, 4, 3, 2)
+    fixed = profile("local-cpu", 6, 1, global_batch_sequences=24)
+    assert fixed.sizes == ()
+    assert msgspec.structs.replace(found, sizes=()) == fixed, "other figures are those of the largest size"
+    assert elastic(2, 5000, recipe="", command=("true",)).sizes == (), "a command runs on any"
+
+
+def test_a_range_without_a_size_names_the_field_and_sizes_that_would_do() -> None:
+    with pytest.raises(UserError) as caught:
+        elastic(5, 7, config={"global_batch_sequences": 16})
+    assert caught.value.field == "nodes" and caught.value.value == "{min: 5, max: 7}"
+    assert "1, 2, 4, 8, 16" in caught.value.remedy
+    config = {"model": SHAPE | {"vocab": 32000, "context": 1024}, "micro_batch_sequences": 1}
+    with pytest.raises(UserError) as caught:
+        elastic(1, 1, chip="h100-sxm", config=config)
+    assert caught.value.field == "nodes" and "80 GiB" in str(caught.value)
+
+
+def test_spanning_costs_where_the_fabric_is_thin_and_the_gang_is_of_several_nodes() -> None:
+    config = LARGE | {"global_batch_sequences": 64}
+    assert profile("zhenwu-810e", 1, 16, **config).stretch == (1, 1, 1)
+    racks, pods, cores = profile("zhenwu-810e", 4, 16, **config).stretch
+    assert 1 <= racks <= pods < cores < 2, "15:1 above the pods"
+    spec = TrainingJob(name="job", tenant="acme", nodes=4, chips_per_node=16, command=("true",))
+    assert profiles.of_job(spec, chips.named("zhenwu-810e")).stretch[2] > 1
+    assert profile("local-cpu", 4, 1).stretch == (1, 1, 1), "one machine is one network"
+
+
+def test_a_profile_costs_little_at_submission() -> None:
+    config = LARGE | {"global_batch_sequences": 512}
+    profile("zhenwu-810e", 32, 16, **config)
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        profile("zhenwu-810e", 32, 16, **config)
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.02
+
+
+def test_the_elastic_example_has_the_sizes_that_it_says() -> None:
+    example = Path(__file__).parent.parent.parent / "examples" / "elastic.yaml"
+    spec = files.from_tree(yaml.safe_load(example.read_text()), str(example))
+    assert isinstance(spec, TrainingJob)
+    found = profiles.of_job(spec, chips.named("local-cpu"))
+    assert found.sizes == (4, 3, 2) and found.memory_copies
+
+
+def test_a_recipe_keeps_copies_unless_its_configuration_has_its_own_word() -> None:
+    assert profile("local-cpu", 4, 1).memory_copies
+    assert not profile("local-cpu", 1, 1).memory_copies, "one node has no peer"
+    for own in (0, 5):
+        assert not profile("local-cpu", 4, 1, memory_every_steps=own).memory_copies

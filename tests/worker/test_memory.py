@@ -154,11 +154,18 @@ def test_where_there_is_no_room_training_goes_on_with_storage_alone(gang: Gang, 
     assert any("no more checkpoints in memory" in report["text"] for report in of_kind(result, "warning"))
 
 
-def test_the_advised_cadence_in_seconds_replaces_the_one_in_steps(gang: Gang, tmp_path: Path) -> None:
-    result = gang(tmp_path, nodes=["n0", "n1"], env={"MYRIAD_MEMORY_EVERY_S": "1000"}, **CONFIG)
-    assert len(in_memory(result)) == 1, "the first is made at once"
-    result = gang(tmp_path / "b", nodes=["n0", "n1"], env={"MYRIAD_MEMORY_EVERY_S": "0.001"}, **CONFIG)
-    assert len(in_memory(result)) > 2
+def test_a_cadence_is_advised_in_seconds_unless_the_configuration_has_its_own_word(
+    gang: Gang, tmp_path: Path
+) -> None:
+    def copies(name: str, every_s: str, **own: int) -> int:
+        config = {name: value for name, value in CONFIG.items() if name != "memory_every_steps"} | own
+        env = {"MYRIAD_MEMORY_EVERY_S": every_s}
+        return len(in_memory(gang(tmp_path / name, nodes=["n0", "n1"], env=env, **config)))
+
+    assert copies("rare", "1000") == 1, "the first is made at once"
+    assert copies("often", "0.001") > 2
+    assert copies("own", "1000", memory_every_steps=2) > 2
+    assert copies("none", "0.001", memory_every_steps=0) == 0
 
 
 # ---- files alone --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`myriad ledger`, `invoice`, `predictions`: where chip-time went, its cost, how good promises were."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import click
 from rich.table import Table
@@ -8,7 +9,8 @@ from rich.text import Text
 
 from myriad.cli import show
 from myriad.cli.context import Context, given
-from myriad.kernel.units import SECOND
+from myriad.kernel import units
+from myriad.kernel.units import SECOND, Instant
 from myriad.ledger import views
 from myriad.ledger.invoices import Invoice, Line
 from myriad.ledger.predictions import Score
@@ -209,11 +211,19 @@ def predictions(context: Context, as_json: bool) -> None:
         show.dump(found)
         return
     show.table(
-        ("JOB", "OUTCOME", ">STEP: SAID", ">WAS", ">TIME: SAID", ">WAS", ">COST: SAID", ">WAS", "IN BOUNDS"),
+        (
+            *("JOB", "OUTCOME", ">WAIT: SAID", ">WAS", ">STEP: SAID", ">WAS", ">TIME: SAID", ">WAS"),
+            *(">COST: SAID", ">WAS", "START", "END IN BOUNDS"),
+        ),
         (_score(score) for score in found.scores),
         empty="Nothing was promised yet.",
     )
     whole = found.calibration
+    if whole.start_within is not None:
+        share = show.percent(whole.start_within)
+        click.echo(
+            f"{share} of {whole.starts} that had to wait started within their bounds (80 % were promised)."
+        )
     if whole.within is not None:
         click.echo(
             f"{show.percent(whole.within)} of {whole.jobs} ended within their bounds (80 % were promised)."
@@ -223,15 +233,25 @@ def predictions(context: Context, as_json: bool) -> None:
 def _score(score: Score) -> tuple[object, ...]:
     took = score.finished_at - score.submitted_at if score.finished_at else 0
     promised = score.finish_promised - score.submitted_at if score.finish_promised else 0
-    within = {None: "-", True: "yes", False: "no"}[score.within]
     return (
         score.job,
-        show.state(score.outcome or "running"),
+        show.state(score.outcome or ("waiting" if score.started_at is None else "running")),
+        _wait(score, score.start_promised or None),
+        _wait(score, score.started_at),
         show.span(score.step_ns_promised or 0),
         show.span(score.step_ns_median or 0),
         show.span(promised),
         show.span(took),
         score.cost_promised,
         score.cost,
-        within,
+        _BOUNDS[score.start_within],
+        _BOUNDS[score.within],
     )
+
+
+_BOUNDS: Final = {None: "-", True: "yes", False: "no"}
+
+
+def _wait(score: Score, until: Instant | None) -> str:
+    """From submission until then."""
+    return "-" if until is None else units.show_span(max(0, until - score.submitted_at))

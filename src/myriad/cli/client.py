@@ -10,8 +10,10 @@ from typing import Any, Self, TypeVar
 import httpx
 import msgspec
 
+from myriad.control.holdings import TenantView, WindowView
+from myriad.control.policy import Policy
 from myriad.control.records import Ended
-from myriad.control.views import Explanation, JobView, NodeView, ServiceView, SiteView, TenantView
+from myriad.control.views import Explanation, IncidentView, JobView, NodeView, ServiceView, SiteView
 from myriad.kernel.errors import UserError
 from myriad.ledger import views as books
 from myriad.ledger.invoices import Invoice
@@ -38,6 +40,14 @@ class Site(SiteView, frozen=True, kw_only=True):
     api_url: str = ""
     gateway_url: str = ""
     started_at: int = 0
+
+
+class InForce(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy of a control plane."""
+
+    source: str
+    policy: Policy
+    classes: dict[str, str] = {}
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +185,10 @@ class Client:
         """The site in one look."""
         return self._ask("GET", "/site", Site)
 
+    def policy(self) -> InForce:
+        """What it decides by."""
+        return self._ask("GET", "/policy", InForce)
+
     def close_site(self, grace_s: float) -> Closed:
         """Stop everything after a checkpoint; the server ends itself afterwards."""
         return self._ask("POST", "/site/close", Closed, body={"grace_s": grace_s}, timeout_s=grace_s + 60)
@@ -190,6 +204,24 @@ class Client:
     def undrain(self, node: str) -> None:
         """Give the node back."""
         self._ask("POST", f"/nodes/{node}/undrain", object)
+
+    def incidents(self) -> list[IncidentView]:
+        """Events that took many nodes."""
+        return self._ask("GET", "/incidents", list[IncidentView])
+
+    # ---- windows -------------------------------------------------------------------------------
+
+    def windows(self) -> list[WindowView]:
+        """Reservations and maintenance."""
+        return self._ask("GET", "/windows", list[WindowView])
+
+    def keep(self, body: Any) -> WindowView:
+        """Set a window."""
+        return self._ask("POST", "/windows", WindowView, body=body)
+
+    def end_window(self, name: str) -> None:
+        """Give its nodes back."""
+        self._ask("DELETE", f"/windows/{name}", object)
 
     # ---- tenants, keys -------------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ def nodes(context: Context, as_json: bool) -> None:
 def _row(node: NodeView) -> tuple[object, ...]:
     kept_out = node.cordoned and node.state not in ("drained", "draining")
     state = show.state(node.state) + (" (cordoned)" if kept_out else "")
+    if node.slow:
+        state = state + f" (slow: {node.slow:.2f} x)"
     flops = f"{node.gemm_flops / 1e9:,.0f}" if node.gemm_flops else "-"
     runs = ", ".join(node.attempts) or "-"
     return node.node, state, node.rack, node.chips, node.chips_free, flops, node.losses or "-", runs, node.why

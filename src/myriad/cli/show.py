@@ -25,8 +25,8 @@ from myriad.kernel.units import Instant, Span
 _PLAIN_COLUMNS = 120
 #: The colour of a state, wherever states are shown.
 _COLOURS = {
-    "green": ("ready", "running", "succeeded", "allocated"),
-    "cyan": ("spare", "starting", "placed", "checkpointing", "joining", "burn_in", "admitted"),
+    "green": ("ready", "running", "succeeded", "allocated", "open"),
+    "cyan": ("spare", "starting", "placed", "planned", "checkpointing", "joining", "burn_in", "admitted"),
     "yellow": ("draining", "drained", "suspect", "interrupted", "stalled", "leaving", "stopping"),
     "red": ("failed", "repairing", "lost"),
     "dim": ("cancelled", "retired"),

@@ -15,6 +15,7 @@ from myriad.cli import show, specs
 from myriad.cli.client import Client, Submitted
 from myriad.cli.context import Context, given
 from myriad.control.views import Explanation, JobView
+from myriad.kernel.units import Instant
 from myriad.workload.jobs import TrainingJob
 
 _LOOK_EVERY_S = 0.5
@@ -77,14 +78,23 @@ def promise(job: JobView) -> list[str]:
     """What was predicted at submission, in words."""
     forecast = job.forecast
     assert forecast
-    if not forecast.step_ns and not forecast.finish_at:
-        return [f"predicted start {show.clock(forecast.start_at)}; run time unknown"]
-    finish = f"predicted finish {show.clock(forecast.finish_at)}"
-    if forecast.finish_early_at and forecast.finish_late_at:
-        early, late = show.clock(forecast.finish_early_at), show.clock(forecast.finish_late_at)
-        finish += f" (80 % between {early} and {late})"
     step = f", {show.span(forecast.step_ns)} a step" if forecast.step_ns else ""
-    return [f"{finish}{step}", f"predicted cost {forecast.cost}, {show.chip_time(forecast.chip_ns)}"]
+    cost = [f"predicted cost {forecast.cost}, {show.chip_time(forecast.chip_ns)}"] if forecast.chip_ns else []
+    if forecast.start_at:
+        bounds = _bounds(forecast.start_early_at, forecast.start_late_at)
+        start = f"predicted start {show.clock(forecast.start_at)}{bounds}"
+    else:
+        start = "no start is in sight"
+    if not forecast.finish_at:
+        return [f"{start}{step}" if forecast.chip_ns else f"{start}; run time unknown", *cost]
+    waits = [start] if forecast.start_at > job.submitted_at else []
+    bounds = _bounds(forecast.finish_early_at, forecast.finish_late_at)
+    return [*waits, f"predicted finish {show.clock(forecast.finish_at)}{bounds}{step}", *cost]
+
+
+def _bounds(early: Instant, late: Instant) -> str:
+    """The interval of an instant, if it has one."""
+    return f" (80 % between {show.clock(early)} and {show.clock(late)})" if 0 < early < late else ""
 
 
 def _follow(client: Client, job: str) -> None:

@@ -6,17 +6,25 @@ import click
 
 from myriad.cli import show, specs
 from myriad.cli.context import Context, given
+from myriad.control.holdings import TenantView
 from myriad.workload.tenants import Tenant
 
 
-@click.group()
-def tenant() -> None:
-    """Create, change and list tenants.
+@click.group(invoke_without_command=True)
+@show.as_json
+@click.pass_context
+def tenant(ctx: click.Context, as_json: bool) -> None:
+    """Create, change and list tenants; alone, `myriad tenant` lists them.
 
     \b
     Example:
+      myriad tenant
       myriad tenant apply examples/tenants.yaml
     """
+    if not ctx.invoked_subcommand:
+        context = ctx.find_object(Context)
+        assert context
+        _list(context, as_json=as_json)
 
 
 @tenant.command()
@@ -44,7 +52,8 @@ def apply(context: Context, file: Path, as_json: bool) -> None:
     for spec in wanted:
         quota = spec.quota
         borrow = f", may borrow {quota.borrow}" if quota.borrow else ""
-        click.echo(f"tenant {spec.name}: {quota.chips} chips{borrow}")
+        part = f", part of {spec.parent}" if spec.parent else ""
+        click.echo(f"tenant {spec.name}: {quota.chips} chips{borrow}{part}")
         if spec.name in applied.keys:
             click.echo(f"  key {applied.keys[spec.name]}")
             click.echo(f"  shown this once; on this machine `myriad --as {spec.name}` uses it")
@@ -54,19 +63,43 @@ def apply(context: Context, file: Path, as_json: bool) -> None:
 @show.as_json
 @given
 def list_(context: Context, as_json: bool) -> None:
-    """List tenants: quota, chips held, jobs that wait.
+    """List tenants on their tree: quota, chips held, budget, jobs that wait.
+
+    What a tenant holds counts for all that it is part of. Borrowed chips are those beyond its own quota.
 
     \b
     Example:
       myriad tenant list
     """
+    _list(context, as_json=as_json)
+
+
+def _list(context: Context, *, as_json: bool) -> None:
     with context.client() as client:
         found = client.tenants()
     if as_json:
         show.dump(found)
         return
+    depths: dict[str, int] = {}
+    for view in found:
+        depths[view.tenant] = depths.get(view.parent, -1) + 1
     show.table(
-        ("TENANT", ">QUOTA", ">MAY BORROW", ">IN USE", ">JOBS WAITING"),
-        ((t.tenant, t.chips_quota, t.chips_borrow, t.chips_used, t.jobs_waiting) for t in found),
+        ("TENANT", ">WEIGHT", ">QUOTA", ">BORROWS", ">IN USE", ">BORROWED", ">WAITING", "BUDGET"),
+        (_row(view, depths[view.tenant]) for view in found),
         empty="No tenants yet. Create some: myriad tenant apply examples/tenants.yaml",
+    )
+
+
+def _row(view: TenantView, depth: int) -> tuple[object, ...]:
+    budget = view.budget
+    spent = f"{budget.spent} of {budget.amount} until {show.clock(budget.until)}" if budget else "-"
+    return (
+        "  " * depth + view.tenant,
+        f"{view.weight:g}",
+        view.chips_quota,
+        f"up to {view.chips_borrow}" if view.chips_borrow else "-",
+        view.chips_used,
+        view.chips_borrowed or "-",
+        view.jobs_waiting or "-",
+        spent,
     )

@@ -27,6 +27,7 @@ _ON_THE_WAY = ("joining", "burn_in", "repairing", "suspect")
 @click.option(
     "--site", type=click.Path(path_type=Path), help="Site file; by default 6 nodes on this machine."
 )
+@click.option("--policy", metavar="NAME|FILE", help="Policy file, or a name of `myriad policy list`.")
 @click.option("--home", "folder", metavar="DIR", help="As `myriad --home`.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Of the REST API; 0: any free one.")
 @click.option("--gateway-port", type=click.IntRange(0, 65535), help="Of the OpenAI-compatible gateway.")
@@ -37,6 +38,7 @@ def up(
     context: Context,
     *,
     site: Path | None,
+    policy: str | None,
     folder: str | None,
     port: int | None,
     gateway_port: int | None,
@@ -49,15 +51,18 @@ def up(
     Example:
       myriad up
       myriad up --site site.yaml --port 7700 --gateway-port 7701
+      myriad up --policy easy
     """
     if folder:
         context.home = Path(folder).expanduser().absolute()
-    command = _command(context.home, site, port, gateway_port, preload)
+    command = _command(context.home, site, policy, port, gateway_port, preload)
     if foreground:
         os.execv(command[0], command)
     key_before = known.key if (known := context.addresses()) else ""
     if pid := homes.holder(context.home):
         click.echo(f"already up (pid {pid}, home {context.home})")
+        if site or policy:
+            click.echo("warning: --site and --policy count at the next start (myriad down first)", err=True)
     else:
         _start(context, command)
     with context.local() as client:
@@ -66,10 +71,16 @@ def up(
 
 
 def _command(
-    home: Path, site: Path | None, port: int | None, gateway_port: int | None, preload: bool | None
+    home: Path,
+    site: Path | None,
+    policy: str | None,
+    port: int | None,
+    gateway_port: int | None,
+    preload: bool | None,
 ) -> list[str]:
     command = [sys.executable, "-m", "myriad.server", "--home", str(home)]
-    for name, value in (("--site", site), ("--port", port), ("--gateway-port", gateway_port)):
+    options = {"--site": site, "--policy": policy, "--port": port, "--gateway-port": gateway_port}
+    for name, value in options.items():
         if value is not None:
             command += [name, str(value)]
     if preload is not None:

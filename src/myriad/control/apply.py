@@ -67,6 +67,7 @@ def _site_closed(state: State, _: facts.SiteClosed) -> None:
 def _tenant_set(state: State, fact: facts.TenantSet) -> None:
     known = state.tenants.get(fact.tenant.name)
     state.tenants[fact.tenant.name] = fact.tenant
+    state.budgeted = any(tenant.budget for tenant in state.tenants.values())
     state.usage.setdefault(fact.tenant.name, 0)
     state.spent.setdefault(fact.tenant.name, Spent(until=fact.at))
     if known is None or known.parent != fact.tenant.parent:
@@ -465,6 +466,11 @@ def _window_set(state: State, fact: facts.WindowSet) -> None:
 @_applies(facts.WindowEnded)
 def _window_ended(state: State, fact: facts.WindowEnded) -> None:
     state.windows.pop(fact.name, None)
+
+
+@_applies(facts.LookAgain)
+def _look_again(state: State, fact: facts.LookAgain) -> None:
+    state.look_again_at = fact.until
 
 
 @_applies(facts.IdleExplained)

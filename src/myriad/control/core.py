@@ -103,6 +103,10 @@ _HANDLERS: dict[type[Input], Handler] = {
 }
 
 
+#: Timers for which the scheduler looks again.
+_RINGS = frozenset({"job", "pause", "service", "grow", "cycle"})
+
+
 class Core:
     """The brain of one site. Not thread-safe: one world drives it."""
 
@@ -173,4 +177,4 @@ class Core:
 
 def _rang(given: Input) -> bool:
     """Whether the scheduler looks again even if nothing else happened."""
-    return type(given) is inputs.Woke and given.about.startswith(("job:", "pause:", "service:", "grow:"))
+    return type(given) is inputs.Woke and given.about.partition(":")[0] in _RINGS

@@ -18,10 +18,13 @@ SMALL_SITE: Final = 64
 _CENT: Final = Decimal("0.01")
 
 
-def promise(m: Moment, job: Job, waits: Waits | None) -> facts.JobForecast:
-    """The forecast of a job just admitted; `waits` says when it should start if it did not already."""
+def promise(m: Moment, job: Job, waits: Waits | None, would_have: int = 0) -> facts.JobForecast:
+    """The forecast of a job just admitted; `waits` says when it should start if it did not already.
+
+    `would_have`: nodes on which it would start at once, if it is not to.
+    """
     gang = m.state.gangs[job.attempt] if job.attempt else None
-    nodes = len(gang.nodes) if gang else job.sizes[0]
+    nodes = len(gang.nodes) if gang else would_have or job.sizes[0]
     estimate = asks.run_estimate(m.state, job, nodes)
     start = foresee.Start(m.now, m.now, m.now) if gang else _start(m, job, waits)
     start_at = start.at

@@ -7,7 +7,7 @@ from myriad.control.policy import Policy
 from myriad.control.records import Job, Service
 from myriad.control.state import State
 from myriad.kernel.ids import NodeId
-from myriad.kernel.units import seconds
+from myriad.kernel.units import Span, seconds
 from myriad.protocol.orders import Launch
 from myriad.recover import cadence, tiers
 
@@ -46,10 +46,16 @@ def _cadence(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) ->
     rules, checkpoint = policy.recover, job.spec.checkpoint
     best = cadence.intervals(
         storage_ns=job.checkpoint_cost_ns or rules.ns("checkpoint_cost"),
-        memory_ns=(job.memory_cost_ns or rules.ns("memory_cost")) if len(nodes) > 1 else 0,
+        memory_ns=_copy_cost(policy, job) if len(nodes) > 1 else 0,
         share=cadence.memory_share(state.memory_survived, state.memory_died, rules),
         failures_per_ns=observed.gang_rate(state, policy, job, len(nodes)),
     )
     if checkpoint.steps:
         return best._replace(storage_s=0.0)
     return best._replace(storage_s=seconds(checkpoint.span_ns)) if checkpoint.span_ns else best
+
+
+def _copy_cost(policy: Policy, job: Job) -> Span:
+    """How long training stands still for a copy to peers' memory: as the job reported; 0: it makes none."""
+    known = job.profile.memory_copies
+    return job.memory_cost_ns or (policy.recover.ns("memory_cost") if known else 0)

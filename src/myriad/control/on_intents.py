@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from myriad.catalog import chips
-from myriad.control import on_gangs, on_nodes, on_services
+from myriad.control import on_gangs, on_nodes, on_services, tree
 from myriad.control.moment import Moment
 from myriad.control.records import GangPhase
 from myriad.fleet.columns import NodeState
@@ -15,7 +15,6 @@ from myriad.protocol.facts import Fact
 from myriad.protocol.values import Profile, Reason
 from myriad.schedule import quota
 from myriad.workload.jobs import TrainingJob, Within
-from myriad.workload.tenants import Tenant
 
 _FINAL = (NodeState.RETIRED,)
 
@@ -63,34 +62,10 @@ def on_apply_tenant(m: Moment, given: inputs.ApplyTenant) -> Iterator[Fact]:
     """Create or change a tenant; no fact when nothing changes."""
     if m.state.tenants.get(given.tenant.name) == given.tenant:
         return
-    if reason := _no_branch(m, given.tenant):
-        yield facts.Refused(at=m.now, intent="ApplyTenant", subject=given.tenant.name, reason=reason)
+    if flaw := tree.flaw(m.state.tenants, given.tenant):
+        yield facts.Refused(at=m.now, intent="ApplyTenant", subject=given.tenant.name, reason=flaw.reason)
     else:
         yield facts.TenantSet(at=m.now, tenant=given.tenant)
-
-
-def _no_branch(m: Moment, tenant: Tenant) -> Reason | None:
-    """Why the tenant cannot be part of the one it names."""
-    if not tenant.parent:
-        return None
-    if tenant.parent not in m.state.tenants:
-        text = f"there is no tenant {tenant.parent} for {tenant.name} to be part of"
-        remedy = near(tenant.parent, m.state.tenants) + " Apply the parent first"
-        return Reason(code="unknown", text=text, remedy=remedy)
-    if tenant.name in m.state.path(tenant.parent):
-        text = f"{tenant.parent} is itself part of {tenant.name}"
-        return Reason(code="not_allowed", text=text, remedy="break the circle")
-    among = [t for t in m.state.tenants.values() if t.parent == tenant.parent and t.name != tenant.name]
-    given = sum(sibling.quota.chips for sibling in among)
-    has = m.state.tenants[tenant.parent].quota.chips
-    if given + tenant.quota.chips > has:
-        text = (
-            f"{tenant.quota.chips} chips for {tenant.name}, but {tenant.parent} has {has}, {given} given away"
-        )
-        return Reason(
-            code="quota", text=text, remedy=f"give at most {max(0, has - given)}, and let it borrow"
-        )
-    return None
 
 
 def on_issue_key(m: Moment, given: inputs.IssueKey) -> Iterator[Fact]:
@@ -127,7 +102,22 @@ def refusal(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
     """Why the job would not be admitted; None if it would."""
     if spec.tenant not in m.state.tenants:
         return _no_tenant(m, spec.tenant)
-    return _never(m, spec, profile)
+    return _no_reservation(m, spec) or _never(m, spec, profile)
+
+
+def _no_reservation(m: Moment, spec: TrainingJob) -> Reason | None:
+    """Why the job may not use the reservation that it names."""
+    if not spec.reservation:
+        return None
+    own = [one for one in m.state.windows.values() if one.tenant in m.state.path(spec.tenant)]
+    window = next((one for one in own if one.name == spec.reservation), None)
+    if window is None:
+        text = f"{spec.tenant} has no reservation {spec.reservation}"
+        return Reason(code="unknown", text=text, remedy=near(spec.reservation, [one.name for one in own]))
+    if spec.min_nodes > len(window.nodes):
+        text = f"asks for {spec.min_nodes} nodes; reservation {window.name} has {len(window.nodes)}"
+        return Reason(code="too_large", text=text, remedy=f"use nodes: {len(window.nodes)} or fewer")
+    return None
 
 
 def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:

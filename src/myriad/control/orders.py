@@ -34,6 +34,8 @@ def due(state: State, policy: Policy, happened: Iterable[Fact]) -> tuple[Order, 
         kind = _SUBJECTS.get(type(fact))
         if kind is not None:
             subjects[f"{kind}:{getattr(fact, _NAMES[kind])}"] = None
+        elif type(fact) is facts.LookAgain:
+            subjects["cycle:"] = None
         elif type(fact) is facts.WindowSet:
             subjects[f"window:{fact.window.name}"] = None
     return tuple([order for subject in subjects for order in about(state, policy, subject)])
@@ -61,6 +63,7 @@ def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:
     subjects += [f"job:{job}" for job in state.waiting]
     subjects += [f"service:{service}" for service in state.services]
     subjects += [f"window:{name}" for name in state.windows]
+    subjects.append("cycle:")
     return tuple(order for subject in subjects for order in about(state, policy, subject))
 
 
@@ -73,6 +76,8 @@ def about(state: State, policy: Policy, subject: str) -> Iterator[Order]:
             yield WakeAt(about=subject, wake_at=gang.until)
         if gang.job:
             yield from _reminders(state, policy, gang)
+    elif kind == "cycle" and state.look_again_at > state.now:
+        yield WakeAt(about=subject, wake_at=state.look_again_at)
     elif kind == "window" and (window := state.windows.get(name)):
         yield WakeAt(
             about=subject, wake_at=window.end_at if state.now >= window.start_at else window.start_at
@@ -116,7 +121,8 @@ def _of_gang(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:
         in_peace = gang.cause not in ("node", "job")
         grace_s = seconds(policy.recover.ns("stop_grace")) if in_peace else 0.0
         if members:
-            yield StopGang(attempt=gang.attempt, members=members, grace_s=grace_s)
+            forget = bool(gang.job) and gang.cause == "cancelled"
+            yield StopGang(attempt=gang.attempt, members=members, grace_s=grace_s, forget=forget)
     elif gang.leave_request and gang.job:
         yield AskCheckpoint(attempt=gang.attempt, members=gang.members, request=gang.leave_request)
 

@@ -55,4 +55,5 @@ def rules_of(policy: Policy, own: Own) -> Rules:
         place=policy.placement,
         backfill=policy.backfill,
         preempt=policy.preemption,
+        order=policy.order,
     )

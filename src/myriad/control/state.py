@@ -32,6 +32,7 @@ from myriad.workload.windows import Window
 UNKNOWN_RUN_NS: Final[Span] = HOUR
 
 
+_ENDLESS: Final = 1 << 62
 #: Up to so many sizes are all tried; of more, halves of the largest.
 _MANY_SIZES: Final = 16
 
@@ -58,6 +59,8 @@ class State:
         #: Tenant -> itself and what it is part of, outermost last.
         self.paths: dict[TenantId, tuple[TenantId, ...]] = {}
         self.spent: dict[TenantId, Spent] = {}
+        #: Whether any tenant has a budget.
+        self.budgeted = False
         #: Owner -> gangs that still make room for it; an entry stays until the owner is placed or ends.
         self.claims: dict[str, dict[AttemptId, None]] = {}
         #: Tenant and priority -> gangs that hold nodes.
@@ -87,6 +90,8 @@ class State:
         self.incidents: dict[IncidentId, Incident] = {}
         self.past_incidents: dict[IncidentId, Incident] = {}
         self.incident_count = 0
+        #: When the scheduler wants to be called in any case; past: it does not.
+        self.look_again_at: Instant = 0
         self.idle: IdleReason = "no_demand"
 
     # ---- the scheduler's view ------------------------------------------------------------------
@@ -104,7 +109,7 @@ class State:
 
     def is_spent(self, tenant: TenantId, now: Instant) -> bool:
         """Whether the tenant, or one that it is part of, has spent its budget of the period."""
-        return any(self._over_budget(name, now) for name in self.paths[tenant])
+        return self.budgeted and any(self._over_budget(name, now) for name in self.paths[tenant])
 
     def _over_budget(self, name: TenantId, now: Instant) -> bool:
         budget = self.tenants[name].budget
@@ -142,6 +147,11 @@ class State:
             (lost + RESTART_NS) * gang.chips,
             bool(gang.job) and not leaves,
         )
+
+    def busy_until(self, row: int) -> Instant:
+        """When the last gang on the node is predicted to end; far away if one is endless."""
+        gangs = self.nodes[self.columns.ids[row]].gangs
+        return max((self.ends_at(self.gangs[attempt]) or _ENDLESS for attempt in gangs), default=0)
 
     def coming(self, owner: str) -> int:
         """Nodes that are being emptied for the owner: an elastic gang comes back on its fewest."""

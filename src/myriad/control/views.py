@@ -5,19 +5,18 @@ from typing import Final
 
 import msgspec
 
-from myriad.control import asks, forecast
+from myriad.control import asks
 from myriad.control.moment import Moment
 from myriad.control.records import Ended, Gang, GangPhase, Job, Service
-from myriad.control.state import State, sizes
+from myriad.control.state import State
 from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.ids import AttemptId, IncidentId, JobId, NodeId, ServiceId, TenantId
 from myriad.kernel.units import Instant, Span
-from myriad.protocol.values import Forecast, Profile, Reason
+from myriad.protocol.values import Forecast, Reason
 from myriad.schedule import explain as sentences
 from myriad.schedule import foresee, plan
-from myriad.schedule.asks import Placed, Waits
-from myriad.workload.jobs import TrainingJob
+from myriad.schedule.asks import Placed
 
 #: Asks ahead in the queue that an explanation lays out in time.
 AHEAD: Final = 500
@@ -119,16 +118,6 @@ class ServiceView(View, frozen=True, kw_only=True):
     max: int
     replicas: tuple[ReplicaView, ...]
     why: str
-
-
-class TenantView(View, frozen=True, kw_only=True):
-    """One tenant and what it holds now."""
-
-    tenant: TenantId
-    chips_quota: int
-    chips_borrow: int
-    chips_used: int
-    jobs_waiting: int
 
 
 class SiteView(View, frozen=True, kw_only=True):
@@ -292,7 +281,7 @@ def explain(m: Moment, job: Job) -> Explanation:
     return Explanation(
         job=job.job,
         state=view.state,
-        text=_words(view, reasons),
+        text=words(view, reasons),
         reasons=reasons,
         queue_position=position,
         queue_length=len(m.board.queue) if position else 0,
@@ -329,39 +318,12 @@ def _waiting(m: Moment, job: Job) -> tuple[tuple[Reason, ...], foresee.Start]:
     return reasons, foresee.start(m.state, m.board, ask, m.now, ahead=AHEAD)
 
 
-def dry_run(m: Moment, name: JobId, spec: TrainingJob, profile: Profile) -> tuple[JobView, Explanation]:
-    """What would be said of the job if it were submitted now. It must not be one that would be refused.
-
-    It is put into the queue, asked about and taken out again: the state is as before.
-    """
-    job = Job(
-        job=name,
-        spec=spec,
-        profile=profile,
-        submitted_at=m.now,
-        queued_at=m.now,
-        sizes=sizes(spec, profile),
-    )
-    ask = asks.of_job(m.state, job)
-    m.state.waiting[name] = None
-    m.board.queue.put(ask)
-    try:
-        decision = plan.decide(m.state, m.board, m.rules, m.now, ask)
-        placed = decision if isinstance(decision, Placed) else None
-        waits = decision if isinstance(decision, Waits) else None
-        job.forecast = forecast.promise(m, job, waits).forecast
-        nodes = tuple(member.node for member in placed.members) if placed else ()
-        return msgspec.structs.replace(job_view(m.state, job), placed_on=nodes), explain(m, job)
-    finally:
-        m.board.queue.drop(name)
-        del m.state.waiting[name]
-
-
 def _last_why(job: Job) -> str:
     return job.history[-1].why if job.history else ""
 
 
-def _words(view: JobView, reasons: tuple[Reason, ...]) -> str:
+def words(view: JobView, reasons: tuple[Reason, ...]) -> str:
+    """Where the job is, or why it waits, in a sentence."""
     if view.state in ("succeeded", "failed", "cancelled"):
         return f"{view.state}" + (f": {view.text}" if view.text else "")
     if reasons:
@@ -372,7 +334,7 @@ def _words(view: JobView, reasons: tuple[Reason, ...]) -> str:
     return "starts in the next cycle"
 
 
-# ---- services, tenants, the site -----------------------------------------------------------------
+# ---- services, the site -----------------------------------------------------------------
 
 
 def services(state: State, tenant: TenantId | None = None) -> list[ServiceView]:
@@ -412,21 +374,6 @@ def _replicas(state: State, service: Service) -> Iterator[ReplicaView]:
         if word == "ready" and gang.leave_request:
             word = "leaving"
         yield ReplicaView(attempt=attempt, node=gang.nodes[0], state=word, url=gang.url)
-
-
-def tenants(state: State) -> list[TenantView]:
-    """Every tenant and what it holds."""
-    waiting = [state.jobs[name].spec.tenant for name in state.waiting]
-    return [
-        TenantView(
-            tenant=name,
-            chips_quota=tenant.quota.chips,
-            chips_borrow=tenant.quota.borrow,
-            chips_used=state.usage.get(name, 0),
-            jobs_waiting=waiting.count(name),
-        )
-        for name, tenant in state.tenants.items()
-    ]
 
 
 def site(state: State) -> SiteView:

@@ -91,7 +91,7 @@ def _explained(message: str, tree: Any, type_: type, source: str) -> UserError:
     if unknown := _UNKNOWN.search(text):
         name = unknown[1]
         field = f"{path}.{name}" if path else name
-        return UserError("is not a known field", field=f"{source}: {field}", remedy=near(name, _names(type_)))
+        return UserError("is not a known field", field=f"{source}: {field}", remedy=_near(name, type_, path))
     if missing := _MISSING.search(text):
         field = f"{path}.{missing[1]}" if path else missing[1]
         return UserError("is required", field=f"{source}: {field}", remedy="Add it")
@@ -99,7 +99,40 @@ def _explained(message: str, tree: Any, type_: type, source: str) -> UserError:
         remedy = f"If it is a quantity it needs a unit (for example {value}s, {value}GiB)"
         remedy += f'; if it is a text, quote it: "{value}"'
         return UserError("needs a unit or quotes", field=f"{source}: {path}", value=value, remedy=remedy)
-    return UserError(text, field=f"{source}: {path}" if path else source, value=value)
+    remedy = near(str(value), choices) if (choices := _choices(type_, path)) else ""
+    if choices:
+        text = "is not one of its values"
+    return UserError(text, field=f"{source}: {path}" if path else source, value=value, remedy=remedy)
+
+
+def _near(name: str, type_: type, path: str) -> str:
+    """Near misses among the fields that may stand there; else among all."""
+    here = [field.encode_name for info in _at_path(type_, path) for field in getattr(info, "fields", ())]
+    told, anywhere = near(name, here), near(name, _names(type_))
+    return anywhere if anywhere.startswith("Did") and not told.startswith("Did") else told
+
+
+def _choices(type_: type, path: str) -> list[str]:
+    """The texts that may stand at a path, if only some may."""
+    literal = [one for one in _at_path(type_, path) if isinstance(one, msgspec.inspect.LiteralType)]
+    return [str(value) for one in literal for value in one.values if value] if literal else []
+
+
+def _at_path(type_: type, path: str) -> list[Any]:
+    """The types that a value at a msgspec path may have."""
+    infos: list[Any] = [msgspec.inspect.type_info(type_)]
+    for part in re.findall(r"[^.\[\]]+", path):
+        infos = [inner for info in infos for inner in _inside(info, part)]
+    return [one for info in infos for one in getattr(info, "types", (info,))]
+
+
+def _inside(info: Any, part: str) -> Iterator[Any]:
+    """Types of the field, the items or the values of a type."""
+    for one in getattr(info, "types", (info,)):
+        if isinstance(one, msgspec.inspect.StructType):
+            yield from (field.type for field in one.fields if field.encode_name == part)
+        else:
+            yield from (getattr(one, name) for name in ("item_type", "value_type") if hasattr(one, name))
 
 
 def _at(tree: Any, path: str) -> Any:

@@ -65,6 +65,14 @@ def span_ns(text: str) -> Span:
     return _parse(text, SPANS, "90s")
 
 
+def check_span(name: str, text: str) -> None:
+    """Raises ValueError, naming the field, unless the text is a span."""
+    try:
+        span_ns(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def size_bytes(text: str) -> int:
     """Bytes of `512MiB`, `80GB`. Raises ValueError when the unit is missing or unknown."""
     return _parse(text, BYTES, "16GiB")

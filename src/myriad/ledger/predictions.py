@@ -24,9 +24,14 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     step_ns_median: Span | None
     step_error: float | None  # (actual - promised) / promised, here and below
     start_promised: Instant
+    #: The promised 10 % and 90 % bounds; None: no start was in sight.
+    start_early: Instant | None = None
+    start_late: Instant | None = None
     started_at: Instant | None
     #: Actual minus promised wait.
     start_error_ns: Span | None
+    #: Whether the start fell between its bounds.
+    start_within: bool | None = None
     finish_promised: Instant | None
     finish_early: Instant | None
     finish_late: Instant | None
@@ -46,6 +51,10 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """How good the promises are over all jobs that succeeded."""
 
     jobs: int
+    #: Jobs that were promised to wait and have started, whatever became of them; and the share of these
+    #: starts inside their bounds. One that was promised to start at once proves nothing.
+    starts: int = 0
+    start_within: float | None = None
     #: Share of ends inside their promised bounds: 0.8 is what was promised. None: no such job yet.
     within: float | None
     step_error_median: float | None
@@ -66,8 +75,15 @@ def calibration(found: list[Score]) -> Calibration:
     """Over the jobs that succeeded: a cancelled job keeps no promise and breaks none."""
     done = [score for score in found if score.outcome == "succeeded"]
     judged = [score.within for score in done if score.within is not None]
+    waited = [
+        score.start_within
+        for score in found
+        if score.start_within is not None and (score.start_late or 0) > score.submitted_at
+    ]
     return Calibration(
         jobs=len(done),
+        starts=len(waited),
+        start_within=sum(waited) / len(waited) if waited else None,
         within=sum(judged) / len(judged) if judged else None,
         step_error_median=_median([score.step_error for score in done]),
         finish_error_median=_median([score.finish_error for score in done]),
@@ -81,6 +97,7 @@ def _score(books: Books, job: Job) -> Score:
     step = job.step_ns.median() or None
     finished = job.ended_at if job.outcome == "succeeded" else None
     known = promise.finish_at > promise.start_at
+    in_sight = bool(promise.start_early_at and promise.start_late_at)
     cost = invoices.cost(books, job)
     return Score(
         job=job.job,
@@ -93,8 +110,11 @@ def _score(books: Books, job: Job) -> Score:
         step_ns_median=step,
         step_error=_relative(step, promise.step_ns),
         start_promised=promise.start_at,
+        start_early=promise.start_early_at if in_sight else None,
+        start_late=promise.start_late_at if in_sight else None,
         started_at=job.first_placed_at,
-        start_error_ns=None if job.first_placed_at is None else job.first_placed_at - promise.start_at,
+        start_error_ns=_start_error_ns(promise, job.first_placed_at),
+        start_within=_start_within(promise, job.first_placed_at) if in_sight else None,
         finish_promised=promise.finish_at if known else None,
         finish_early=promise.finish_early_at if known else None,
         finish_late=promise.finish_late_at if known else None,
@@ -107,6 +127,14 @@ def _score(books: Books, job: Job) -> Score:
         cost=str(cost),
         cost_error=None if finished is None else _relative(float(cost), float(promise.cost or 0)),
     )
+
+
+def _start_error_ns(promise: Forecast, started: Instant | None) -> Span | None:
+    return None if started is None or not promise.start_at else started - promise.start_at
+
+
+def _start_within(promise: Forecast, started: Instant | None) -> bool | None:
+    return None if started is None else promise.start_early_at <= started <= promise.start_late_at
 
 
 def _within(promise: Forecast, finished: Instant | None) -> bool | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from myriad.catalog.chips import Chip
 from myriad.catalog.fabrics import Fabric
+from myriad.catalog.fabrics import Level as Wires
 from myriad.catalog.figures import Figure
 from myriad.catalog.stacks import Stack
 from myriad.performance.columns import Column, column
@@ -136,10 +137,7 @@ class Machine:
         own = chip.parameters
 
         def value(figure: Figure, name: str) -> float:
-            if end == "middle":
-                return figure.value
-            bound = figure.high if (end == "fast") == (name in _GAINS) else figure.low
-            return figure.value if bound is None else bound
+            return _at(figure, name, end)
 
         low = next((name for name in (low_precision, "fp8") if name in chip.flops), "")
         low_share = own.fp4_share if low == "fp4" else own.fp8_share
@@ -161,14 +159,19 @@ class Machine:
         speed = value(inside, "bytes_per_s") * value(own.scale_up_share, "share")
         latency = value(own.scale_up_latency_s, "latency_s")
         levels = [Level(column(domain.value), column(speed), column(latency))]
-        for level in fabric.levels[: LEVELS - 1]:
-            speed = value(level.bytes_per_s, "bytes_per_s") * value(own.nic_share, "share")
-            speed /= value(level.oversubscription, "oversubscription")
-            latency = value(level.latency_s, "latency_s") + value(own.nic_latency_s, "latency_s")
-            levels.append(Level(column(level.chips.value), column(speed), column(latency)))
+        levels += [cls.level(chip, level, end) for level in fabric.levels[: LEVELS - 1]]
         while len(levels) < LEVELS:
             levels.append(levels[-1]._replace(chips=column(_NEVER)))
         return cls(**{name: column(number) for name, number in columns.items()}, levels=tuple(levels))
+
+    @staticmethod
+    def level(chip: Chip, level: Wires, end: End = "middle") -> Level:
+        """One level of a fabric as a chip's collectives reach it."""
+        own = chip.parameters
+        speed = _at(level.bytes_per_s, "bytes_per_s", end) * _at(own.nic_share, "share", end)
+        speed /= _at(level.oversubscription, "oversubscription", end)
+        latency = _at(level.latency_s, "latency_s", end) + _at(own.nic_latency_s, "latency_s", end)
+        return Level(column(level.chips.value), column(speed), column(latency))
 
     @classmethod
     def stacked(cls, machines: "Sequence[Machine]") -> "Machine":
@@ -181,3 +184,11 @@ class Machine:
             for same in levels
         )
         return cls(**columns, levels=stacked)
+
+
+def _at(figure: Figure, name: str, end: End) -> float:
+    """A figure at one end of what the catalogue says it is."""
+    if end == "middle":
+        return figure.value
+    bound = figure.high if (end == "fast") == (name in _GAINS) else figure.low
+    return figure.value if bound is None else bound

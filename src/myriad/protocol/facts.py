@@ -61,6 +61,7 @@ __all__ = [
     "KeyRevoked",
     "KeySet",
     "LeaveAsked",
+    "LookAgain",
     "LossesForgotten",
     "MemberDone",
     "MemberFenced",
@@ -405,6 +406,12 @@ class WindowEnded(Fact, frozen=True, kw_only=True):
 # ---- the site as a whole ---------------------------------------------------------------------
 
 
+class LookAgain(Fact, frozen=True, kw_only=True):
+    """The scheduler wants to be called at that instant even if nothing happens before."""
+
+    until: Instant
+
+
 class IdleExplained(Fact, frozen=True, kw_only=True):
     """Why free chips are idle from now on."""
 
@@ -457,5 +464,6 @@ AnyFact = (
     | TokensServed
     | WindowSet
     | WindowEnded
+    | LookAgain
     | IdleExplained
 )

@@ -54,6 +54,8 @@ class StopGang(Order, frozen=True, kw_only=True):
     members: tuple[Member, ...]
     #: Seconds between SIGTERM and SIGKILL (0: kill at once).
     grace_s: float = 0.0
+    #: The job never comes back: what it keeps in the memory of nodes is to be freed.
+    forget: bool = False
 
 
 class AskCheckpoint(Order, frozen=True, kw_only=True):

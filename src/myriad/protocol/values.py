@@ -57,6 +57,7 @@ class Profile(Value, frozen=True, kw_only=True):
     parameters: int = 0
     memory_bytes_per_chip: int = 0  # peak, at the job's gang size
     expected_ns: Span = 0  # what the user said, for commands
+    memory_copies: bool = False  # it keeps copies in its peers' memory as often as its launch says
     #: Of an elastic job: numbers of nodes at which it has a layout, largest first.
     sizes: tuple[int, ...] = ()
     #: Predicted step time of a gang that spans several racks, pods, cores, relative to one rack.

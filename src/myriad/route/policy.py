@@ -57,7 +57,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, str):
-                units.span_ns(value)
+                units.check_span(name, value)
             elif value < 1:
                 raise ValueError(f"{name} must be 1 or more")
 

@@ -158,6 +158,10 @@ class View(Protocol):
         """Gangs of a tenant and priority that hold nodes and were placed before then, newest first."""
         ...
 
+    def busy_until(self, row: int) -> Instant:
+        """When the last gang on the node is predicted to end; far away if one is endless."""
+        ...
+
     def coming(self, owner: str) -> int:
         """Nodes that are being emptied for the owner."""
         ...

@@ -3,7 +3,8 @@
 EASY: a later gang may go first if it cannot delay the first one that waits (Lifka, The ANL/IBM SP Scheduling
 System, 1995). Conservative: nor any other that has a reservation (Mu'alem and Feitelson, 2001). Run times are
 predicted, not the users' guesses, and corrected when a gang outlives its prediction (Tsafrir, Etsion and
-Feitelson, 2007); a candidate's own is taken with its uncertainty. An unknown run time counts as endless.
+Feitelson, 2007); that of a candidate is multiplied, so that an error does not delay who waits. An unknown run
+time counts as endless.
 """
 
 from bisect import bisect_left, insort
@@ -22,7 +23,7 @@ class Reservation(NamedTuple):
     """What is kept for the gang in front."""
 
     starts_at: Instant  # predicted; 0: cannot be told, because what runs has no predicted end
-    extra: int  # nodes that will be free then beyond what it needs
+    extra: int  # what will be free then beyond what it needs
 
 
 class End(NamedTuple):
@@ -87,7 +88,7 @@ class Ends:
 
 
 def reserve(need: int, free: int, coming: Iterable[tuple[Instant, int]], now: Instant) -> Reservation:
-    """When `need` nodes will be free, given `free` now and what comes back: instant and nodes."""
+    """When `need` (nodes, or chips) will be free, given `free` now and what comes back: instant, how many."""
     if free >= need:
         return Reservation(now, free - need)
     for at, nodes in coming:
@@ -112,6 +113,13 @@ def reserve_in_pod(
     return Reservation(0, 0)
 
 
+def chips_of(end: End, ask: Ask, kind: str) -> int:
+    """How many chips the end gives to this ask, in parts of nodes too."""
+    if end.kind != kind:
+        return 0
+    return end.nodes * min(end.chips_per_node, ask.chips_per_node)
+
+
 def nodes_of(end: End, ask: Ask, kind: str) -> int:
     """How many nodes the end gives to this ask: parts of nodes count as the nodes they add up to."""
     if end.kind != kind:
@@ -119,13 +127,6 @@ def nodes_of(end: End, ask: Ask, kind: str) -> int:
     if end.chips_per_node >= ask.chips_per_node:
         return end.nodes
     return end.nodes * end.chips_per_node // ask.chips_per_node
-
-
-def cautious_run(ask: Ask, nodes: int, caution: float) -> Span:
-    """The run time that must end in time: between the expected and the 90 % one; 0: unknown."""
-    late = max(0, ask.run_high_ns - ask.run_ns)
-    run_ns = ask.run_ns + int(late * caution)
-    return run_ns * ask.nodes // nodes
 
 
 def ends_in_time(run_ns: Span, held: Reservation, now: Instant) -> bool:
@@ -145,6 +146,12 @@ class Profile:
             else:
                 self._at.append(at)
                 self._free.append(self._free[-1] + nodes)
+
+    def copy(self) -> "Profile":
+        """Another one that changes by itself."""
+        other = Profile(0, 0, ())
+        other._at, other._free = self._at.copy(), self._free.copy()
+        return other
 
     def reserve(self, nodes: int, run_ns: Span) -> Instant:
         """Take `nodes` for `run_ns` (0: for ever) at the first instant they are free; 0: never."""

@@ -12,11 +12,12 @@ from typing import Final, NamedTuple, Protocol
 from myriad.kernel.ids import TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Code
-from myriad.schedule import backfill, place, preempt, quota
+from myriad.schedule import backfill, place, preempt, quota, search
 from myriad.schedule.asks import Ask, Leaves, Placed, Shape, View, Waits
 from myriad.schedule.backfill import Ends, Reservation
 from myriad.schedule.policy import (
     Backfill,
+    Order,
     Placement,
     PlacementPolicy,
     Preemption,
@@ -25,6 +26,8 @@ from myriad.schedule.policy import (
 from myriad.schedule.queue import Queue
 
 _MANY: Final = 1 << 60
+#: Asks held back by a quota for which one cycle looks for victims inside it.
+_FEW: Final = 2
 
 
 class Rules(NamedTuple):
@@ -35,6 +38,7 @@ class Rules(NamedTuple):
     place: Placement
     backfill: Backfill
     preempt: Preemption
+    order: Order
 
 
 class Front(NamedTuple):
@@ -43,6 +47,7 @@ class Front(NamedTuple):
     owner: str
     held: Reservation
     code: Code
+    chips_per_node: int
 
 
 class Full:
@@ -102,14 +107,20 @@ class Cycle:
 
     def __init__(self, view: View, board: Board, rules: Rules, now: Instant) -> None:
         self.view, self.board, self.rules, self.now = view, board, rules, now
+        #: Asks held back by a quota, newly found, and whose quota it is.
+        self._full: list[tuple[Ask, TenantId]] = []
 
     # ---- the queue in order ------------------------------------------------------------------------
 
     def whole(self) -> Iterator[Placed | Waits | Leaves]:
         """Everything that waits."""
         self.board.front = None
+        if self.rules.order.search and (asks := self._searchable()):
+            yield from self._searched(asks)
+            return
         while True:
             ask = next((ask for ask in self.board.queue.walk(self._worth) if not self._is_full(ask)), None)
+            yield from self._inside_quotas()
             if ask is None:
                 return
             decision = self.attempt(ask)
@@ -120,6 +131,9 @@ class Cycle:
 
     def arrivals(self, news: Sequence[Ask]) -> Iterator[Placed | Waits | Leaves]:
         """New asks only: the others were decided about, and an ask more frees no chip."""
+        if self.rules.order.search:
+            yield from self.whole()
+            return
         for ask in news:
             front = self.board.front
             if front is not None and self.board.queue.get(front.owner) is None:
@@ -141,12 +155,50 @@ class Cycle:
                 if self.board.queue.get(ask.owner) is not None:
                     yield Waits(ask, self.behind(ask), front.held.starts_at)
 
+    def _searchable(self) -> list[Ask]:
+        """What waits, if it is little enough and each run time is known; else nothing."""
+        queue, most = self.board.queue, self.rules.order.search_queue
+        if not 2 <= len(queue) <= most:
+            return []
+        asks = [ask for ask in queue.walk(self._worth) if not self._is_full(ask)]
+        plain = all(
+            ask.run_ns and not (ask.keep or ask.within or ask.reservation or ask.chip) for ask in asks
+        )
+        return asks if plain and len(asks) >= 2 else []
+
+    def _searched(self, asks: list[Ask]) -> Iterator[Placed | Waits | Leaves]:
+        """Those that start now in the best order found."""
+        columns, largest = self.view.columns, max(asks, key=lambda ask: ask.chips_per_node)
+        size = largest.chips_per_node
+        coming = (
+            (at, backfill.chips_of(end, largest, columns.kinds.all[0]) // size)
+            for at, end in self.board.ends.coming(self.now)
+        )
+        free = backfill.Profile(self.now, columns.fitting(size, 0), coming)
+        items = [
+            search.Item(
+                self.board.queue.band(ask.owner),
+                -(-ask.least * ask.chips_per_node // size),
+                ask.run_on(ask.least),
+            )
+            for ask in asks
+        ]
+        found = search.improve(free, items, self.rules.order.search)
+        for one in found.order:
+            ask, start = asks[one], found.starts[one]
+            decision = self.attempt(ask) if start == self.now else None
+            if isinstance(decision, Placed):
+                yield decision
+            elif self.board.front is None:
+                yield from self._stop_at(ask, None, later=start)
+
     def _is_full(self, ask: Ask) -> bool:
         """Whether quota or budget hold it back; that a quota does is remembered until something ends."""
         chips = ask.least * ask.chips_per_node
         by = quota.short_of(self.view, ask.tenant, chips)
         if by is not None:
             self.board.full.add(ask.tenant, chips, by)
+            self._full.append((ask, by))
             return True
         return self.view.is_spent(ask.tenant, self.now) or self._is_kept_out(ask)
 
@@ -212,8 +264,15 @@ class Cycle:
 
     # ---- the one in front ----------------------------------------------------------------------------
 
-    def _stop_at(self, ask: Ask, waits: Waits | None) -> Iterator[Placed | Waits | Leaves]:
+    def _stop_at(
+        self, ask: Ask, waits: Waits | None, later: Instant = 0
+    ) -> Iterator[Placed | Waits | Leaves]:
+        """It waits in front; `later`: a start that was planned for it, with nobody to pass it."""
         fitting = self.fitting(ask)
+        if later:
+            self.board.front = Front(ask.owner, Reservation(later, 0), self.no_room(ask), ask.chips_per_node)
+            yield Waits(ask, self.no_room(ask), later)
+            return
         if waits is not None:
             level = self.view.columns.level_of(ask.chips_per_node)
             largest = int(self.view.columns.pod_nodes[0, level].max())
@@ -225,7 +284,7 @@ class Cycle:
                 yield from victims
                 held = self.reserve(ask, fitting)
             waits = Waits(ask, self.no_room(ask), held.starts_at)
-        front = self.board.front = Front(ask.owner, held, waits.code)
+        front = self.board.front = Front(ask.owner, held, waits.code, ask.chips_per_node)
         yield waits
         if self.rules.backfill.policy != "none":
             yield from self._backfill(front)
@@ -239,14 +298,40 @@ class Cycle:
         need = ask.least - fitting - self.view.coming(ask.owner)
         if policy is None or need <= 0 or ask.within or self.board.victims_at.get(ask.owner, 0) > self.now:
             return ()
-        verdict = preempt.choose(self.view, ask, need, self.now, knobs, policy, self.board.holders)
-        # nobody found: ask again when others have run long enough
-        later = 0 if verdict.victims else knobs.ns("min_run") // 4
-        self.board.victims_at[ask.owner] = self.now + later
+        wait_ns = held.starts_at - self.now if held.starts_at else _MANY
+        worth = int(knobs.worth * ask.least * ask.chips_per_node * wait_ns)
+        verdict = preempt.choose(self.view, ask, need, self.now, knobs, policy, self.board.holders, worth)
+        self._ask_again(ask, bool(verdict.victims))
         return [
             Leaves(gang.attempt, "preempted", ask.owner, verdict.why, ask.patience_ns)
             for gang in verdict.victims
         ]
+
+    def _inside_quotas(self) -> Iterator[Leaves]:
+        """A quota that is full of lower classes makes room for a higher one of the same tenant."""
+        full, self._full = self._full, []
+        policy, knobs = self.rules.preemption, self.rules.preempt
+        if policy is None or not knobs.priority:
+            return
+        lowest = min((rank for _, rank in self.board.holders), default=0)
+        for ask, by in [one for one in full if one[0].rank > lowest][:_FEW]:
+            if self.board.victims_at.get(ask.owner, 0) > self.now or self.view.coming(ask.owner):
+                continue
+            among = self.board.holders
+            lower = [one for one in among if one[1] < ask.rank and by in self.view.path(one[0])]
+            if not lower:
+                continue
+            short = ask.least * ask.chips_per_node - quota.left(self.view, by)
+            victims = preempt.inside(self.view, ask, short, self.now, knobs, policy, lower)
+            self._ask_again(ask, bool(victims))
+            for gang in victims:
+                why = f"makes room for {ask.owner}, of a higher priority, in the quota of {by}"
+                yield Leaves(gang.attempt, "preempted", ask.owner, why, ask.patience_ns)
+
+    def _ask_again(self, ask: Ask, found: bool) -> None:
+        """When to look for victims again: nobody found now may have run long enough later."""
+        later = 0 if found else self.rules.preempt.ns("min_run") // 4
+        self.board.victims_at[ask.owner] = self.now + later
 
     def reserve(self, ask: Ask, fitting: int) -> Reservation:
         """When there will be room for it."""
@@ -254,8 +339,10 @@ class Cycle:
             held = self._reserve_in_pod(ask, ask.least)
             return held if held.starts_at > self.now else Reservation(0, 0)
         kind, coming = self._kind(ask), self.board.ends.coming(self.now)
-        nodes = ((at, backfill.nodes_of(end, ask, kind)) for at, end in coming)
-        return backfill.reserve(ask.least, fitting, nodes, self.now)
+        size = ask.chips_per_node
+        chips = ((at, backfill.chips_of(end, ask, kind)) for at, end in coming)
+        held = backfill.reserve(ask.least * size, fitting * size, chips, self.now)
+        return held._replace(extra=held.extra // size)
 
     def _reserve_in_pod(self, ask: Ask, nodes: int) -> Reservation:
         columns, kind = self.view.columns, self._kind(ask)
@@ -275,35 +362,27 @@ class Cycle:
         yield from self._easy(front)
 
     def _easy(self, front: Front) -> Iterator[Placed]:
-        """In queue order: whoever ends before the reserved start, or needs only what it leaves over."""
-        queue, held, tried = self.board.queue, front.held, {front.owner}
-        window = held.starts_at - self.now if held.starts_at else 0
-        shapes = [shape for shape in queue.shapes() if self._may_fit(shape)]
-        short = queue.shorter([shape for shape in shapes if shape.nodes > held.extra], window)
-        for _ in range(self.rules.backfill.depth):
-            small = {shape for shape in shapes if shape.nodes <= held.extra and self._may_fit(shape)}
-            ask = self._candidate(small, short, tried)
-            if ask is None:
-                return
-            tried.add(ask.owner)
-            if self._is_full(ask):
+        """Shortest first: whoever ends before the reserved start, or needs only what it leaves over."""
+        knobs, held = self.rules.backfill, front.held
+        shapes = [shape for shape in self.board.queue.shapes() if self._may_fit(shape)]
+        if not shapes:
+            return
+        window = int((held.starts_at - self.now) / knobs.slack) if held.starts_at else 0
+        longest = {shape: 0 if self._may_stay(shape, front) else window for shape in shapes}
+        fits, worth = place.fitting, self._worth
+        for ask in self.board.queue.shortest(longest, knobs.depth):
+            if fits(self.view.columns, ask) < ask.least or ask.owner == front.owner:
                 continue
-            for decision in self._pass([ask], front._replace(held=held)):
+            if not worth(ask.tenant, ask.shape) or self._is_full(ask):
+                continue
+            for decision in self._pass([ask], self.board.front or front):
                 yield decision
-                held = self.board.front.held if self.board.front else held
+                if not any(self._may_fit(shape) for shape in shapes):
+                    return
 
-    def _candidate(self, small: set[Shape], short: Iterable[Ask], tried: set[str]) -> Ask | None:
-        """The first in order that is small enough, or short enough, and was not tried."""
-        queue = self.board.queue
-        first = None
-        if small:
-            worth = queue.walk(self._worth, small)
-            first = next((ask for ask in worth if ask.owner not in tried), None)
-        for ask in short:
-            if ask.owner in tried or not self._worth(ask.tenant, ask.shape):
-                continue
-            return ask if first is None or queue.before(ask.owner, first.owner) else first
-        return first
+    def _may_stay(self, shape: Shape, front: Front) -> bool:
+        """Whether such a gang could run on beyond the reserved start: small enough, or in broken nodes."""
+        return shape.nodes <= front.held.extra or shape.chips_per_node < front.chips_per_node
 
     def _may_fit(self, shape: Shape) -> bool:
         columns = self.view.columns
@@ -312,42 +391,57 @@ class Cycle:
         return fitting + (columns.spares if shape.spares else 0) >= shape.nodes
 
     def _pass(self, asks: Sequence[Ask], front: Front) -> Iterator[Placed]:
-        """EASY: whoever ends before the reserved start, or needs only what it leaves over."""
-        held, caution = front.held, self.rules.backfill.caution
-        if self.rules.backfill.policy == "none":
-            return
+        """The asks that may start without delaying the one in front."""
+        held = front.held
         for ask in asks:
-            run_ns = backfill.cautious_run(ask, ask.least, caution)
-            in_time = backfill.ends_in_time(run_ns, held, self.now)
-            if not in_time and ask.least > held.extra:
-                continue
             if self.fitting(ask) < ask.least or self.held_back(ask):
                 continue
-            passing = self.passing(ask, front._replace(held=held))
-            decision = self.attempt(passing) if passing else None
-            if not isinstance(decision, Placed):
+            passed = self.passes(ask, front._replace(held=held))
+            if passed is None:
                 continue
-            if not in_time:
-                held = held._replace(extra=held.extra - len(decision.members))
+            decision, held = passed
             # before it is applied: whoever is looked at next must find what is left
             self.board.front = front._replace(held=held)
             yield decision
 
-    def passing(self, ask: Ask, front: Front) -> Ask | None:
+    def passes(self, ask: Ask, front: Front) -> tuple[Placed, Reservation] | None:
+        """A place before the one in front, and what is left of the reservation then; None: it waits."""
+        held, may = front.held, self._passing(ask, front)
+        decision = self.attempt(may) if may else None
+        if not isinstance(decision, Placed):
+            return None
+        run_ns = int(ask.run_on(ask.least) * self.rules.backfill.slack)
+        if self.rules.backfill.policy == "conservative" or backfill.ends_in_time(run_ns, held, self.now):
+            return decision, held
+        taken = self._taken_from(front, decision, run_ns)
+        return (decision, held._replace(extra=held.extra - taken)) if taken <= held.extra else None
+
+    def _taken_from(self, front: Front, decision: Placed, run_ns: Span) -> int:
+        """Nodes that it keeps from the one in front: not those that others keep broken for longer anyway."""
+        ends_at = self.now + run_ns if run_ns else _MANY
+        offer = self.view.columns.offer
+        return sum(
+            int(offer[row]) >= front.chips_per_node or self.view.busy_until(row) < ends_at
+            for row in decision.rows
+        )
+
+    def _passing(self, ask: Ask, front: Front) -> Ask | None:
         """The ask as it may go before the one in front, whose turn is before it; None: it may not."""
         knobs = self.rules.backfill
-        run_ns = backfill.cautious_run(ask, ask.least, knobs.caution)
+        run_ns = int(ask.run_on(ask.least) * knobs.slack)
         if knobs.policy != "conservative":
             if knobs.policy == "none" or backfill.ends_in_time(run_ns, front.held, self.now):
                 return ask if knobs.policy == "easy" else None
-            nodes = min(front.held.extra, self._beside(ask, front))
+            nodes = self._beside(ask, front)
+            if ask.chips_per_node >= front.chips_per_node:
+                nodes = min(front.held.extra, nodes)
             return _at_most(ask, nodes) if ask.least <= nodes else None
         profile = self._profile(front)
         for number, one in enumerate(islice(self.board.queue.walk(self._worth), knobs.depth)):
             if one.owner == ask.owner:
                 return ask._replace(sizes=(ask.least,)) if profile.fits_now(ask.least, run_ns) else None
             if number < knobs.reservations and self.held_back(one) is None:
-                profile.reserve(one.least, backfill.cautious_run(one, one.least, knobs.caution))
+                profile.reserve(one.least, int(one.run_on(one.least) * knobs.slack))
         return None
 
     def _beside(self, ask: Ask, front: Front) -> int:
@@ -371,7 +465,7 @@ class Cycle:
         knobs = self.rules.backfill
         profile = self._profile(front)
         for number, ask in enumerate(list(islice(self.board.queue.walk(self._worth), knobs.depth))):
-            run_ns = backfill.cautious_run(ask, ask.least, knobs.caution)
+            run_ns = int(ask.run_on(ask.least) * knobs.slack)
             may = self.held_back(ask) is None
             if ask.owner != front.owner and may and profile.fits_now(ask.least, run_ns):
                 decision = self.attempt(ask._replace(sizes=(ask.least,)))
@@ -407,11 +501,8 @@ def decide(view: View, board: Board, rules: Rules, now: Instant, ask: Ask) -> Pl
         return Waits(ask, code, 0)
     front = board.front
     if front and front.owner != ask.owner and not board.queue.before(ask.owner, front.owner):
-        as_asked = cycle.passing(ask, front)
-        decision = cycle.attempt(as_asked) if as_asked else None
-        return (
-            decision if isinstance(decision, Placed) else Waits(ask, cycle.behind(ask), front.held.starts_at)
-        )
+        passed = cycle.passes(ask, front)
+        return passed[0] if passed else Waits(ask, cycle.behind(ask), front.held.starts_at)
     decision = cycle.attempt(ask)
     if decision is None:
         return Waits(ask, cycle.no_room(ask), cycle.reserve(ask, cycle.fitting(ask)).starts_at)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from myriad.kernel.ids import TenantId
-from myriad.kernel.units import Instant
+from myriad.kernel.units import Instant, Span
 from myriad.schedule import quota
 from myriad.schedule.asks import Ask, Running, View
 from myriad.schedule.policy import Preemption, PreemptionPolicy
@@ -45,10 +45,14 @@ def choose(
     knobs: Preemption,
     policy: PreemptionPolicy,
     holders: Iterable[tuple[TenantId, int]],
+    worth: int,
 ) -> Verdict:
-    """Victims that give `need` nodes to the ask. `holders`: tenant and rank of whatever holds nodes."""
+    """Victims that give `need` nodes to the ask.
+
+    `holders`: tenant and rank of whatever holds nodes. `worth`: the chip-time that may be lost by it.
+    """
     reclaims = knobs.reclaim and quota.is_entitled(view, ask.tenant, ask.least * ask.chips_per_node)
-    min_run, kind = knobs.ns("min_run"), ask.chip or view.columns.kinds.all[0]
+    min_run, kind = _min_run(ask, knobs), ask.chip or view.columns.kinds.all[0]
     found: list[tuple[tuple[float, ...], str, Running, bool]] = []
     for tenant, rank in sorted(holders, key=lambda one: (one[1], one[0])):
         if sum(gives(gang) for *_, gang, _ in found) > _CHOICE * need + _CHOICE:
@@ -66,11 +70,42 @@ def choose(
             if gained > _CHOICE * need:
                 break
     chosen = _enough(view, ask, need, sorted(found, key=lambda one: one[:2]))
-    if not chosen:
+    if not chosen or sum(policy.cost(gang, now) for gang in chosen) > worth:
         return NOBODY
     why = f"makes room for {ask.owner}"
     why += f" of {ask.tenant}, which takes back its quota" if reclaims else ", of a higher priority"
     return Verdict(chosen, why)
+
+
+def inside(
+    view: View,
+    ask: Ask,
+    chips: int,
+    now: Instant,
+    knobs: Preemption,
+    policy: PreemptionPolicy,
+    lower: Iterable[tuple[TenantId, int]],
+) -> tuple[Running, ...]:
+    """Gangs of these tenants and ranks that give back `chips` of a quota, the cheapest of the lowest."""
+    before = now - _min_run(ask, knobs)
+    found = [
+        (rank, policy.cost(gang, now) / gang.chips, gang.attempt, gang)
+        for tenant, rank in lower
+        for gang in view.running(tenant, rank, before)
+        if gang.movable
+    ]
+    chosen: list[Running] = []
+    for *_, gang in sorted(found, key=lambda one: one[:3]):
+        if chips <= 0:
+            break
+        chosen.append(gang)
+        chips -= gives(gang) * gang.chips_per_node
+    return tuple(chosen) if chips <= 0 else ()
+
+
+def _min_run(ask: Ask, knobs: Preemption) -> Span:
+    """A service gets lent chips back within its level, however short the borrower has had them."""
+    return 0 if ask.patience_ns else knobs.ns("min_run")
 
 
 def _enough(

@@ -6,7 +6,7 @@ Nothing here is truth: it is built from the state and kept in step with it.
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from myriad.kernel.ids import TenantId
@@ -26,6 +26,8 @@ def everything(_tenant: TenantId, _shape: Shape) -> bool:
     return True
 
 
+#: An unknown run time sorts behind all others.
+_ENDLESS: Final = 1 << 62
 _OWN_FIRST: Final = (-1, 0.0, "")
 
 
@@ -89,7 +91,7 @@ class Queue:
         self._slots: list[_Slot] = []
         self._numbers: dict[tuple[Band, Shape], int] = {}
         self._starved: set[str] = set()
-        #: Run times of each shape, the shortest first (unknown ones are left out), and times of queueing.
+        #: Run times of each shape, the shortest first, and times of queueing.
         self._runs: dict[Shape, list[tuple[int, str]]] = {}
         self._queued: list[tuple[Instant, str]] = []
         #: Predicted chip-time that waits in each band.
@@ -119,8 +121,7 @@ class Queue:
         insort(branch.lists.setdefault(slot, []), key)
         self._work[band] += ask.run_ns * ask.chips
         insort(self._queued, (ask.queued_at, ask.owner))
-        if ask.run_ns:
-            insort(self._runs.setdefault(shape, []), (ask.run_on(ask.least), ask.owner))
+        insort(self._runs.setdefault(shape, []), (ask.run_on(ask.least) or _ENDLESS, ask.owner))
         at: _Branch | None = branch
         while at is not None:
             at.waiting[slot] = at.waiting.get(slot, 0) + 1
@@ -135,9 +136,8 @@ class Queue:
         ask = entry.ask
         self._work[entry.band] -= ask.run_ns * ask.chips
         del self._queued[bisect_left(self._queued, (ask.queued_at, owner))]
-        if ask.run_ns:
-            runs = self._runs[self._slots[slot].shape]
-            del runs[bisect_left(runs, (ask.run_on(ask.least), owner))]
+        runs = self._runs[self._slots[slot].shape]
+        del runs[bisect_left(runs, (ask.run_on(ask.least) or _ENDLESS, owner))]
         keys = branch.lists[slot]
         del keys[bisect_left(keys, entry.key)]
         if not keys:
@@ -198,13 +198,14 @@ class Queue:
         """Every shape that waits."""
         return list(dict.fromkeys([self._slots[slot].shape for slot in self._root.waiting]))
 
-    def shorter(self, shapes: Iterable[Shape], run_ns: Span) -> list[Ask]:
-        """Asks of these shapes that are predicted to run no longer than that, in order."""
-        found: list[str] = []
-        for shape in shapes:
+    def shortest(self, longest: Mapping[Shape, Span], most: int) -> list[Ask]:
+        """Asks of these shapes, the shortest predicted run first; each shape up to a run time (0: any)."""
+        found: list[tuple[int, str]] = []
+        for shape, run_ns in longest.items():
             runs = self._runs.get(shape, [])
-            found += [owner for _, owner in runs[: bisect_left(runs, (run_ns + 1, ""))]]
-        return [self._entries[owner].ask for owner in sorted(found, key=self._place)]
+            upto = bisect_left(runs, (run_ns + 1, "")) if run_ns else len(runs)
+            found += runs[: min(upto, most)]
+        return [self._entries[owner].ask for _, owner in sorted(found)[:most]]
 
     def walk(self, pick: Pick, shapes: Collection[Shape] | None = None) -> Iterator[Ask]:
         """Asks in order, of these shapes only; left out are those whose tenant and shape are not picked.
@@ -257,6 +258,10 @@ class Queue:
         """Predicted chip-time of what goes before a waiting ask: all of its band and of those before it."""
         band = self._entries[ask.owner].band
         return sum(work for other, work in self._work.items() if other <= band) - ask.run_ns * ask.chips
+
+    def band(self, owner: str) -> Band:
+        """Class of a waiting owner; what goes before any order of tenants."""
+        return self._entries[owner].band
 
     def before(self, one: str, other: str) -> bool:
         """Whether one waiting owner goes before another."""

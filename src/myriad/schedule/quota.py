@@ -35,6 +35,11 @@ def short_of(view: View, tenant: TenantId, chips: int) -> TenantId | None:
     return None
 
 
+def left(view: View, name: TenantId) -> int:
+    """Chips that a tenant's own quota still allows."""
+    return view.tenants[name].quota.limit - view.usage[name]
+
+
 def holds_back(view: View, tenant: TenantId, chips: int) -> Reason | None:
     """Why the tenant may not hold `chips` more right now; None if it may."""
     for name in view.path(tenant):

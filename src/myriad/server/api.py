@@ -16,10 +16,12 @@ from myriad.server.routes import (
     ledger,
     metrics,
     nodes,
+    policy,
     report,
     services,
     site,
     tenants,
+    windows,
 )
 from myriad.server.routing import ROLES, Ask, Created, Route
 
@@ -27,10 +29,12 @@ _BODY_BYTES_MAX = 4 * 2**20
 
 ROUTES: tuple[Route, ...] = (
     *site.ROUTES,
+    *policy.ROUTES,
     *nodes.ROUTES,
     *jobs.ROUTES,
     *services.ROUTES,
     *tenants.ROUTES,
+    *windows.ROUTES,
     *ledger.ROUTES,
     *journal.ROUTES,
     *report.ROUTES,

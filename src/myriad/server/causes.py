@@ -9,7 +9,7 @@ from typing import NamedTuple
 from myriad.protocol.inputs import Input
 
 #: The field that says what an input is about, by preference.
-_SUBJECTS = ("job", "service", "attempt", "node", "request", "key", "about")
+_SUBJECTS = ("job", "service", "attempt", "node", "request", "key", "about", "name")
 _BY, _ONCE = " by ", " once "
 
 
@@ -29,6 +29,8 @@ def subject(given: Input) -> str:
     """The id of what the input is about; empty for the site as a whole."""
     if (tenant := getattr(given, "tenant", None)) is not None and hasattr(tenant, "name"):
         return str(tenant.name)
+    if (window := getattr(given, "window", None)) is not None:
+        return str(window.name)
     return next((str(found) for name in _SUBJECTS if (found := getattr(given, name, None))), "")
 
 

@@ -26,6 +26,7 @@ class Home:
         self.context_file = self.folder / "context.json"
         self.pid_file = self.folder / "server.pid"
         self.site_file = self.folder / "site.yaml"
+        self.policy_file = self.folder / "policy.yaml"
         self._lock = -1
 
     def hold(self) -> None:

@@ -21,7 +21,7 @@ from aiohttp import web
 from myriad.engines.local import LocalEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
-from myriad.server import api, sitefile
+from myriad.server import api, policyfile, sitefile
 from myriad.server.gateway import Directory, Sink
 from myriad.server.home import Home
 from myriad.server.paced import PacedEngine
@@ -52,6 +52,9 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--home", default=home, help="folder of the journal and all results (%(default)s)")
     parser.add_argument("--site", default="", help="site file; site.yaml of the home, else this machine")
     parser.add_argument(
+        "--policy", default="", help="policy file or name; policy.yaml of the home, else the site file's"
+    )
+    parser.add_argument(
         "--host", default="127.0.0.1", help="address to bind (%(default)s: this machine alone)"
     )
     parser.add_argument("--port", type=int, default=7700, help="of the REST API; 0: any (%(default)s)")
@@ -72,7 +75,7 @@ async def _serve(options: argparse.Namespace) -> int:
     async with AsyncExitStack() as stack:
         home.hold()
         stack.callback(home.release)
-        setup = _setup(options.site, home)
+        setup = _setup(options.site, options.policy, home)
         # before anything is written: a port in use must leave no trace
         listener = _listen(options.host, options.port)
         stack.callback(listener.close)
@@ -86,7 +89,9 @@ async def _serve(options: argparse.Namespace) -> int:
         await plane.open()
         api_url = await _serve_api(stack, plane, listener)
         await plane.tell_where(api_url, gateway_url)
-        _say(f"{setup.site.name} is open: REST {api_url}, gateway {gateway_url}")
+        _say(
+            f"{setup.site.name} is open: REST {api_url}, gateway {gateway_url}, policy {setup.policy_source}"
+        )
         await plane.connect(_body(options, plane))
         return await _until_the_end(plane)
 
@@ -130,12 +135,15 @@ async def _signalled() -> None:
     await stop.wait()
 
 
-def _setup(site: str, home: Home) -> Setup:
-    if site:
-        return sitefile.read(Path(site))
-    if home.site_file.exists():
-        return sitefile.read(home.site_file)
-    return sitefile.parse(sitefile.laptop(), "laptop.yaml")
+def _setup(site: str, policy: str, home: Home) -> Setup:
+    """The site, under the policy asked for, of the home, or its own."""
+    if site or home.site_file.exists():
+        setup = sitefile.read(Path(site or home.site_file))
+    else:
+        setup = sitefile.parse(sitefile.laptop(), "laptop.yaml")
+    if policy or home.policy_file.exists():
+        return setup.under(policyfile.choose(policy or str(home.policy_file)))
+    return setup
 
 
 def _body(options: argparse.Namespace, plane: Plane) -> Body:

@@ -27,6 +27,7 @@ from myriad.server.home import Context, Home
 from myriad.server.identity import Caller, Keys
 from myriad.server.names import Names
 from myriad.server.sitefile import Setup
+from myriad.server.tallies import Tallies
 from myriad.server.wheel import Observer, Wheel
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ class Plane:
         self.home, self.setup, self.journal = home, setup, journal
         self.ledger = Ledger()
         self.keys, self.names, self.events = Keys(), Names(), Events()
+        self.tallies = Tallies()
         self.changes = Changes()
         self.served = Changes(
             facts.TenantSet,
@@ -84,7 +86,7 @@ class Plane:
         return self.core.moment(self.wheel.now())
 
     def _observers(self) -> Sequence[Observer]:
-        parts = (self.keys, self.names, self.changes, self.served, self.events)
+        parts = (self.keys, self.names, self.tallies, self.changes, self.served, self.events)
         return (self._book, *(part.observe for part in parts))
 
     def _book(self, _seq: int, _cause: str, happened: Sequence[Fact]) -> None:
@@ -101,7 +103,7 @@ class Plane:
                 apply(state, fact)
             for observer in observers:
                 observer(seq, entry.cause, entry.facts)
-        return Core(setup.policy, state), seq
+        return Core(setup.policy, state, own=setup.own), seq
 
     # ---- life ------------------------------------------------------------------------------------
 

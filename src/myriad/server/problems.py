@@ -30,7 +30,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 #: A refusal's status by its code; what fits the state is 409, what could never fit is 422.
 _STATUS = {"unknown": 404, "not_allowed": 403, "site_closed": 409, "ended": 409, "backoff": 409}
 #: Intents whose subject is not in the address: an unknown name in their body is the body's fault.
-_IN_BODY = ("SubmitJob", "ApplyService")
+_IN_BODY = ("SubmitJob", "ApplyService", "SetWindow", "ApplyTenant")
 
 
 class Refusal(UserError):
@@ -38,6 +38,8 @@ class Refusal(UserError):
 
     def __init__(self, intent: str, subject: str, reason: Reason) -> None:
         status = 422 if intent in _IN_BODY and reason.code == "unknown" else _STATUS.get(reason.code, 422)
+        if intent == "SetWindow" and reason.code == "not_allowed":
+            status = 409  # another window keeps the node in that time
         super().__init__(reason.text, remedy=reason.remedy, status=status)
         self.subject, self.code = subject, reason.code
 

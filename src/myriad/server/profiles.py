@@ -13,7 +13,7 @@ from myriad.catalog.figures import Figure
 from myriad.catalog.models import Model
 from myriad.kernel import units
 from myriad.kernel.errors import UserError, near
-from myriad.performance import shares
+from myriad.performance import shares, spans
 from myriad.protocol.values import Profile
 from myriad.worker.recipes.pretrain import config as pretrain
 from myriad.workload.jobs import TrainingJob
@@ -29,7 +29,11 @@ _LOGIT_BYTES = 12
 def of_job(spec: TrainingJob, chip: Chip) -> Profile:
     """The profile of a job on chips of a site. Raises UserError naming the field of a bad configuration."""
     if spec.command:
-        return Profile(expected_ns=units.span_ns(spec.expected) if spec.expected else 0)
+        alone = spec.max_nodes == 1
+        return Profile(
+            expected_ns=units.span_ns(spec.expected) if spec.expected else 0,
+            stretch=spans.ALIKE if alone else spans.of_unknown(chip, spec.chips),
+        )
     if spec.recipe not in _RECIPES:
         raise UserError(
             "is not a recipe", field="recipe", value=spec.recipe, remedy=near(spec.recipe, _RECIPES)
@@ -52,40 +56,74 @@ def sizes(spec: TrainingJob, chip: Chip, smallest: int, largest: int) -> tuple[i
 
 
 def _pretrain(spec: TrainingJob, chip: Chip) -> Profile:
+    """Of an elastic job: all figures are those of its largest size."""
     tree: dict[str, Any] = dict(spec.config)
     config = pretrain.Config.of(tree)
-    pretrain.check_world(config, spec.chips)
+    found: tuple[int, ...] = ()
+    if isinstance(spec.nodes, int):
+        pretrain.check_world(config, spec.chips)
+    else:
+        found = _elastic(spec, chip, config)
     _check_corpus(config.data)
+    nodes = found[0] if found else spec.max_nodes
+    chips = nodes * spec.chips_per_node
+    model = _model(config)
+    sequences = min(config.micro_batch_sequences, math.ceil(config.global_batch_sequences / chips))
+    layout: dict[str, float] = {"dp": chips, "zero": 3, "micro_batch": sequences}
+    context, batch = config.model.context, config.global_batch_sequences
+    flops = pretrain.step_flops(config)
     return Profile(
         steps=config.steps,
         tokens_per_step=config.tokens_per_step,
-        flops_per_step=pretrain.step_flops(config),
-        peak_share=_peak_share(config, spec.chips, chip),
+        flops_per_step=flops,
+        peak_share=shares.of_step(
+            model, chip, layout, sequence=context, global_batch=batch, flops_per_step=flops
+        ),
         parameters=pretrain.parameter_count(config.model),
-        memory_bytes_per_chip=_memory_bytes(config, spec.chips),
+        memory_bytes_per_chip=_memory_bytes(config, chips),
         expected_ns=units.span_ns(spec.expected) if spec.expected else 0,
+        memory_copies=nodes > 1 and config.memory_every_steps is None,
+        sizes=found,
+        stretch=spans.ALIKE
+        if nodes == 1
+        else spans.of_step(model, chip, layout, sequence=context, global_batch=batch),
     )
 
 
-def _peak_share(config: pretrain.Config, chips: int, chip: Chip) -> float:
-    """As the performance model predicts FSDP2 over all ranks, the recipe's only layout."""
+def _elastic(spec: TrainingJob, chip: Chip, config: pretrain.Config) -> tuple[int, ...]:
+    """Sizes of an elastic job, largest first. Raises UserError naming `nodes` when there is none."""
+    least, most = spec.min_nodes, spec.max_nodes
+    found = sizes(spec, chip, least, most)
+    if found:
+        return found[::-1]
+    batch, said = config.global_batch_sequences, f"{{min: {least}, max: {most}}}"
+    legal = pretrain.sizes(config, spec.chips_per_node, 1, batch)
+    if any(least <= size <= most for size in legal):
+        raise UserError(
+            f"has no size at which the model fits {chip.memory_bytes.value / 2**30:.0f} GiB of a chip",
+            field="nodes",
+            value=said,
+            remedy="Raise max, or lower micro_batch_sequences or model.context",
+        )
+    around = ", ".join(map(str, legal)) or "none"
+    raise UserError(
+        f"has no size whose ranks can share global_batch_sequences: {batch} evenly",
+        field="nodes",
+        value=said,
+        remedy=f"Take a range with one of {around}, or another global_batch_sequences",
+    )
+
+
+def _model(config: pretrain.Config) -> Model:
+    """The job's model as the performance model reads it."""
     of = config.model
     source = "the job's configuration"
     count = Figure(value=pretrain.parameter_count(of), status="derived", source=source)
-    model = Model(
+    return Model(
         title="of the job", status="derived", source=source, parameters_published=count,
         layers=of.layers, hidden=of.hidden, heads=of.heads, kv_heads=of.kv_heads, head_dim=of.head_width,
         ffn=of.ffn, gated=True, vocab=of.vocab, tied=of.tied_embeddings, norm="rms",
     )  # fmt: skip
-    sequences = min(config.micro_batch_sequences, math.ceil(config.global_batch_sequences / chips))
-    return shares.of_step(
-        model,
-        chip,
-        {"dp": chips, "zero": 3, "micro_batch": sequences},
-        sequence=of.context,
-        global_batch=config.global_batch_sequences,
-        flops_per_step=pretrain.step_flops(config),
-    )
 
 
 def _memory_bytes(config: pretrain.Config, chips: int) -> int:

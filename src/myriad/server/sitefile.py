@@ -1,13 +1,18 @@
-"""The site file: the site's own keys, and beside them the optional sections `policy` and `prices`."""
+"""The site file: the site's own keys, and beside them the optional sections `policy` and `prices`.
+
+`policy` is a mapping of knobs, or the name or file of a policy.
+"""
 
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from myriad.control.policy import Policy
+from myriad.control.policy import Own, Policy
 from myriad.fleet.site import Site
 from myriad.kernel import documents
 from myriad.kernel.errors import UserError, near
+from myriad.server import policyfile
+from myriad.server.policyfile import Chosen
 from myriad.workload.prices import PriceBook
 
 _SECTIONS = ("policy", "prices")
@@ -19,6 +24,13 @@ class Setup(NamedTuple):
     site: Site
     policy: Policy
     prices: PriceBook
+    #: Policies that do not come with Myriad, and where all of it was read.
+    own: Own = Own()
+    policy_source: str = "default"
+
+    def under(self, chosen: Chosen) -> "Setup":
+        """The same site under another policy."""
+        return self._replace(policy=chosen.policy, own=chosen.own, policy_source=chosen.source)
 
 
 def laptop() -> str:
@@ -28,11 +40,11 @@ def laptop() -> str:
 
 def read(path: Path) -> Setup:
     """The setup in a file. Raises UserError naming file and field."""
-    return parse(documents.read(path), str(path))
+    return parse(documents.read(path), str(path), path.parent)
 
 
-def parse(text: str, source: str) -> Setup:
-    """The setup of a YAML text. Raises UserError naming the field."""
+def parse(text: str, source: str, folder: Path | None = None) -> Setup:
+    """The setup of a YAML text; `folder` is where a policy file it names is. Raises UserError."""
     trees = list(documents.documents(text, source))
     if len(trees) > 1:
         raise UserError("holds several documents", field=source, remedy="Write one site a file")
@@ -42,8 +54,14 @@ def parse(text: str, source: str) -> Setup:
         if name not in Site.__struct_fields__:
             known = [*Site.__struct_fields__, *_SECTIONS]
             raise UserError("is not a known field", field=f"{source}: {name}", remedy=near(str(name), known))
-    return Setup(
-        site=documents.convert(tree, Site, source),
-        policy=documents.convert(sections["policy"], Policy, f"{source}: policy"),
-        prices=documents.convert(sections["prices"], PriceBook, f"{source}: prices"),
-    )
+    site = documents.convert(tree, Site, source)
+    prices = documents.convert(sections["prices"], PriceBook, f"{source}: prices")
+    chosen = _policy(sections["policy"], source, folder or Path())
+    return Setup(site, chosen.policy, prices).under(chosen)
+
+
+def _policy(section: Any, source: str, folder: Path) -> Chosen:
+    if isinstance(section, str):
+        return policyfile.choose(section if section in policyfile.names() else str(folder / section))
+    chosen = policyfile.from_tree(section, f"{source}: policy", folder)
+    return chosen if section else chosen._replace(source="default")

@@ -10,6 +10,7 @@ from myriad.kernel.ports import Journal
 from myriad.kernel.units import Instant, show_bytes, show_span
 from myriad.protocol import facts, wire
 from myriad.protocol.facts import Fact
+from myriad.workload.jobs import TrainingJob
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +68,10 @@ def _of_site(fact: Fact) -> str:
             return detail or f"no sign of life by {' and '.join(evidence)}"
         case facts.IncidentOpened(incident=name, kind=kind, domain=domain, why=why):
             return f"{name} of {kind} {domain}: {why}"
+        case facts.WindowSet(window=window):
+            return f"{window.kind} {window.name} of {len(window.nodes)} nodes" + (
+                f" for {window.tenant}" if window.tenant else ""
+            )
         case facts.NodeSlow(slow=slow, ratio=ratio):
             return f"slow: {ratio:.2f} x the time of its peers" if slow else "no longer slow"
         case facts.NodeEvidence(source=source, healthy=healthy, detail=detail):
@@ -79,7 +84,7 @@ def _of_work(fact: Fact) -> str:
     """Jobs, gangs and replicas."""
     match fact:
         case facts.JobAdmitted(spec=spec):
-            return f"admitted: {spec.nodes} nodes x {spec.chips_per_node} chips, {spec.priority} priority"
+            return f"admitted: {_count(spec)} nodes x {spec.chips_per_node} chips, {spec.priority} priority"
         case facts.JobForecast(forecast=promise):
             run = show_span(promise.finish_at - promise.start_at) if promise.finish_at else "unknown"
             return f"promised: run time {run}, cost {promise.cost} ({promise.basis})"
@@ -110,6 +115,11 @@ def _of_work(fact: Fact) -> str:
             return cause + (f": {why}" if why else "")
         case _:
             return ""
+
+
+def _count(spec: TrainingJob) -> str:
+    """Nodes of a gang, or the range of an elastic one."""
+    return str(spec.nodes) if isinstance(spec.nodes, int) else f"{spec.min_nodes} to {spec.max_nodes}"
 
 
 def _plain(fact: Fact) -> str:

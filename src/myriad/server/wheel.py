@@ -41,6 +41,15 @@ class Commits(msgspec.Struct, kw_only=True):
     slowest_ns: int = 0
 
 
+class Decisions(msgspec.Struct, kw_only=True):
+    """What deciding cost."""
+
+    turns: int = 0
+    inputs: int = 0
+    spent_ns: int = 0
+    slowest_ns: int = 0
+
+
 class _Queued(NamedTuple):
     given: Input
     asked: Asked
@@ -62,7 +71,7 @@ class Wheel:
     def __init__(self, core: Core, journal: Journal, last_seq: int, observers: Sequence[Observer]) -> None:
         self.core = core
         self.seq = last_seq
-        self.commits = Commits()
+        self.commits, self.decisions = Commits(), Decisions()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._journal, self._observers = journal, tuple(observers)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
@@ -153,7 +162,13 @@ class Wheel:
                 self._settled.set()
 
     async def _turn(self, batch: Sequence[_Queued]) -> None:
+        started = time.monotonic_ns()
         steps, cycle = self._decide(batch)
+        spent = time.monotonic_ns() - started
+        self.decisions.turns += 1
+        self.decisions.inputs += len(batch)
+        self.decisions.spent_ns += spent
+        self.decisions.slowest_ns = max(spent, self.decisions.slowest_ns)
         turned = [_Turned(queued, step) for queued, step in zip(batch, steps, strict=True)]
         entries = [
             (causes.text(each.queued.given, each.queued.asked), each.step.facts)

@@ -210,10 +210,10 @@ def _score_rows(score: predictions.Score) -> list[tuple[str, ...]]:
         (
             "",
             "start, after submission",
-            after(score.start_promised),
+            after(score.start_promised or None),
             after(score.started_at),
             start_error,
-            "",
+            within[score.start_within],
         ),
         (
             "",

@@ -7,9 +7,7 @@ turns the wheel for a whole simulation.
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, NodeId
@@ -18,47 +16,10 @@ from myriad.kernel.units import MILLISECOND, SECOND, Instant
 from myriad.protocol import inputs, orders
 from myriad.protocol.inputs import Input
 from myriad.protocol.orders import Order
+from myriad.twin.gangs import Checkpoints, Copies, Run
+from myriad.twin.physics import Physics
 
 Event = Callable[[], None]
-
-
-class Physics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long things take in this world, in seconds. Estimated, from what the local engine shows."""
-
-    boot_s: float = 1.0
-    qualify_s: float = 0.5
-    start_s: float = 0.1
-    load_s: float = 1.0
-    stop_s: float = 0.05
-    step_s: float = 0.3
-    repair_s: float = 5.0
-    #: Until each kind of evidence shows after a node died.
-    channel_s: float = 0.005
-    process_s: float = 0.010
-    heartbeat_s: float = 3.0
-    #: Every delay is multiplied by a draw from [1 - jitter, 1 + jitter].
-    jitter: float = 0.2
-
-
-class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
-    """What a simulated gang does, read from its launch's config; other keys are a real recipe's."""
-
-    #: Steps until it ends; 0: it runs until it is stopped or `World.finish` ends it.
-    steps: int = 0
-    step_s: float = 0.0
-    tokens: int = 1000
-    checkpoint_every_steps: int = 0
-    #: Copies to peers' memory (0: none).
-    memory_every_steps: int = 0
-    fail_at_step: int = 0
-    exit_code: int = 0
-    #: After the last step it waits to be finished, instead of ending.
-    lingers: bool = False
-
-    @staticmethod
-    def of(launch: orders.Launch) -> "Behaviour":
-        """The behaviour a launch asks for."""
-        return msgspec.convert(launch.config, Behaviour)
 
 
 class _Node:
@@ -68,31 +29,6 @@ class _Node:
         self.paused = False
         self.slowness = 1.0
         self.running: dict[AttemptId, orders.StartGang] = {}
-
-
-class _Copies(NamedTuple):
-    """A checkpoint in memory: each rank's state is on its own node and on its partner's."""
-
-    step: int
-    holders: tuple[tuple[NodeId, int], ...]  # by rank: node and incarnation
-    shift: int
-
-
-class _Run:
-    """One started attempt: what its processes share. Its launch says how it behaves (`Behaviour`)."""
-
-    def __init__(self, order: orders.StartGang) -> None:
-        self.order = order
-        self.does = Behaviour.of(order.launch)
-        self.started: dict[NodeId, None] = {}
-        self.exits: dict[NodeId, int] = {}
-        self.step = 0
-        self.broken = False
-        self.finished = False
-        self.waiting = False
-        self.request = ""
-        #: Its nodes may differ in speed, and it says so at each step.
-        self.uneven = False
 
 
 class World:
@@ -108,15 +44,12 @@ class World:
         self._said: list[Input] = []
         self._nodes = {place.node: _Node() for place in site.places()}
         self._chips = {place.node: place.chips for place in site.places()}
-        self._runs: dict[AttemptId, _Run] = {}
+        self._runs: dict[AttemptId, Run] = {}
         #: Attempts that must never start (again) on a node.
         self._fenced: dict[tuple[AttemptId, NodeId], None] = {}
-        #: Shared storage: owner -> steps of its complete checkpoints, oldest first; those that look complete
-        #: and are not.
-        self.stored: dict[str, list[int]] = {}
-        self._spoiled: dict[tuple[str, int], None] = {}
-        #: Memory of nodes: job -> its newest copies, wherever they still are.
-        self._copies: dict[str, _Copies] = {}
+        self._checkpoints = Checkpoints()
+        #: Job -> nodes of its first gang.
+        self._sizes: dict[str, int] = {}
         #: How often the processes of (attempt, node) were started: more than once is a broken law.
         self.starts: dict[tuple[AttemptId, NodeId], int] = {}
         self._wakes: dict[str, Instant] = {}
@@ -172,9 +105,7 @@ class World:
             case orders.StartGang():
                 self._start(order)
             case orders.StopGang():
-                for member in order.members:
-                    self._fenced[order.attempt, member.node] = None
-                    self.later(self.physics.stop_s, self._stopper(order.attempt, member.node))
+                self._stop(order)
             case orders.AskCheckpoint():
                 self.later(self.physics.start_s, lambda: self._ask(order))
             case orders.QualifyNode():
@@ -195,8 +126,11 @@ class World:
                 continue
             self._say(self._joined(name))
             for run in self._runs.values():
-                if name in run.started:
+                if name in run.started and not self.physics.whole_gangs:
                     self._say_member(run, name)
+        if self.physics.whole_gangs:
+            for run in self._runs.values():
+                self._say_whole(run)
         self._said += unheard
 
     # ---- nodes -----------------------------------------------------------------------------------
@@ -283,19 +217,44 @@ class World:
         """Let the attempt's processes end with the exit code of their behaviour."""
         run = self._runs[attempt]
         run.finished = True
-        for node in list(run.started):
-            self._member_exits(attempt, node, run.does.exit_code)
+        self._exits(run, list(run.started), run.does.exit_code)
 
     def runs(self, attempt: AttemptId, node: NodeId) -> bool:
         """Whether the attempt has processes on the node."""
         return attempt in self._nodes[node].running
 
     def _start(self, order: orders.StartGang) -> None:
-        run = self._runs.setdefault(order.attempt, _Run(order))
+        run = self._runs.get(order.attempt)
+        if run is None:
+            nodes = len(order.members)
+            scale = self._sizes.setdefault(order.job, nodes) / nodes
+            run = self._runs[order.attempt] = Run(order, scale)
+        if self.physics.whole_gangs:
+            self.later(self.physics.start_s, lambda: self._start_whole(run))
+            return
         for member in order.members:
             self.later(self.physics.start_s, self._starter(run, member.node))
 
-    def _starter(self, run: _Run, node: NodeId) -> Event:
+    def _start_whole(self, run: Run) -> None:
+        """Start what can be; the gang is told to have started once all of it has."""
+        attempt, nodes = run.order.attempt, run.nodes
+        if any((attempt, node) in self._fenced for node in nodes):
+            self._say(inputs.GangGone(at=self.now, attempt=attempt))
+            return
+        before = len(run.started)
+        for node in nodes:
+            if node not in run.started and node in self._nodes and self._nodes[node].alive:
+                self._begin(run, node)
+        if before == len(nodes):
+            self._say_whole(run)  # the order was repeated: say again what is so
+        elif len(run.started) == len(nodes):
+            self._say(inputs.GangStarted(at=self.now, attempt=attempt))
+            if run.finished:
+                self._exits(run, nodes, run.does.exit_code)
+            else:
+                self._all_began(run)
+
+    def _starter(self, run: Run, node: NodeId) -> Event:
         attempt = run.order.attempt
 
         def start() -> None:
@@ -309,20 +268,33 @@ class World:
 
         return start
 
-    def _begin(self, run: _Run, node: NodeId) -> None:
+    def _begin(self, run: Run, node: NodeId) -> None:
         attempt = run.order.attempt
-        run.started[node] = None
+        run.started[node] = self._nodes[node].incarnation
         self.starts[attempt, node] = self.starts.get((attempt, node), 0) + 1
         self._nodes[node].running[attempt] = run.order
+        if self.physics.whole_gangs:
+            return
         self._say_member(run, node)
         if run.finished:
             self._member_exits(attempt, node, run.does.exit_code)
         elif len(run.started) == len(run.order.members):
-            members = run.order.members
-            run.uneven = any(self._nodes[member.node].slowness != 1 for member in members)
-            self.later(self.physics.load_s, lambda: self._loaded(run))
+            self._all_began(run)
 
-    def _say_member(self, run: _Run, node: NodeId) -> None:
+    def _all_began(self, run: Run) -> None:
+        run.uneven = any(self._nodes[node].slowness != 1 for node in run.nodes)
+        self.later(self.physics.load_s, lambda: self._loaded(run))
+
+    def _say_whole(self, run: Run) -> None:
+        """What is so about the gang: it runs, or it ended."""
+        attempt = run.order.attempt
+        if all(self.runs(attempt, node) for node in run.nodes):
+            self._say(inputs.GangStarted(at=self.now, attempt=attempt))
+        elif run.exits:
+            code = max(run.exits.values(), key=abs)
+            self._say(inputs.GangExited(at=self.now, attempt=attempt, code=code, root=next(iter(run.exits))))
+
+    def _say_member(self, run: Run, node: NodeId) -> None:
         """What is so about one member: it runs, or it ended."""
         attempt = run.order.attempt
         if attempt in self._nodes[node].running:
@@ -331,37 +303,36 @@ class World:
             code = run.exits[node]
             self._say(inputs.MemberExited(at=self.now, attempt=attempt, node=node, code=code))
 
-    def _loaded(self, run: _Run) -> None:
+    def _loaded(self, run: Run) -> None:
         if run.broken:
             return
         attempt = run.order.attempt
         if run.order.service:
             self._say(inputs.ReplicaReady(at=self.now, attempt=attempt, url=f"memory://{attempt}"))
         elif run.does.steps:
-            run.step = max(self._on_storage(run), self._in_memory(run))
-            if (run.order.job, run.step) in self._spoiled:
+            run.step = self._found(run)
+            if self._checkpoints.is_spoiled(run.order.job, run.step):
                 self._exit(run, 1, first=self._chance.integer(0, len(run.order.members) - 1))
                 return
             self._say(inputs.TrainingResumed(at=self.now, attempt=attempt, step=run.step))
             self.later(self._step_s(run), lambda: self._stepped(run))
 
-    def _step_s(self, run: _Run) -> float:
+    def _step_s(self, run: Run) -> float:
         """All wait for the slowest."""
-        alone_s = run.does.step_s or self.physics.step_s
-        if not run.uneven:
-            return alone_s
-        return alone_s * max(self._nodes[member.node].slowness for member in run.order.members)
+        alone_s = self._alone_s(run)
+        return alone_s * max(self._nodes[node].slowness for node in run.nodes) if run.uneven else alone_s
 
-    def _tell_paces(self, run: _Run) -> None:
+    def _alone_s(self, run: Run) -> float:
+        """What a healthy node works on a step: its part of the job's batch."""
+        return (run.does.step_s or self.physics.step_s) * run.scale
+
+    def _tell_paces(self, run: Run) -> None:
         """What each node works on a step, without its waiting."""
-        alone_s = run.does.step_s or self.physics.step_s
-        paces = {
-            member.node: int(alone_s * SECOND * self._nodes[member.node].slowness)
-            for member in run.order.members
-        }
+        alone_ns = self._alone_s(run) * SECOND
+        paces = {node: int(alone_ns * self._nodes[node].slowness) for node in run.nodes}
         self._say(inputs.GangPaced(at=self.now, attempt=run.order.attempt, paces=paces))
 
-    def _stepped(self, run: _Run) -> None:
+    def _stepped(self, run: Run) -> None:
         """One optimizer step of the whole gang."""
         if run.broken:
             return
@@ -392,9 +363,8 @@ class World:
         else:
             self._exit(run, does.exit_code)
 
-    def _save(self, run: _Run) -> None:
-        self.stored.setdefault(run.order.job, []).append(run.step)
-        self._spoiled.pop((run.order.job, run.step), None)
+    def _save(self, run: Run) -> None:
+        self._checkpoints.store(run.order.job, run.step)
         request, run.request = run.request, ""
         self._say(
             inputs.CheckpointReported(
@@ -408,11 +378,10 @@ class World:
             )
         )
 
-    def _copy(self, run: _Run) -> None:
+    def _copy(self, run: Run) -> None:
         """Copy the state of every rank to its partner's memory."""
-        nodes = [member.node for member in run.order.members]
-        holders = tuple((node, self._nodes[node].incarnation) for node in nodes)
-        self._copies[run.order.job] = _Copies(run.step, holders, len(nodes) // 2)
+        holders = tuple(self._incarnations(run))
+        self._checkpoints.copy(run.order.job, Copies(run.step, holders, len(holders) // 2))
         self._say(
             inputs.CheckpointReported(
                 at=self.now,
@@ -424,17 +393,16 @@ class World:
             )
         )
 
-    def _in_memory(self, run: _Run) -> int:
-        """The step that the gang can load from its own nodes' memory; 0: something is gone for good."""
-        copies = self._copies.get(run.order.job)
-        if copies is None or not run.order.launch.memory_step:
-            return 0
-        holds = [
-            member.node == node and self._nodes[node].incarnation == incarnation
-            for member, (node, incarnation) in zip(run.order.members, copies.holders, strict=False)
-        ]
-        whole = all(here or holds[(k + copies.shift) % len(holds)] for k, here in enumerate(holds))
-        return copies.step if whole else 0
+    def _incarnations(self, run: Run) -> list[tuple[NodeId, int]]:
+        return [(node, self._nodes[node].incarnation) for node in run.nodes]
+
+    def _found(self, run: Run) -> int:
+        """The step that the gang can load, from storage or from its own nodes' memory."""
+        launch, job = run.order.launch, run.order.job
+        stored = self._checkpoints.on_storage(job, launch.resume_step)
+        if not launch.memory_step:
+            return stored
+        return max(stored, self._checkpoints.in_memory(job, self._incarnations(run)))
 
     def _ask(self, order: orders.AskCheckpoint) -> None:
         run = self._runs.get(order.attempt)
@@ -445,21 +413,25 @@ class World:
 
     def spoil_checkpoint(self, job: str) -> None:
         """The job's newest checkpoint on storage is whole to look at, and training fails from it."""
-        self._spoiled[job, self.stored[job][-1]] = None
+        self._checkpoints.spoil(job)
 
-    def _on_storage(self, run: _Run) -> int:
-        """The step that the gang can load from storage; newer ones that it may not use are set aside."""
-        latest = run.order.launch.resume_step
-        steps = [step for step in self.stored.get(run.order.job, ()) if not 0 <= latest < step]
-        self.stored[run.order.job] = steps
-        return steps[-1] if steps else 0
-
-    def _exit(self, run: _Run, code: int, first: int = 0) -> None:
+    def _exit(self, run: Run, code: int, first: int = 0) -> None:
         """Every process ends by itself, that of rank `first` before the others."""
         run.broken = True
-        members = run.order.members
-        for member in (*members[first:], *members[:first]):
-            self._member_exits(run.order.attempt, member.node, code)
+        nodes = run.nodes
+        self._exits(run, [*nodes[first:], *nodes[:first]], code)
+
+    def _exits(self, run: Run, nodes: Sequence[NodeId], code: int) -> None:
+        """Processes on these nodes end by themselves, in this order."""
+        attempt = run.order.attempt
+        if not self.physics.whole_gangs:
+            for node in nodes:
+                self._member_exits(attempt, node, code)
+            return
+        ended = [node for node in nodes if self._nodes[node].running.pop(attempt, None) is not None]
+        run.exits |= dict.fromkeys(ended, code)
+        if ended:
+            self._say_whole(run)
 
     def _member_exits(self, attempt: AttemptId, node: NodeId, code: int) -> None:
         if self._nodes[node].running.pop(attempt, None) is not None:
@@ -471,12 +443,43 @@ class World:
         for attempt in list(self._nodes[node].running):
             run = self._runs[attempt]
             run.broken = True
-            for member in run.order.members:
-                if member.node != node:
-                    self.later(self.physics.stop_s, self._breaker(attempt, member.node))
+            peers = [other for other in run.nodes if other != node]
+            if self.physics.whole_gangs:
+                self.later(self.physics.stop_s, self._breaker(attempt, peers))
+                continue
+            for other in peers:
+                self.later(self.physics.stop_s, self._breaker(attempt, [other]))
 
-    def _breaker(self, attempt: AttemptId, node: NodeId) -> Event:
-        return lambda: self._member_exits(attempt, node, 1)
+    def _breaker(self, attempt: AttemptId, nodes: Sequence[NodeId]) -> Event:
+        return lambda: self._exits(self._runs[attempt], nodes, 1)
+
+    def _stop(self, order: orders.StopGang) -> None:
+        run = self._runs.get(order.attempt)
+        for member in order.members:
+            self._fenced[order.attempt, member.node] = None
+        if order.forget and run is not None:
+            self._checkpoints.forget(run.order.job)
+        if self.physics.whole_gangs and run is not None:
+            self.later(self.physics.stop_s, lambda: self._stop_whole(run, order))
+            return
+        for member in order.members:
+            self.later(self.physics.stop_s, self._stopper(order.attempt, member.node))
+
+    def _stop_whole(self, run: Run, order: orders.StopGang) -> None:
+        """One word for the gang if nothing of it is left anywhere; else one for each node that answers."""
+        attempt, run.broken = order.attempt, True
+        answered = []
+        for member in order.members:
+            record = self._nodes.get(member.node)
+            if record is None or (record.alive and not record.paused):
+                answered.append(member.node)
+                if record is not None:
+                    record.running.pop(attempt, None)
+        if not any(self.runs(attempt, node) for node in run.nodes if node in self._nodes):
+            self._say(inputs.GangGone(at=self.now, attempt=attempt))
+            return
+        for node in answered:
+            self._say(inputs.MemberGone(at=self.now, attempt=attempt, node=node))
 
     def _stopper(self, attempt: AttemptId, node: NodeId) -> Event:
         def stop() -> None:

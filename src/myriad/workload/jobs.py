@@ -119,8 +119,9 @@ class TrainingJob(
         check_name(self.tenant)
         if self.min_nodes < 1 or self.chips_per_node < 1:
             raise ValueError("nodes and chips_per_node must be 1 or more")
-        if self.deadline:
-            units.span_ns(self.deadline)
+        for name in ("deadline", "expected"):
+            if text := getattr(self, name):
+                units.check_span(name, text)
         if self.budget:
             check_amount(self.budget)
         if self.retries < 0:
@@ -129,8 +130,6 @@ class TrainingJob(
             raise ValueError("give exactly one of recipe and command")
         if self.config and not self.recipe:
             raise ValueError("config belongs to a recipe: remove it, or give a recipe")
-        if self.expected:
-            units.span_ns(self.expected)
 
     @property
     def min_nodes(self) -> int:

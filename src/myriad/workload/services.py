@@ -44,9 +44,8 @@ class ServiceLevel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     scale_up: str = "60s"
 
     def __post_init__(self) -> None:
-        units.span_ns(self.ttft)
-        units.span_ns(self.tpot)
-        units.span_ns(self.scale_up)
+        for name in ("ttft", "tpot", "scale_up"):
+            units.check_span(name, getattr(self, name))
 
 
 class InferenceService(

@@ -33,6 +33,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         check_amount(self.amount)
+        units.check_span("every", self.every)
         if units.span_ns(self.every) < units.DAY:
             raise ValueError("every must be a day or more")
 

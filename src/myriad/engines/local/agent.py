@@ -240,7 +240,9 @@ class Agent:
     def _obey(self, order: wire.AnyMessage) -> None:
         match order:
             case wire.Ping():
-                self._send(wire.Pong(number=order.number))
+                told = {name: one.listener.pace() for name, one in self._table.running().items()}
+                paces = {name: pace for name, pace in told.items() if pace}
+                self._send(wire.Pong(number=order.number, paces=paces))
             case wire.Acknowledge():
                 self._outbox.acknowledge(order.seq, frozenset(self._table.running()))
             case wire.Start():

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from myriad.engines.local import launch, paths, procs, reports, wire
+from myriad.engines.local import launch, memory, paths, procs, reports, wire
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs
 
@@ -47,6 +47,8 @@ class Attempt:
         self.ending: Literal["", "exit", "stop"] = ""
         self.kill_at = 0.0
         self.over: inputs.MemberExited | inputs.MemberGone | None = None
+        #: Its job never comes back.
+        self.forget = False
 
 
 class Table:
@@ -86,7 +88,11 @@ class Table:
     def stop(self, order: wire.Stop) -> None:
         """End it, or make sure that it never begins; confirmed when nothing of it is left."""
         attempt = self._attempts.get(order.attempt)
+        if attempt is not None and order.forget:
+            attempt.forget = True
         if attempt is None or attempt.over is not None:
+            if attempt is not None:
+                self._abandon(attempt)
             with contextlib.suppress(OSError):  # a full disk: this incarnation knows it all the same
                 self._remember(order.attempt)
             self._tell(self._gone(order.attempt))
@@ -199,6 +205,7 @@ class Table:
         paths.requests_file(self._place.home, self._place.node, name).unlink(missing_ok=True)
         if attempt.ending == "stop":
             attempt.over = self._gone(name)
+            self._abandon(attempt)
         else:
             attempt.over = inputs.MemberExited(
                 at=self._at(),
@@ -208,6 +215,11 @@ class Table:
                 detail=attempt.detail,
             )
         self._tell(attempt.over)
+
+    def _abandon(self, attempt: Attempt) -> None:
+        place = self._place
+        if attempt.forget and attempt.start.job:
+            memory.abandon(place.home, place.node, place.instance, attempt.start.job)
 
     def _tell_started(self, attempt: str) -> None:
         self._tell(inputs.MemberStarted(at=self._at(), attempt=AttemptId(attempt), node=self._node))

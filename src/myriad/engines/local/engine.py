@@ -14,6 +14,7 @@ import msgspec
 
 from myriad.engines.local import attempts, nursery, paths, rendezvous, wire
 from myriad.engines.local.link import Link
+from myriad.engines.local.paces import Paces
 from myriad.engines.local.replicas import Replicas
 from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, NodeId
@@ -45,6 +46,7 @@ class LocalEngine:
             for place in site.places()
         }
         self._replicas = Replicas(self._tell, clock)
+        self._paces = Paces()
         self._service_ports: dict[str, int] = {}
         self._ports_taken: set[int] = set()
         self._ready: list[inputs.Input] = []
@@ -156,7 +158,7 @@ class LocalEngine:
         for member in order.members:
             if link := self._links.get(member.node):
                 link.settle(f"start {order.attempt}")
-                stop = wire.Stop(attempt=order.attempt, grace_s=order.grace_s)
+                stop = wire.Stop(attempt=order.attempt, grace_s=order.grace_s, forget=order.forget)
                 link.give(f"stop {order.attempt}", stop)
             else:  # agents outside the site were fenced when we opened
                 self._gone(order.attempt, member.node)
@@ -251,10 +253,10 @@ class LocalEngine:
                 self._watch_replica(link, attempt)
             case inputs.MemberExited(attempt=attempt):
                 link.settle(f"start {attempt}", f"ask {attempt}")
-                self._forget_replica(link, attempt)
+                self._forget_attempt(link, attempt)
             case inputs.MemberGone(attempt=attempt):
                 link.settle(f"start {attempt}", f"ask {attempt}", f"stop {attempt}")
-                self._forget_replica(link, attempt)
+                self._forget_attempt(link, attempt)
             case inputs.CheckpointReported(attempt=attempt, request=request) if request:
                 link.settle(f"ask {attempt}")
             case inputs.NodeQualified():
@@ -263,6 +265,12 @@ class LocalEngine:
                 pass
         self._to_hand[link.node, link.instance] = event.seq
         self._tell(msgspec.structs.replace(event.what, at=self._clock()))
+
+    def on_paces(self, link: Link, paces: dict[str, int]) -> None:
+        """Told on when the gang's others were heard too."""
+        for attempt, pace in paces.items():
+            if told := self._paces.hear(AttemptId(attempt), link.node, pace, self._clock()):
+                self._tell(told)
 
     def on_evidence(self, link: Link, source: Signal, healthy: bool, detail: str) -> None:
         """A source changed its mind."""
@@ -285,7 +293,8 @@ class LocalEngine:
             link.replicas.add(attempt)
             self._replicas.watch(attempt, port)
 
-    def _forget_replica(self, link: Link, attempt: str) -> None:
+    def _forget_attempt(self, link: Link, attempt: str) -> None:
+        self._paces.forget(AttemptId(attempt))
         link.replicas.discard(attempt)
         self._service_ports.pop(attempt, None)
         self._replicas.forget(attempt)

@@ -22,6 +22,10 @@ class Ear(Protocol):
         """Something happened on the node."""
         ...
 
+    def on_paces(self, link: "Link", paces: dict[str, int]) -> None:
+        """How long a step of each attempt takes on the node."""
+        ...
+
     def on_evidence(self, link: "Link", source: Signal, healthy: bool, detail: str) -> None:
         """A source changed its mind about the node."""
         ...
@@ -124,6 +128,8 @@ class Link:
             case wire.Event() if message.seq > self._last_seq:
                 self._last_seq = message.seq
                 self._ear.on_event(self, message)
+            case wire.Pong(paces=paces) if paces:
+                self._ear.on_paces(self, paces)
             case _:
                 pass
 

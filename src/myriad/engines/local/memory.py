@@ -1,7 +1,7 @@
 """The memory of nodes, which here is folders: gone with the incarnation, and with jobs that left the node.
 
-A job that ends well frees its own. One that was stopped may come back for what it left, so it is kept for a
-while; one that nobody brings back must not hold the memory for ever.
+A job that ends well frees its own, and that of one that was cancelled is abandoned. One that was stopped may
+come back for what it left, so it is kept for a while; one that nobody brings back must not hold it for ever.
 """
 
 import contextlib
@@ -28,6 +28,12 @@ def forget_all(home: Path) -> None:
     """Nothing of the home is left."""
     with contextlib.suppress(OSError):
         shutil.rmtree(paths.memory_root(home), ignore_errors=True)
+
+
+def abandon(home: Path, node: str, instance: str, job: str) -> None:
+    """The job never comes back: what it has here goes with the next sweep."""
+    with contextlib.suppress(OSError):  # it has nothing, or the sweep finds it idle some time
+        _renamed(paths.memory_dir(home, node, instance) / job)
 
 
 def put_aside(home: Path, node: str, instance: str, running: Collection[str]) -> list[Path]:

@@ -115,6 +115,7 @@ class Listener:
         self._diverged = False
         #: Time each rank of this node computed in a step of late; the largest is the node's.
         self.compute_ns: dict[int, int] = {}
+        self._paced = False
         #: Last words of each rank: why it failed.
         self.last_words: dict[int, str] = {}
 
@@ -130,6 +131,7 @@ class Listener:
                 self._progress(report, now, at)
             case Pace():
                 self.compute_ns[report.rank] = span_ns(report.compute_s)
+                self._paced = True
             case Resumed():
                 self.flush(now)
                 self._tell(inputs.TrainingResumed(at=at, attempt=self._attempt, step=report.step))
@@ -145,6 +147,11 @@ class Listener:
             case Failed():
                 self.last_words[report.rank] = report.text[:_TEXT_CHARS]
                 self._speak(report.text, at, fatal=True)
+
+    def pace(self) -> int:
+        """How long the node computes in a step, its slowest rank; 0 if none told since the last call."""
+        paced, self._paced = self._paced, False
+        return max(self.compute_ns.values()) if paced else 0
 
     def note(self, text: str, at: int) -> None:
         """Something the agent itself wants on record about the attempt."""

@@ -70,6 +70,7 @@ class Stop(Message, frozen=True, kw_only=True):
 
     attempt: str
     grace_s: float = 0.0
+    forget: bool = False  # its job never comes back
 
 
 class Ask(Message, frozen=True, kw_only=True):
@@ -131,9 +132,10 @@ class Event(Message, frozen=True, kw_only=True):
 
 
 class Pong(Message, frozen=True, kw_only=True):
-    """I am."""
+    """I am; and how long a step took here by itself, of each attempt that told since the last."""
 
     number: int
+    paces: dict[str, int] = {}
 
 
 AnyMessage = (

@@ -4,7 +4,7 @@ import msgspec
 from aiohttp import web
 
 from myriad.catalog import chips
-from myriad.control import on_intents, views
+from myriad.control import dry_run, on_intents, views
 from myriad.control.records import Ended, Job
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import JobId, TenantId
@@ -112,7 +112,7 @@ def _rehearsed(ask: Ask, spec: TrainingJob, profile: Profile) -> Submitted:
     job = JobId(f"{spec.name}-dry-run")
     if reason := on_intents.refusal(moment, spec, profile):
         raise problems.Refusal("SubmitJob", job, reason)
-    view, explanation = views.dry_run(moment, job, spec, profile)
+    view, explanation = dry_run.answer(moment, job, spec, profile)
     return Submitted(job=view, explanation=explanation)
 
 

@@ -2,7 +2,6 @@
 
 import msgspec
 
-from myriad.control import views as control_views
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.ids import TenantId
 from myriad.ledger import invoices, predictions, views
@@ -60,11 +59,7 @@ def _books(ask: Ask) -> Books:
 
 
 def _check_known(ask: Ask, tenant: TenantId) -> None:
-    visible = [
-        view.tenant
-        for view in control_views.tenants(ask.plane.state)
-        if ask.caller.scope in (None, view.tenant)
-    ]
+    visible = [name for name in ask.plane.state.tenants if ask.caller.scope in (None, name)]
     if tenant not in visible:
         raise UserError(
             "there is no such tenant", field="tenant", value=tenant, remedy=near(tenant, visible), status=404

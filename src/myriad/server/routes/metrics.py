@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from myriad.control import views
+from myriad.control import holdings, views
 from myriad.kernel.units import SECOND
 from myriad.ledger import views as books
 from myriad.server.plane import Plane
@@ -26,7 +26,9 @@ class Family(NamedTuple):
 
 async def scrape(ask: Ask) -> web.Response:
     """All metrics."""
-    text = "".join(_text(family) for family in (*_state(ask.plane), *_journal(ask.plane), *_books(ask.plane)))
+    plane = ask.plane
+    found = (*_state(plane), *_scheduling(plane), *_journal(plane), *_books(plane))
+    text = "".join(_text(family) for family in found)
     return web.Response(
         body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
@@ -56,6 +58,21 @@ def _state(plane: Plane) -> Iterator[Family]:
         {view.service: view.ready for view in views.services(plane.state)},
     )
     yield _one("node_losses_total", "counter", "Nodes lost.", plane.state.losses)
+
+
+def _scheduling(plane: Plane) -> Iterator[Family]:
+    waiting = {str(code): count for code, count in holdings.waiting(plane.moment()).items()}
+    yield _by("jobs_waiting_by_reason", "gauge", "Jobs in the queue, by the first reason.", "reason", waiting)
+    stopped = {"preempted": 0, "resized": 0, **plane.tallies.stopped}
+    yield _by("gangs_stopped_total", "counter", "Attempts and replicas that ended.", "cause", stopped)
+    yield _one("incidents_open", "gauge", "Incidents that are open.", len(plane.state.incidents))
+    yield _by("incidents_total", "counter", "Incidents.", "kind", plane.tallies.incidents)
+    decisions = plane.wheel.decisions
+    yield _one("turns_total", "counter", "Turns of the wheel since the start.", decisions.turns)
+    yield _one("inputs_total", "counter", "Inputs decided on since the start.", decisions.inputs)
+    yield _one("decision_seconds_total", "counter", "Time spent on deciding.", decisions.spent_ns / SECOND)
+    slowest_s = decisions.slowest_ns / SECOND
+    yield _one("decision_seconds_max", "gauge", "The slowest turn since the start.", slowest_s)
 
 
 def _journal(plane: Plane) -> Iterator[Family]:

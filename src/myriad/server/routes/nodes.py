@@ -38,6 +38,11 @@ def _view(ask: Ask, node: NodeId) -> views.NodeView:
     return next(view for view in views.nodes(ask.plane.state) if view.node == node)
 
 
+async def incidents(ask: Ask) -> list[views.IncidentView]:
+    """Incidents that are open, newest first, then the last that are over."""
+    return views.incidents(ask.plane.state)
+
+
 ROUTES = (
     Route("GET", "/api/v1/nodes", listed, "site", "Every node", list[views.NodeView]),
     Route(
@@ -47,5 +52,9 @@ ROUTES = (
     Route(
         "POST", "/api/v1/nodes/{node}/undrain", undrain, "operator", "Give a node back to service",
         views.NodeView,
+    ),
+    Route(
+        "GET", "/api/v1/incidents", incidents, "site", "Events that took many nodes at once",
+        list[views.IncidentView],
     ),
 )  # fmt: skip

@@ -72,8 +72,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every_steps: int = 25
     keep_checkpoints: int = 3
-    #: Steps between checkpoints in the nodes' memory, beside those on storage; 0: none.
-    memory_every_steps: int = 0
+    #: Steps between checkpoints in the nodes' memory, beside those on storage; 0: none; not given: as the
+    #: control plane advises, and none without one.
+    memory_every_steps: int | None = None
     log_every: int = 10
     #: A checkpoint folder to begin from when the job has none of its own yet.
     start_from: str = ""

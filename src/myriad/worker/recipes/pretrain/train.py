@@ -107,6 +107,8 @@ class _Run:
         self._every_s = environment.checkpoint_every_s()
         # The first is due at once: what a lost node left behind is there only once until then.
         self._mirrored = self._mirrored_at = -math.inf
+        #: The configuration's word, which outweighs an advice in seconds.
+        self._mirror_steps = config.memory_every_steps
         self._mirror_every_s = environment.memory_every_s()
 
     def to_the_end(self) -> None:
@@ -199,9 +201,9 @@ class _Run:
         """Rank 0 decides when the gang's memory gets the next one; the last step goes to storage anyway."""
         if self.place.rank or self.mirror is None or self.state.step + 1 >= self.config.steps:
             return False
-        if self._mirror_every_s is not None:
-            return time.monotonic() - self._mirrored_at >= self._mirror_every_s
-        return self.state.step + 1 - self._mirrored >= self.config.memory_every_steps
+        if self._mirror_steps is not None:
+            return self.state.step + 1 - self._mirrored >= self._mirror_steps
+        return time.monotonic() - self._mirrored_at >= (self._mirror_every_s or 0.0)
 
     def _mirror(self, mirror: Mirror, agreed: _Agreed) -> None:
         mirror.complain()
@@ -248,7 +250,8 @@ def _join(place: environment.Placement) -> Any:
 
 def _mirror(config: recipe.Config, place: environment.Placement) -> Mirror | None:
     """The copies in the nodes' memory, if this run keeps any."""
-    if environment.memory_every_s() is None and not config.memory_every_steps:
+    given = config.memory_every_steps
+    if given == 0 or (given is None and environment.memory_every_s() is None):
         return None
     layout = shards.layout(config.model)
     return Mirror(place, environment.memory_dir(), environment.memory_shift(), layout)
