@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from myriad.control import views
+from myriad.control import dry_run, views
 from myriad.control.on_intents import refusal
 from myriad.control.policy import Policy
 from myriad.fleet.site import Pod, Site
@@ -275,7 +275,7 @@ def test_a_dry_run_says_what_a_submission_does(jobs: list[Wish], order: str, fil
     moment = made.core.moment(made.at)
     assume(refusal(moment, asked.spec, asked.profile) is None)
     digest = made.core.state.digest()
-    view, said = views.dry_run(moment, name, asked.spec, asked.profile)
+    view, said = dry_run.answer(moment, name, asked.spec, asked.profile)
     assert made.core.state.digest() == digest, "asking changed something"
     made.submit(asked._replace(job=name))
     job = made.core.state.jobs[name]
