@@ -37,12 +37,15 @@ class Wish(NamedTuple):
     tenant: str = "acme"
     chips: int = 1
     more: Mapping[str, Any] = MappingProxyType({})
+    #: A recipe that is still loading, for as long as it runs.
+    loads: bool = False
 
     @property
     def spec(self) -> TrainingJob:
         """As it would be written."""
-        command = {"command": ("x",), "chips_per_node": self.chips}
-        return build.job(self.nodes, tenant=self.tenant, **command | dict(self.more))
+        command = {} if self.loads else {"command": ("x",)}
+        more = {"chips_per_node": self.chips, **command, **self.more}
+        return build.job(self.nodes, tenant=self.tenant, **more)
 
     @property
     def profile(self) -> Profile:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from myriad.control.core import Step
 from myriad.fleet.site import Pod, Site
-from myriad.kernel.ids import JobId
-from myriad.protocol import facts
+from myriad.kernel.ids import JobId, NodeId
+from myriad.protocol import facts, inputs
 from myriad.workload.tenants import Tenant
 from tests.schedule.hall import Hall, Wish, policy, site, tenant
 
@@ -116,6 +116,20 @@ def test_no_branch_gives_more_than_it_borrowed_however_many_its_parts() -> None:
     made.wish(Wish("mine", 4, 100, 400, "a"))
     made.run(until_s=450)
     assert len(made.left_for("mine")) <= 1
+
+
+def test_no_more_gangs_leave_than_are_needed_while_the_first_stop() -> None:
+    """Victims that still load stop at once; patience covers the time that takes."""
+    made = hall([tenant("ann", 8), tenant("bob", 8)])
+    low = {"priority": "low"}
+    made.wish(*(Wish(f"b{k}", 1, LONG, 1, "bob", more=low, loads=True) for k in range(8)))
+    made.run(until_s=400)
+    made.submit(Wish("mine", 2, 100, 0, "ann", more={"priority": "high"}))
+    made.give(inputs.DrainNode(at=made.at, node=NodeId("n0")))  # another cycle before they have stopped
+    sent = [
+        one.attempt for one in made.facts if isinstance(one, facts.GangStopping) and one.cause == "preempted"
+    ]
+    assert len(sent) == 2
 
 
 wishes = st.lists(
