@@ -82,9 +82,13 @@ class Cycle:
                 else:
                     yield from self._stop_at(ask, decision)
             else:
-                yield from self._pass([ask], front)
-                if self.board.queue.get(ask.owner) is not None:
+                passed = self.passes(ask, front)
+                if passed is None:
                     yield Waits(ask, self.behind(ask), front.held.starts_at)
+                    continue
+                # before it is applied: whoever is looked at next must find what is left
+                self.board.front = front._replace(held=passed[1])
+                yield passed[0]
 
     def _searchable(self) -> list[Ask]:
         """What waits, if it is little enough and each run time is known; else nothing."""
@@ -240,6 +244,8 @@ class Cycle:
 
     def _inside_quotas(self) -> Iterator[Leaves]:
         """A quota that is full of lower classes makes room for a higher one of the same tenant."""
+        if not self._full:
+            return
         full, self._full = self._full, []
         policy, knobs = self.rules.preemption, self.rules.preempt
         if policy is None or not knobs.priority:
@@ -300,16 +306,29 @@ class Cycle:
             return
         window = int((held.starts_at - self.now) / knobs.slack) if held.starts_at else 0
         longest = {shape: 0 if self._may_stay(shape, front) else window for shape in shapes}
-        fits, worth = place.fitting, self._worth
         for ask in self.board.queue.shortest(longest, knobs.depth):
-            if fits(self.view.columns, ask) < ask.least or ask.owner == front.owner:
+            now_front = self.board.front or front
+            if not self._could_pass(ask, now_front) or not self._worth(ask.tenant, ask.shape):
                 continue
-            if not worth(ask.tenant, ask.shape) or self._is_full(ask):
+            if ask.owner == front.owner or self._is_full(ask):
                 continue
-            for decision in self._pass([ask], self.board.front or front):
-                yield decision
-                if not any(self._may_fit(shape) for shape in shapes):
-                    return
+            passed = self.passes(ask, now_front)
+            if passed is None:
+                continue
+            # before it is applied: whoever is looked at next must find what is left
+            self.board.front = now_front._replace(held=passed[1])
+            yield passed[0]
+            if not any(self._may_fit(shape) for shape in shapes):
+                return
+
+    def _could_pass(self, ask: Ask, front: Front) -> bool:
+        """Whether it is worth a closer look: cheap, since most are not."""
+        if self.fitting(ask) < ask.least:
+            return False
+        if ask.least <= front.held.extra or ask.chips_per_node < front.chips_per_node:
+            return True
+        run_ns = int(ask.run_on(ask.least) * self.rules.backfill.slack)
+        return backfill.ends_in_time(run_ns, front.held, self.now)
 
     def _may_stay(self, shape: Shape, front: Front) -> bool:
         """Whether such a gang could run on beyond the reserved start: small enough, or in broken nodes."""
@@ -320,20 +339,6 @@ class Cycle:
         kind = columns.kinds.index.get(shape.chip, -1) if shape.chip else 0
         fitting = columns.fitting(shape.chips_per_node, kind)
         return fitting + (columns.spares if shape.spares else 0) >= shape.nodes
-
-    def _pass(self, asks: Sequence[Ask], front: Front) -> Iterator[Placed]:
-        """The asks that may start without delaying the one in front."""
-        held = front.held
-        for ask in asks:
-            if self.fitting(ask) < ask.least or self.held_back(ask):
-                continue
-            passed = self.passes(ask, front._replace(held=held))
-            if passed is None:
-                continue
-            decision, held = passed
-            # before it is applied: whoever is looked at next must find what is left
-            self.board.front = front._replace(held=held)
-            yield decision
 
     def passes(self, ask: Ask, front: Front) -> tuple[Placed, Reservation] | None:
         """A place before the one in front, and what is left of the reservation then; None: it waits."""
