@@ -58,7 +58,9 @@ def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
         if board.front is None and board.small and m.policy.elastic.grow:
             yield from _grow(m)
         board.settled = True
-        due = min((at for at in board.victims_at.values() if at > m.now), default=0)
+        due = min(
+            (at for at in (*board.victims_at.values(), m.state.next_budgets()) if at > m.now), default=0
+        )
         if due and not m.now < m.state.look_again_at <= due:
             yield facts.LookAgain(at=m.now, until=due)
     for job in new:

@@ -111,6 +111,18 @@ class State:
         """Whether the tenant, or one that it is part of, has spent its budget of the period."""
         return self.budgeted and any(self._over_budget(name, now) for name in self.paths[tenant])
 
+    def next_budgets(self) -> Instant:
+        """When the next period of a budget begins that is spent now; 0: none is."""
+        if not self.budgeted:
+            return 0
+        spent = [
+            tenant.budget
+            for name, tenant in self.tenants.items()
+            if tenant.budget and self._over_budget(name, self.now)
+        ]
+        every = [units.span_ns(budget.every) for budget in spent]
+        return min(((self.now // span + 1) * span for span in every), default=0)
+
     def _over_budget(self, name: TenantId, now: Instant) -> bool:
         budget = self.tenants[name].budget
         if budget is None or self.site is None:

@@ -329,6 +329,11 @@ class Columns:
         counts = self.site_nodes[level]
         return sum(counts) if kind is None else counts[kind] if kind >= 0 else 0
 
+    def serving(self, chips: int, kind: str) -> int:
+        """Nodes of a chip type in service that have so many chips, free or not. O(site)."""
+        rows = (self.state == _READY) & (self.chips >= chips)
+        return int((rows & (self.pod_kind[self.pod] == self.kinds.index.get(kind, -1))).sum())
+
     def state_of(self, node: NodeId) -> NodeState:
         """The node's state."""
         return _STATES[int(self.state[self.index[node]])]

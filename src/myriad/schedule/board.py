@@ -38,6 +38,7 @@ class Front(NamedTuple):
     held: Reservation
     code: Code
     chips_per_node: int
+    kind: str  # chip type: who wants another is not in its way
 
 
 class Full:

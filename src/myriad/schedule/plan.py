@@ -205,7 +205,9 @@ class Cycle:
         """It waits in front; `later`: a start that was planned for it, with nobody to pass it."""
         fitting = self.fitting(ask)
         if later:
-            self.board.front = Front(ask.owner, Reservation(later, 0), self.no_room(ask), ask.chips_per_node)
+            self.board.front = Front(
+                ask.owner, Reservation(later, 0), self.no_room(ask), ask.chips_per_node, self._kind(ask)
+            )
             yield Waits(ask, self.no_room(ask), later)
             return
         if waits is not None:
@@ -219,7 +221,7 @@ class Cycle:
                 yield from victims
                 held = self.reserve(ask, fitting)
             waits = Waits(ask, self.no_room(ask), held.starts_at)
-        front = self.board.front = Front(ask.owner, held, waits.code, ask.chips_per_node)
+        front = self.board.front = Front(ask.owner, held, waits.code, ask.chips_per_node, self._kind(ask))
         yield waits
         if self.rules.backfill.policy != "none":
             yield from self._backfill(front)
@@ -279,6 +281,9 @@ class Cycle:
         size = ask.chips_per_node
         chips = ((at, backfill.chips_of(end, ask, kind)) for at, end in coming)
         held = backfill.reserve(ask.least * size, fitting * size, chips, self.now)
+        if not held.starts_at and self.view.columns.serving(size, kind) < ask.least:
+            # it needs nodes that are out of service: whoever fits now is in nobody's way
+            return Reservation(0, fitting)
         return held._replace(extra=held.extra // size)
 
     def _reserve_in_pod(self, ask: Ask, nodes: int) -> Reservation:
@@ -325,13 +330,19 @@ class Cycle:
         """Whether it is worth a closer look: cheap, since most are not."""
         if self.fitting(ask) < ask.least:
             return False
-        if ask.least <= front.held.extra or ask.chips_per_node < front.chips_per_node:
+        if (
+            self._kind(ask) != front.kind
+            or ask.least <= front.held.extra
+            or ask.chips_per_node < front.chips_per_node
+        ):
             return True
         run_ns = int(ask.run_on(ask.least) * self.rules.backfill.slack)
         return backfill.ends_in_time(run_ns, front.held, self.now)
 
     def _may_stay(self, shape: Shape, front: Front) -> bool:
         """Whether such a gang could run on beyond the reserved start: small enough, or in broken nodes."""
+        if (shape.chip or self.view.columns.kinds.all[0]) != front.kind:
+            return True
         return shape.nodes <= front.held.extra or shape.chips_per_node < front.chips_per_node
 
     def _may_fit(self, shape: Shape) -> bool:
@@ -342,10 +353,13 @@ class Cycle:
 
     def passes(self, ask: Ask, front: Front) -> tuple[Placed, Reservation] | None:
         """A place before the one in front, and what is left of the reservation then; None: it waits."""
-        held, may = front.held, self._passing(ask, front)
+        held, other = front.held, self._kind(ask) != front.kind
+        may = ask if other else self._passing(ask, front)
         decision = self.attempt(may) if may else None
         if not isinstance(decision, Placed):
             return None
+        if other:
+            return decision, held
         run_ns = int(ask.run_on(ask.least) * self.rules.backfill.slack)
         if self.rules.backfill.policy == "conservative" or backfill.ends_in_time(run_ns, held, self.now):
             return decision, held
