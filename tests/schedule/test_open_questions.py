@@ -1,4 +1,4 @@
-"""Laws that took a change to hold, each by the smallest story that broke it; marked: those that do not yet."""
+"""Laws that took a change to hold, each by the smallest story that broke it; marked: not yet."""
 
 from decimal import Decimal
 
