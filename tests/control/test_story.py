@@ -327,3 +327,16 @@ def test_a_service_makes_room_inside_its_tenants_quota() -> None:
     rig.pass_s(120)
     assert sum(bool(gang.service) for gang in rig.core.state.gangs.values()) >= 2
     assert rig.core.state.usage[TenantId("acme")] <= 4
+
+
+def test_who_waits_for_its_quota_is_told_when_it_will_have_room() -> None:
+    rig = Rig(build.site(spares=0))
+    rig.give(inputs.ApplyTenant(at=rig.world.now, tenant=build.tenant(chips=4)))
+    rig.submit("first-1", nodes=4, name="first", config={"steps": 200})
+    rig.pass_s(10)
+    rig.submit("second-1", nodes=2, name="second")
+    told = views.explain(rig.core.moment(rig.world.now), rig.core.state.jobs[JobId("second-1")])
+    assert told.reasons[0].code == "quota"
+    gang = next(iter(rig.core.state.gangs.values()))
+    assert told.starts_early_at < told.starts_at < told.starts_late_at
+    assert abs(told.starts_at - rig.core.state.ends_at(gang)) < 0.3 * (told.starts_at - rig.world.now)

@@ -48,7 +48,8 @@ def _room(m: Moment, job: Job, gang: Gang) -> ladder.Room:
     """What the job needs, and the nodes there are for it: free ones, hot spares, and those that survived."""
     columns, least = m.state.columns, min(job.sizes[-1], len(gang.nodes))
     survivors = sum(node not in gang.lost for node in gang.nodes)
-    free = columns.fitting(gang.chips_per_node) + columns.spares
+    kind = int(columns.pod_kind[columns.pod[columns.index[gang.nodes[0]]]])
+    free = columns.fitting(gang.chips_per_node, kind) + columns.spares
     # chips of the gang itself are free already: its survivors are among those that fit
     return ladder.Room(len(gang.nodes), least, max(survivors, free))
 

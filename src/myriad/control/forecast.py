@@ -8,13 +8,15 @@ from myriad.control.moment import Moment
 from myriad.control.records import Job
 from myriad.kernel.units import HOUR
 from myriad.protocol import facts
-from myriad.protocol.values import Forecast
+from myriad.protocol.values import Code, Forecast
 from myriad.schedule import foresee
-from myriad.schedule.asks import Waits
+from myriad.schedule.asks import Ask, Waits
 
 #: Queues and sites up to these sizes are laid out at once, at each submission; asked for, any are.
 SMALL_QUEUE: Final = 8
 SMALL_SITE: Final = 64
+#: Reasons that have nothing to do with room.
+HELD: Final[frozenset[Code]] = frozenset({"quota", "budget", "reservation"})
 _CENT: Final = Decimal("0.01")
 
 
@@ -54,10 +56,12 @@ def _start(m: Moment, job: Job, waits: Waits | None) -> foresee.Start:
     ask = m.board.queue.get(job.job)
     if ask is not None and waits is None and m.state.open:
         return foresee.Start(m.now, m.now, m.now)
-    if ask is None or (waits is not None and waits.code in ("quota", "budget", "reservation")):
+    if ask is None:
         return foresee.Start(0, 0, 0)
-    small = len(m.board.queue) <= SMALL_QUEUE and len(m.board.ends) <= SMALL_SITE
-    if small:
+    few = len(m.board.ends) <= SMALL_SITE
+    if waits is not None and waits.code in HELD:
+        return allowed(m, ask, waits.code) if few else foresee.Start(0, 0, 0)
+    if few and len(m.board.queue) <= SMALL_QUEUE:
         found = foresee.start(m.state, m.board, ask, m.now, ahead=SMALL_QUEUE)
     else:
         found = foresee.fluid(m.state, m.board, ask, m.now)
@@ -67,6 +71,16 @@ def _start(m: Moment, job: Job, waits: Waits | None) -> foresee.Start:
             waits.starts_at, min(found.early_at, waits.starts_at), max(found.late_at, waits.starts_at)
         )
     return found
+
+
+def allowed(m: Moment, ask: Ask, code: Code) -> foresee.Start:
+    """When what keeps the ask from running wherever there is room will be over."""
+    if code == "quota":
+        gangs = m.state.gangs
+        return foresee.release(m.state, m.board, ask, lambda attempt: gangs[attempt].tenant, m.now)
+    window = m.state.windows.get(ask.reservation)
+    at = m.state.next_budgets() if code == "budget" else window.start_at if window else 0
+    return foresee.Start(at, at, at) if at > m.now else foresee.Start(0, 0, 0)
 
 
 def _price(m: Moment, chip: str) -> Decimal:

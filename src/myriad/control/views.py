@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from myriad.control import asks
+from myriad.control import asks, forecast
 from myriad.control.moment import Moment
 from myriad.control.records import Ended, Gang, GangPhase, Job, Service
 from myriad.control.state import State
@@ -313,8 +313,8 @@ def _waiting(m: Moment, job: Job) -> tuple[tuple[Reason, ...], foresee.Start]:
     if isinstance(waits, Placed):
         return (), foresee.Start(m.now, m.now, m.now)
     reasons = sentences.reasons(m.state, m.board, m.rules, m.now, waits)
-    if reasons[0].code in ("quota", "budget", "reservation"):
-        return reasons, foresee.Start(waits.starts_at, waits.starts_at, waits.starts_at)
+    if reasons[0].code in forecast.HELD:
+        return reasons, forecast.allowed(m, ask, reasons[0].code)
     return reasons, foresee.start(m.state, m.board, ask, m.now, ahead=AHEAD)
 
 

@@ -5,14 +5,15 @@ chance: the same state gives the same answer); the 10 % and 90 % of the starts a
 longer than can be laid out is a fluid: work ahead over the capacity that serves it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from math import exp
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
+from myriad.kernel.ids import AttemptId, TenantId
 from myriad.kernel.units import HOUR, Instant, Span
-from myriad.schedule import backfill, place
+from myriad.schedule import backfill, place, quota
 from myriad.schedule.asks import Ask, View
 from myriad.schedule.board import Board
 from myriad.schedule.queue import everything
@@ -48,6 +49,30 @@ def start(view: View, board: Board, ask: Ask, now: Instant, ahead: int) -> Start
     if len(known) < FUTURES:
         return Start(0, 0, 0)
     return Start(known[FUTURES // 2], known[1], known[-2])
+
+
+def release(
+    view: View, board: Board, ask: Ask, tenant_of: Callable[[AttemptId], TenantId], now: Instant
+) -> Start:
+    """When a quota that holds the ask back will have room for it, by the ends of what counts against it."""
+    chips = ask.least * ask.chips_per_node
+    by = quota.short_of(view, ask.tenant, chips)
+    if by is None:
+        return Start(now, now, now)
+    need = chips - quota.left(view, by)
+    held = [
+        (at, end.nodes * end.chips_per_node)
+        for at, end in board.ends.coming(now)
+        if by in view.path(tenant_of(end.attempt))
+    ]
+    found = []
+    for future in range(FUTURES):
+        ends = (
+            (now + int((at - now) * _factor(future, k, 1.25)), freed) for k, (at, freed) in enumerate(held)
+        )
+        found.append(backfill.reserve(need, 0, sorted(ends), now).starts_at)
+    found.sort()
+    return Start(found[FUTURES // 2], found[1], found[-2]) if found[0] else Start(0, 0, 0)
 
 
 def _lay_out(view: View, board: Board, asks: Sequence[Ask], now: Instant, kind: str, future: int) -> Instant:

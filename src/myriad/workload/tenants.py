@@ -34,8 +34,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         check_amount(self.amount)
         units.check_span("every", self.every)
-        if units.span_ns(self.every) < units.DAY:
-            raise ValueError("every must be a day or more")
+        if units.span_ns(self.every) < units.DAY or units.span_ns(self.every) % units.DAY:
+            raise ValueError("every must be whole days, such as 30d")
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
