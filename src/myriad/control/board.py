@@ -106,10 +106,8 @@ class Board:
         at = self._state.ends_at(gang)
         if not at:
             return
-        columns, pods = self._state.columns, dict[int, int]()
-        for node in gang.nodes:
-            pod = int(columns.pod[columns.index[node]])
-            pods[pod] = pods.get(pod, 0) + 1
+        columns = self._state.columns
+        pods = columns.pods_of([columns.index[node] for node in gang.nodes])
         kind = columns.kinds.all[int(columns.pod_kind[next(iter(pods))])]
         self.ends.put(End(at, gang.attempt, kind, len(gang.nodes), gang.chips_per_node, gang.placed_at, pods))
 

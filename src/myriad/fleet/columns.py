@@ -17,8 +17,6 @@ from myriad.fleet.site import NodePlace
 from myriad.kernel.ids import NodeId
 
 Rows = NDArray[np.intp]
-#: Below so many rows plain integers are faster than arrays.
-_FEW: Final = 6
 
 
 class NodeState(IntEnum):
@@ -105,6 +103,7 @@ class Columns:
         self._chips: list[int] = []
         self._takes: list[bool] = []
         self._planes: list[int] = []
+        self._depths: list[int] = []  # how many levels its offer reaches
         self._where: list[tuple[int, int, int]] = []
         self._typical: float | None = 0.0
 
@@ -176,56 +175,54 @@ class Columns:
         self._free, self._chips, self._takes = self.free.tolist(), self.chips.tolist(), takes.tolist()
         self._planes = np.where(doubt, 1, 2).tolist()
         kinds = self.pod_kind[self.pod]
+        self._depths = [self._depth[offer] for offer in self.offer.tolist()]
         self._where = list(zip(self.rack.tolist(), self.pod.tolist(), kinds.tolist(), strict=True))
 
     # ---- chips -----------------------------------------------------------------------------------
 
-    def hold(self, rows: Sequence[int] | Rows, masks: Sequence[int]) -> None:
+    def hold(self, rows: Sequence[int], masks: Sequence[int]) -> None:
         """Take chips. They must be free: one chip, one holder. One mask a row."""
-        if len(rows) <= _FEW:
-            for row, mask in zip(rows, masks, strict=True):
-                free = self._free[row]
-                assert mask and free & mask == mask, (
-                    f"{self.ids[row]}: chips {mask:b} are not all free ({free:b})"
-                )
-                self._set_free(row, free & ~mask)
-        else:
-            where, taken = np.asarray(rows, np.intp), np.array(masks, np.uint64)
-            before = self.free[where]
-            assert (taken != 0).all() and (before & taken == taken).all(), "chips are held twice"
-            self._set_free_many(where, before & ~taken)
+        for row, mask in zip(rows, masks, strict=True):
+            free = self._free[row]
+            assert mask and free & mask == mask, (
+                f"{self.ids[row]}: chips {mask:b} are not all free ({free:b})"
+            )
+        self._set_free(rows, [self._free[row] & ~mask for row, mask in zip(rows, masks, strict=True)])
 
-    def give_back(self, rows: Sequence[int] | Rows, masks: Sequence[int]) -> None:
+    def give_back(self, rows: Sequence[int], masks: Sequence[int]) -> None:
         """Return chips that were held."""
-        if len(rows) <= _FEW:
-            for row, mask in zip(rows, masks, strict=True):
-                free = self._free[row]
-                assert mask and free & mask == 0, f"{self.ids[row]}: chips {mask:b} were not held ({free:b})"
-                self._set_free(row, free | mask)
+        for row, mask in zip(rows, masks, strict=True):
+            free = self._free[row]
+            assert mask and free & mask == 0, f"{self.ids[row]}: chips {mask:b} were not held ({free:b})"
+        self._set_free(rows, [self._free[row] | mask for row, mask in zip(rows, masks, strict=True)])
+
+    def _set_free(self, rows: Sequence[int], frees: Sequence[int]) -> None:
+        """Free chips of some nodes. What changes alike in one rack is counted at once: mostly all of it."""
+        now, chips, takes, depths, where = self._free, self._chips, self._takes, self._depths, self._where
+        alike: dict[tuple[tuple[int, int, int], int, int, int], int] = {}
+        offers, counts, freed = [], [], 0
+        for row, free in zip(rows, frees, strict=True):
+            count, before = free.bit_count(), now[row].bit_count()
+            now[row] = free
+            counts.append(count)
+            offer = 0
+            if takes[row]:
+                freed += count - before
+                offer = blocks.room(free, chips[row]) if free else 0
+                old, new = depths[row], self._depth[offer]
+                if old != new:
+                    depths[row] = new
+                    key = (where[row], old, new, self._planes[row])
+                    alike[key] = alike.get(key, 0) + 1
+            offers.append(offer)
+        if len(offers) == 1:
+            self.free[row], self.free_count[row], self.offer[row] = free, counts[0], offers[0]
         else:
-            where, given = np.asarray(rows, np.intp), np.array(masks, np.uint64)
-            before = self.free[where]
-            assert (given != 0).all() and (before & given == 0).all(), "chips were not held"
-            self._set_free_many(where, before | given)
-
-    def _set_free(self, row: int, free: int) -> None:
-        count, before = free.bit_count(), self._free[row].bit_count()
-        self.free[row] = self._free[row] = free
-        self.free_count[row] = count
-        if self._takes[row]:
-            self.free_chips += count - before
-            self._offer(row, blocks.room(free, self._chips[row]))
-
-    def _set_free_many(self, rows: Rows, free: NDArray[np.uint64]) -> None:
-        counts = np.bitwise_count(free).astype(np.int16)
-        takes = (self.state[rows] == _READY) & ~self.spare[rows]
-        self.free_chips += int((counts - self.free_count[rows])[takes].sum())
-        self.free[rows], self.free_count[rows] = free, counts
-        for row, mask in zip(rows.tolist(), free.tolist(), strict=True):
-            self._free[row] = mask
-        if not takes.all():
-            rows, free = rows[takes], free[takes]
-        self._offer_many(rows, blocks.rooms(free, self.chips[rows]))
+            at = np.array(rows, np.intp)
+            self.free[at], self.free_count[at], self.offer[at] = np.array(frees, np.uint64), counts, offers
+        self.free_chips += freed
+        for (place, old, new, planes), nodes in alike.items():
+            self._count(place, old, new, planes, nodes)
 
     # ---- nodes -----------------------------------------------------------------------------------
 
@@ -282,38 +279,19 @@ class Columns:
     # ---- the counts ------------------------------------------------------------------------------
 
     def _offer(self, row: int, offer: int) -> None:
-        old, new = self._depth[self.offer[row]], self._depth[offer]
-        self.offer[row] = offer
-        if old == new:
-            return
-        low, high, change = (old, new, 1) if old < new else (new, old, -1)
-        rack, pod, kind = self._where[row]
-        planes = self._planes[row]
+        old, new = self._depths[row], self._depth[offer]
+        self.offer[row], self._depths[row] = offer, new
+        if old != new:
+            self._count(self._where[row], old, new, self._planes[row], 1)
+
+    def _count(self, place: tuple[int, int, int], old: int, new: int, planes: int, nodes: int) -> None:
+        """So many nodes of a rack now offer `new` levels where they offered `old`."""
+        low, high, change = (old, new, nodes) if old < new else (new, old, -nodes)
+        rack, pod, kind = place
         self.rack_nodes[:planes, low:high, rack] += change
         self.pod_nodes[:planes, low:high, pod] += change
         for level in range(low, high):
             self.site_nodes[level][kind] += change
-
-    def _offer_many(self, rows: Rows, offers: NDArray[np.int16]) -> None:
-        was = self.offer[rows]
-        self.offer[rows] = offers
-        doubt = (self.losses[rows] > 0) | self.slow[rows]
-        # rows that change alike are counted together: mostly all of them, whole nodes taken or given back
-        kinds = was.astype(np.int32) << 8 | offers.astype(np.int32) << 1 | doubt
-        for alike in np.unique(kinds):
-            among = rows[kinds == alike]
-            old, new = self._depth[int(alike) >> 8], self._depth[int(alike) >> 1 & 127]
-            if old == new:
-                continue
-            low, high, change = (old, new, 1) if old < new else (new, old, -1)
-            planes = 1 if alike & 1 else 2
-            racks = np.bincount(self.rack[among], minlength=len(self.racks)).astype(np.int32)
-            pods = np.bincount(self.pod[among], minlength=len(self.pods)).astype(np.int32)
-            self.rack_nodes[:planes, low:high] += change * racks
-            self.pod_nodes[:planes, low:high] += change * pods
-            for kind, more in enumerate(np.bincount(self.pod_kind, weights=pods, minlength=len(self.kinds))):
-                for level in range(low, high):
-                    self.site_nodes[level][kind] += change * int(more)
 
     # ---- questions -------------------------------------------------------------------------------
 
@@ -328,6 +306,14 @@ class Columns:
             return 0
         counts = self.site_nodes[level]
         return sum(counts) if kind is None else counts[kind] if kind >= 0 else 0
+
+    def pods_of(self, rows: Iterable[int]) -> dict[int, int]:
+        """How many of the rows are in each pod."""
+        found: dict[int, int] = {}
+        for row in rows:
+            pod = self._where[row][1]
+            found[pod] = found.get(pod, 0) + 1
+        return found
 
     def serving(self, chips: int, kind: str) -> int:
         """Nodes of a chip type in service that have so many chips, free or not. O(site)."""
