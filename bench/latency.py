@@ -7,6 +7,7 @@ chips.
 
 import argparse
 import gc
+import resource
 import sys
 import time
 
@@ -94,6 +95,7 @@ def measure(chips: int) -> dict[str, float]:
         "placed_p99": float(np.percentile(placed, 99)),
         "placed_share": len(placed) / len(every),
         "used": 1 - core.state.columns.free_chips / chips,
+        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
@@ -102,13 +104,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--no-peer", action="store_true", help="leave Slurm out")
     given = parser.parse_args()
-    print(f"{'chips':>8} {'used':>6} {'p50 ms':>8} {'p99 ms':>8} {'placed':>7} {'p50':>7} {'p99':>7}")
+    print(
+        f"{'chips':>8} {'used':>6} {'p50 ms':>8} {'p99 ms':>8} {'placed':>7} {'p50':>7} {'p99':>7} {'MiB':>5}"
+    )
     found = {}
     for chips in (10_000, 100_000):
         row = found[chips] = measure(chips)
         print(
             f"{chips:>8} {row['used']:>6.1%} {row['p50']:>8.3f} {row['p99']:>8.3f}"
-            f" {row['placed_share']:>7.0%} {row['placed_p50']:>7.3f} {row['placed_p99']:>7.3f}",
+            f" {row['placed_share']:>7.0%} {row['placed_p50']:>7.3f} {row['placed_p99']:>7.3f}"
+            f" {row['memory_mib']:>5.0f}",
             flush=True,
         )
     why = "left out" if given.no_peer else slurm.available()
@@ -131,6 +136,7 @@ def main() -> None:
         growth_p99=round(large["p99"] / small["p99"], 2),
         placed_p50_ms=round(large["placed_p50"], 3),
         placed_p99_ms=round(large["placed_p99"], 3),
+        memory_mib=round(large["memory_mib"], 1),
     )
 
 
