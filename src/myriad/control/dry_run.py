@@ -81,7 +81,6 @@ def _queued(m: Moment, job: Job) -> Iterator[Ask]:
     m.state.waiting[job.job] = None
     board.queue.put(ask)
     if front is not None and board.queue.before(ask.owner, front.owner):
-        board.full = full
         board.front = None
     try:
         for leaves in _leaving(m, ask):

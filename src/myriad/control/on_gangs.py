@@ -31,7 +31,7 @@ _WEIGHT: dict[StopCause, int] = {
 def on_member_started(m: Moment, given: inputs.MemberStarted) -> Iterator[Fact]:
     """One node's processes exist; the last of them makes the gang started."""
     gang = m.state.gangs.get(given.attempt)
-    if gang is None or not _has(m, gang, given.node) or given.node in gang.started:
+    if gang is None or not has(m, gang, given.node) or given.node in gang.started:
         return
     yield facts.MemberStarted(at=m.now, attempt=gang.attempt, node=given.node)
     if gang.phase is GangPhase.PLACED and len(gang.started) == len(gang.members):
@@ -116,7 +116,7 @@ def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]
 def on_worker_spoke(m: Moment, given: inputs.WorkerSpoke) -> Iterator[Fact]:
     """A worker's words go on record."""
     gang = m.state.gangs.get(given.attempt)
-    if gang is not None and _has(m, gang, given.node):
+    if gang is not None and has(m, gang, given.node):
         yield facts.WorkerNoted(
             at=m.now, attempt=gang.attempt, node=given.node, text=given.text, fatal=given.fatal
         )
@@ -167,7 +167,7 @@ def on_member_exited(m: Moment, given: inputs.MemberExited) -> Iterator[Fact]:
 def on_member_gone(m: Moment, given: inputs.MemberGone) -> Iterator[Fact]:
     """Nothing of the attempt is left on the node. Unasked for, that is a loss."""
     gang = m.state.gangs.get(given.attempt)
-    if gang is None or not _has(m, gang, given.node) or given.node in gang.fenced:
+    if gang is None or not has(m, gang, given.node) or given.node in gang.fenced:
         return
     yield from member_fenced(m, gang, given.node)
 
@@ -206,7 +206,8 @@ def on_gang_gone(m: Moment, given: inputs.GangGone) -> Iterator[Fact]:
         yield from stop(m, gang, "node", "its processes vanished")
 
 
-def _has(m: Moment, gang: Gang, node: NodeId) -> bool:
+def has(m: Moment, gang: Gang, node: NodeId) -> bool:
+    """Whether the node is one of the gang's."""
     record = m.state.nodes.get(node)
     return record is not None and gang.attempt in record.gangs
 

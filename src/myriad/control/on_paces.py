@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from myriad.control import on_nodes
+from myriad.control import on_gangs, on_nodes
 from myriad.control.moment import Moment
 from myriad.control.records import Gang, GangPhase
 from myriad.fleet.columns import NodeState
-from myriad.kernel.ids import NodeId
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.recover import slow
@@ -19,7 +18,7 @@ def on_gang_paced(m: Moment, given: inputs.GangPaced) -> Iterator[Fact]:
     gang = m.state.gangs.get(given.attempt)
     if gang is None or gang.phase is not GangPhase.RUNNING:
         return
-    paces = {node: pace for node, pace in given.paces.items() if _has(m, gang, node)}
+    paces = {node: pace for node, pace in given.paces.items() if on_gangs.has(m, gang, node)}
     lagging = slow.outliers(paces, m.policy.recover)
     span = m.policy.recover.ns("slow_span")
     for node in paces:
@@ -32,10 +31,6 @@ def on_gang_paced(m: Moment, given: inputs.GangPaced) -> Iterator[Fact]:
             yield from on_nodes.keep_out(
                 m, node, f"slow: {ratio:.2f} x the time of its peers; check it, then undrain it"
             )
-
-
-def _has(m: Moment, gang: Gang, node: NodeId) -> bool:
-    return node in m.state.nodes and gang.attempt in m.state.nodes[node].gangs
 
 
 def _pays(m: Moment, gang: Gang, ratio: float) -> bool:

@@ -115,7 +115,7 @@ class Placed(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """Decision: not now, and why, in one word; `plan.reasons` has the sentences."""
+    """Decision: not now, and why, in one word; `explain.reasons` has the sentences."""
 
     ask: Ask
     code: Code
