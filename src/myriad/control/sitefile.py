@@ -3,16 +3,15 @@
 `policy` is a mapping of knobs, or the name or file of a policy.
 """
 
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from myriad.control import policyfile
 from myriad.control.policy import Own, Policy
+from myriad.control.policyfile import Chosen
 from myriad.fleet.site import Site
 from myriad.kernel import documents
 from myriad.kernel.errors import UserError, near
-from myriad.server import policyfile
-from myriad.server.policyfile import Chosen
 from myriad.workload.prices import PriceBook
 
 _SECTIONS = ("policy", "prices")
@@ -31,11 +30,6 @@ class Setup(NamedTuple):
     def under(self, chosen: Chosen) -> "Setup":
         """The same site under another policy."""
         return self._replace(policy=chosen.policy, own=chosen.own, policy_source=chosen.source)
-
-
-def laptop() -> str:
-    """The text of the site that ships with Myriad: this machine."""
-    return resources.files("myriad.server").joinpath("laptop.yaml").read_text(encoding="utf-8")
 
 
 def read(path: Path) -> Setup:
