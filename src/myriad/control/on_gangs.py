@@ -104,6 +104,7 @@ def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]
             path=given.path,
             checkpoint_bytes=given.checkpoint_bytes,
             stall_ns=max(0, given.stall_ns),
+            saves=max(1, given.saves),
             write_ns=max(0, given.write_ns),
             request=given.request,
             tier=given.tier,

@@ -58,9 +58,7 @@ class Source(Protocol):
         """Whom to create first, parents before their parts."""
         ...
 
-    def arrivals(
-        self, site: Site, stream: Stream, span_ns: Span, start: Instant = 0
-    ) -> Iterator[Work]:
+    def arrivals(self, site: Site, stream: Stream, span_ns: Span, start: Instant = 0) -> Iterator[Work]:
         """The jobs of [start, start + span) in order of `at`, made as they are asked for.
 
         Raises UserError at once, before the first job, if the site cannot hold what would come.
