@@ -17,7 +17,7 @@ class Truth(NamedTuple):
 
     #: Useful run time on the nodes it asks for at most, well placed, without faults. A multiple of `step_ns`.
     work_ns: Span
-    #: Of one step then. A job without steps counts in pieces of a minute, or in one piece if it is shorter.
+    #: Of one step then. A job without steps counts in pieces of a minute at most.
     step_ns: Span
     #: How it ends by itself after `work_ns`: exit 0, exit 1, or its user cancels it then.
     outcome: Outcome = "succeeded"
