@@ -26,11 +26,11 @@ def plan(
     view: View, board: Board, rules: Rules, now: Instant, news: Sequence[Ask] | None = None
 ) -> Iterator[Placed | Waits | Leaves]:
     """Decide. `news`: only these asks are new and nothing else changed since the last cycle."""
+    if not len(board.queue):
+        board.front = None
+        return iter(())
     cycle = Cycle(view, board, rules, now)
-    if news is None:
-        yield from cycle.whole()
-    else:
-        yield from cycle.arrivals(news)
+    return cycle.whole() if news is None else cycle.arrivals(news)
 
 
 class Cycle:
