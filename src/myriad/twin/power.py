@@ -116,8 +116,8 @@ class Power(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     #: chips of 400 W; the H100 node above leaves about 2.8 kW for 8 chips' host.
     host_idle_w: float = 1500.0
     host_busy_w: float = 3100.0
-    #: Switches and optics for each chip, always on. Estimated: a port of 400 Gb/s takes about 16 W of a 51.2
-    #: Tb/s switch and 20 W of optics; three levels; half a port for each chip.
+    #: Switches and optics for each chip, always on. Estimated: a port of 400 Gb/s takes about 36 W with its
+    #: optics; a NIC needs two to three of them in a network that narrows upwards, and serves two chips.
     network_w_per_chip: float = 40.0
     #: Storage, management and the rest of the computers, whatever they do.
     other_w: float = 0.0
