@@ -1,4 +1,4 @@
-"""Power of a simulated site: what its chips do becomes watts, a cap becomes slower training, both become money."""
+"""Power of a simulated site: what its chips do becomes watts, a cap slows training, both become money."""
 
 from collections import Counter
 

@@ -81,8 +81,8 @@ def figures(outcome: Outcome) -> dict[str, float]:
     """Figures by name, as `expect:` sections and sweeps call them: shares of buckets and results."""
     found = {bucket: outcome.share(bucket) for bucket in outcome.buckets}
     plain = (
-        "goodput", "utilisation", "availability", "mfu", "ettr", "node_losses", "mttf_s", "mttr_s", "recovery_s",
-        "mean_pue", "peak_w", "submitted", "waiting", "cost_per_useful_chip_hour",
+        "goodput", "utilisation", "availability", "mfu", "ettr", "node_losses", "mttf_s", "mttr_s",
+        "recovery_s", "mean_pue", "peak_w", "submitted", "waiting", "cost_per_useful_chip_hour",
     )  # fmt: skip
     for name in plain:
         if (value := getattr(outcome, name)) is not None:
@@ -183,7 +183,8 @@ class Samples:
         useful = sum(chips_now.get(name, 0) for name in ("productive", "serving", "serving_busy"))
         replicas = sum(len(service.gangs) for service in state.services.values())
         values = (
-            seconds(now), useful, simulation.world.site.chip_count - idle - sum(out.values()), idle, *out.values(),
+            seconds(now), useful, simulation.world.site.chip_count - idle - sum(out.values()), idle,
+            *out.values(),
             len(state.waiting), len(state.gangs) - replicas, replicas,
             draw.site_w if draw else 0, draw.throttle if draw else 1.0,
         )  # fmt: skip
