@@ -6,7 +6,7 @@ One small function a fact, found by its type. Journal replay calls exactly these
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from myriad.control import failures, memory
+from myriad.control import failures, forget, memory
 from myriad.control.records import Ended, Gang, GangPhase, Job, Key, Node, Service, Spent, Usage
 from myriad.control.state import State, signature, sizes
 from myriad.kernel.ids import NodeId, TenantId
@@ -211,7 +211,8 @@ def _job_ended(state: State, fact: facts.JobEnded) -> None:
         and job.step_ns
         and (name := signature(job.spec, job.profile, len(job.keep)))
     ):
-        state.observed_ns[name] = job.step_ns
+        forget.step_seen(state, name, job.step_ns)
+    forget.job_ended(state, job)
 
 
 # ---- gangs -------------------------------------------------------------------------------------
@@ -395,7 +396,7 @@ def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
         kept_step=fact.kept_step,
         root=NodeId("") if gang.lost else fact.root,
     )
-    job.history = (*job.history, ended)
+    forget.attempt_ended(job, ended)
     if fact.cause in ("job", "node"):
         failures.blame(state, job, ended)
     if fact.cause == "job":

@@ -88,8 +88,8 @@ def about(state: State, policy: Policy, kind: str, name: str) -> Iterator[Order]
         yield from _of_node(state, NodeId(name))
         if until := state.nodes[NodeId(name)].until:
             yield WakeAt(about=subject, wake_at=until)
-    elif kind == "job" and (until := state.jobs[JobId(name)].held_until) > state.now:
-        yield WakeAt(about=subject, wake_at=until)
+    elif kind == "job" and (job := state.jobs.get(JobId(name))) and job.held_until > state.now:
+        yield WakeAt(about=subject, wake_at=job.held_until)
     elif kind == "service" and (service := state.services.get(ServiceId(name))):
         if service.until:
             yield WakeAt(about=subject, wake_at=service.until)
