@@ -19,7 +19,8 @@ _APPLIERS: dict[type[Fact], Callable[[State, Any], None]] = {}
 
 def apply(state: State, fact: Fact) -> None:
     """Make the fact true."""
-    state.now = max(state.now, fact.at)
+    if fact.at > state.now:
+        state.now = fact.at
     _APPLIERS[type(fact)](state, fact)
 
 
@@ -92,9 +93,11 @@ def _regroup(state: State) -> None:
 
 def _use(state: State, tenant: TenantId, chips: int) -> None:
     """The tenant, and all it is part of, hold so many chips more from now on."""
+    now, spent, usage = state.now, state.spent, state.usage
     for name in state.paths[tenant]:
-        state.spent[name].settle(state.now, state.usage[name])
-        state.usage[name] += chips
+        held = usage[name]
+        spent[name].settle(now, held)
+        usage[name] = held + chips
 
 
 @_applies(facts.KeySet)
@@ -222,15 +225,16 @@ def _job_ended(state: State, fact: facts.JobEnded) -> None:
 def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
     owner = state.jobs[fact.job] if fact.job else state.services[fact.service]
     tenant = owner.spec.tenant
-    nodes = tuple([member.node for member in fact.members])
+    members = fact.members
+    nodes = tuple([member.node for member in members])
     gang = Gang(
         attempt=fact.attempt,
         job=fact.job,
         service=fact.service,
         tenant=tenant,
-        members=fact.members,
+        members=members,
         nodes=nodes,
-        chips=sum([member.chips.bit_count() for member in fact.members]),
+        chips=sum([member.chips.bit_count() for member in members]),
         rank=owner.spec.rank,
         placed_at=fact.at,
         until=fact.until,
@@ -251,8 +255,7 @@ def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
     state.gangs[fact.attempt] = gang
     state.holders.setdefault((tenant, owner.spec.rank), {})[fact.attempt] = None
     _use(state, tenant, gang.chips)
-    index = state.columns.index
-    state.columns.hold([index[node] for node in nodes], [member.chips for member in fact.members])
+    state.columns.hold(state.columns.rows(nodes), [member.chips for member in members])
     for node in nodes:
         state.nodes[node].gangs[fact.attempt] = None
 
@@ -356,8 +359,7 @@ def _gang_stopped(state: State, fact: facts.GangStopped) -> None:
     if not state.holders[held]:
         del state.holders[held]
     _use(state, gang.tenant, -gang.chips)
-    index = state.columns.index
-    state.columns.give_back([index[node] for node in gang.nodes], [member.chips for member in gang.members])
+    state.columns.give_back(state.columns.rows(gang.nodes), [member.chips for member in gang.members])
     for node in gang.nodes:
         del state.nodes[node].gangs[fact.attempt]
     if gang.claimant:

@@ -385,6 +385,11 @@ class Columns:
 
     # ---- questions -------------------------------------------------------------------------------
 
+    def rows(self, nodes: Iterable[NodeId]) -> list[int]:
+        """The rows of nodes."""
+        index = self.index
+        return [index[node] for node in nodes]
+
     def level_of(self, chips: int) -> int:
         """The level whose count says how many nodes can take `chips` chips each."""
         return bisect_left(self.levels, chips)
@@ -409,13 +414,13 @@ class Columns:
         """A mask of so many chips of a node, which offers them."""
         return blocks.pick(self._free[row], self._chips[row], count)
 
-    def pods_of(self, rows: Iterable[int]) -> dict[int, int]:
-        """How many of the rows are in each pod."""
+    def pods_of(self, rows: Sequence[int]) -> tuple[dict[int, int], str]:
+        """How many of the rows, at least one, are in each pod; and the chip type of the first."""
         found: dict[int, int] = {}
         for row in rows:
             pod = self._where[row][1]
             found[pod] = found.get(pod, 0) + 1
-        return found
+        return found, self.kinds.all[self._where[rows[0]][2]]
 
     def serving(self, chips: int, kind: str) -> int:
         """Nodes of a chip type in service that have so many chips, free or not. O(site)."""

@@ -351,8 +351,8 @@ def _choice(columns: Columns, rows: Rows | Sequence[int], ask: Ask, replaced: tu
     count, ids = ask.chips_per_node, columns.ids
     if len(rows) == 1:
         row = int(rows[0])
-        members = (Member(node=ids[row], chips=columns.pick(row, count)),)
-        return Choice(members, (row,), replaced, 1, 1, 1)
+        only = Member(node=ids[row], chips=columns.pick(row, count))
+        return Choice((only,), (row,), replaced, 1, 1, 1)
     plain = rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
     if len(plain) > 16:
         where = np.asarray(plain, np.intp)
