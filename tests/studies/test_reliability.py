@@ -1,6 +1,7 @@
 """Published figures of reliability: the facts, ours beside them, and the command that tells both."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -90,6 +91,15 @@ def test_the_command_tells_figures_and_forms() -> None:
     tree = json.loads(done.output)
     assert [row["id"] for row in tree["rows"]] == ["lemons-before", "lemons-after"]
     assert all(row["verdict"] == "met" for row in tree["rows"]) and tree["forms"]
+
+
+def test_the_page_shows_every_figure(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(cli, ["validate", "reliability", "--quick", "--plot", str(page)])
+    assert done.exit_code == 0 and str(page) in done.output
+    text = page.read_text()
+    assert text.count("<svg") == 2
+    assert all(figure.what in text for figure in FIGURES)
 
 
 def test_a_word_of_no_figure_is_refused() -> None:

@@ -13,7 +13,7 @@ from myriad.studies.reliability import Row
 from myriad.studies.reliability_models import Agreement
 
 
-def tell(*, quick: bool, seed: int, only: str, parts: Path | None, as_json: bool) -> None:
+def tell(*, quick: bool, seed: int, only: str, parts: Path | None, plot: Path | None, as_json: bool) -> None:
     """Compute and print both tables. Raises UserError where no figure has the word."""
     figures = [figure for figure in reliability.shipped() if only in figure.id]
     if not figures:
@@ -22,6 +22,10 @@ def tell(*, quick: bool, seed: int, only: str, parts: Path | None, as_json: bool
     read = reliability.Parts(parts)
     rows = reliability.judge(figures, reliability_models.MODELS, read, seed=seed, quick=quick)
     forms = reliability_models.agreement(Stream(seed, "agreement"), quick=quick)
+    if plot:
+        from myriad.studies import reliability_page
+
+        show.write(plot, reliability_page.render(rows, forms))
     if as_json:
         show.dump(
             {"seed": seed, "rows": [row.tree() for row in rows], "forms": [one._asdict() for one in forms]}
@@ -29,6 +33,8 @@ def tell(*, quick: bool, seed: int, only: str, parts: Path | None, as_json: bool
         return
     _figures(rows)
     _forms(forms)
+    if plot:
+        click.echo(f"\nwritten to {plot}")
 
 
 def _figures(rows: Sequence[Row]) -> None:

@@ -66,8 +66,11 @@ def performance(
 @click.option(
     "--parts", type=click.Path(path_type=Path), help="The folder with faults-llama3.yaml and others."
 )
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.html", help="Also draw them.")
 @show.as_json
-def reliability(quick: bool, seed: int, only: str, parts: Path | None, as_json: bool) -> None:
+def reliability(
+    quick: bool, seed: int, only: str, parts: Path | None, plot: Path | None, as_json: bool
+) -> None:
     """Compare the model of failures with published figures.
 
     Beside each: a closed form, and a Monte Carlo of one job with its 95 % interval. FORM says whether the
@@ -80,7 +83,7 @@ def reliability(quick: bool, seed: int, only: str, parts: Path | None, as_json: 
     """
     from myriad.cli import reliability_table
 
-    reliability_table.tell(quick=quick, seed=seed, only=only, parts=parts, as_json=as_json)
+    reliability_table.tell(quick=quick, seed=seed, only=only, parts=parts, plot=plot, as_json=as_json)
 
 
 def _judged(data: Path | None, recommended: bool, catalog: Catalog) -> tuple[list[Judged], list[Unmodelled]]:
