@@ -30,7 +30,7 @@ _LEAST: Final = 5.0
 def mttf(figure: Figure, parts: Parts, stream: Stream, quick: bool) -> Ours:
     """Mean hours between interruptions of a gang by both hazards."""
     faults, terrain = parts.faults(figure.part), _terrain(figure.chips)
-    count = 400 if quick else 2000
+    count = 2500 if quick else 10_000
     seen = itertools.islice(gang.interruptions(faults, terrain, stream), count)
     hours = [at / 3600 for at, _ in seen]
     mean, half = hours[-1] / count, 1.96 / math.sqrt(count)
