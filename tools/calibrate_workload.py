@@ -190,7 +190,9 @@ def figures(workload: Workload, targets: dict[str, Any]) -> Iterator[Figure]:
         if "jobs" in shares:
             yield Figure(f"{name}, share of jobs", shares["jobs"], jobs[name])
         if "chip_time" in shares:
-            yield Figure(f"{name}, share of chip-time", shares["chip_time"], spent[name] / sum(spent.values()))
+            yield Figure(
+                f"{name}, share of chip-time", shares["chip_time"], spent[name] / sum(spent.values())
+            )
 
 
 def show(document: dict[str, Any], workload: Workload, console: Console) -> None:
