@@ -291,13 +291,19 @@ class Loop:
         return [work._replace(at=now) for work in given]
 
 
-def arrivals(maker: Maker, clock: Clock, span_ns: Span, start: Instant) -> Iterator[Work]:
-    """Jobs of [start, start + span), block by block."""
+def drawn(maker: Maker, clock: Clock, span_ns: Span) -> Iterator[Jobs]:
+    """What arrives within a span, as columns, block by block."""
     end_s = units.seconds(span_ns)
     while True:
         at_s = clock.next(maker.chance, BLOCK)
         inside = at_s[at_s < end_s]
         if len(inside):
-            yield from maker.make(maker.shapes.draw(maker.chance, inside), start)
+            yield maker.shapes.draw(maker.chance, inside)
         if len(inside) < len(at_s):
             return
+
+
+def arrivals(maker: Maker, clock: Clock, span_ns: Span, start: Instant) -> Iterator[Work]:
+    """Jobs of [start, start + span), block by block."""
+    for block in drawn(maker, clock, span_ns):
+        yield from maker.make(block, start)
