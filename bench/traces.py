@@ -50,7 +50,7 @@ CLUSTERS = {
     "PAI": ("workload-pai.yaml", 62),
 }
 #: Jobs drawn at least, so that the figure is the mixture's and not the luck of its few largest jobs.
-ENOUGH = 600_000
+ENOUGH = 2_000_000
 BAR = 0.10
 #: Virtual clusters of the slice and their nodes of 8, as its header has them.
 NODES = {"vcvGl": 20, "vcvlY": 2}

@@ -79,7 +79,9 @@ class Trace:
     def tenants(self, site: Site) -> tuple[Tenant, ...]:
         """One for each virtual cluster, or each user where there are none.
 
-        Quotas are not in the traces: without any given, all may borrow the whole site and own nothing.
+        Quotas are not in the traces: without any given, all own nothing and may borrow twice the site, so that
+        room is what a gang waits for. A limit of just the site would be met first, and who waits for quota holds
+        nobody up: large gangs would be passed for ever.
         """
         total = site.chip_count
         if sum(self._quotas.values()) > total:
@@ -92,7 +94,7 @@ class Trace:
         found = []
         for name, tenant in self._owners.items():
             own = self._quotas.get(name, 0)
-            borrow = 0 if name in self._quotas else total
+            borrow = 0 if name in self._quotas else 2 * total
             found.append(Tenant(name=TenantId(tenant), quota=Quota(chips=own, borrow=borrow)))
         return tuple(found)
 
