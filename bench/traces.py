@@ -1,13 +1,14 @@
-"""The generator against published aggregates of real clusters, and a real trace replayed, first come against shortest.
+"""The generator against published aggregates of real clusters; a real trace, first come against shortest.
 
-Data: the folder `shared/data` beside the repository, or where MYRIAD_DATA says; the files and their licences are in its
-README. (a) For each cluster, what `scenarios/parts/workload-*.yaml` gives in as many jobs as were published (more
-windows where these are few), beside `cluster_summary_acme.csv`. (b) Two virtual clusters of Helios Venus through the
-real brain, each with its own nodes, under `fifo` and with shortest-first in its place, run times known; beside it an event
-simulation of strict first come and strict shortest first, written apart, which the brain cannot beat or miss by more than
-a placement. Published for comparison: Helios' own artifact replays Philly with mean completion 86,072 s first come
-and 34,272 s shortest first (2.5 times; waits 56,531 and 4,731 s, 11.9 times); with predicted run times up to 6.5 times on
-Helios (Hu et al., SC 2021). Neither is of these two virtual clusters.
+Data: the folder `shared/data` beside the repository, or where MYRIAD_DATA says; the files and their
+licences are in its README. (a) For each cluster, what `scenarios/parts/workload-*.yaml` gives in as many
+jobs as were published (more windows where these are few), beside `cluster_summary_acme.csv`. (b) Two
+virtual clusters of Helios Venus through the real brain, each with its own nodes, under `fifo` and with
+shortest-first in its place, run times known; beside it an event simulation of strict first come and strict
+shortest first, written apart, which the brain cannot beat or miss by more than a placement. Published for
+comparison: Helios' own artifact replays Philly with mean completion 86,072 s first come and 34,272 s
+shortest first (2.5 times; waits 56,531 and 4,731 s, 11.9 times); with predicted run times up to 6.5 times
+on Helios (Hu et al., SC 2021). Neither is of these two virtual clusters.
 """
 
 import csv
@@ -83,7 +84,7 @@ def like(chips: int) -> Site:
 
 
 def window(workload: config.Workload, days: int, seed: int) -> traces.Summary:
-    """One window of a workload as its publishers would summarise it: sizes as asked, parts of a chip included."""
+    """One window as its publishers would summarise it: sizes as asked, parts of a chip included."""
     site = like(workload.per_chips)
     sizes, ran, ended = [], [], []
     table = [np.array(list(kind.sizes)) for kind in workload.classes]
@@ -137,9 +138,7 @@ def lines(cluster: str, row: dict[str, str], ours: traces.Summary) -> Iterator[L
     for outcome in OUTCOMES:
         word = words[outcome]
         if row[f"{word}_rate_gpu"]:
-            yield Line(
-                cluster, f"{outcome}, jobs", float(row[f"{word}_rate_gpu"]), ours.job_shares[outcome]
-            )
+            yield Line(cluster, f"{outcome}, jobs", float(row[f"{word}_rate_gpu"]), ours.job_shares[outcome])
             share, spent = float(row[f"{word}_rate_gpu_time"]), ours.chip_s[outcome]
             yield Line(cluster, f"{outcome}, share of GPU time", share, spent / total)
             yield Line(cluster, f"{outcome}, GPU-s", float(row[f"{word}_gpu_time"]), spent)
@@ -243,12 +242,8 @@ class Replay:
 
 def through_core(trace: traces.Trace, nodes: int, policy: Policy, own: Own | None = None) -> Ran:
     """The trace on a site of its own, decided by the real brain."""
-    site = Site(
-        name="vc", chip="v100-sxm-32gb", chips_per_node=CHIPS, pods=(Pod(name="p", racks=1, nodes_per_rack=nodes),)
-    )
-    core = opened(site, policy)
-    if own is not None:
-        core = _opened(site, policy, own)
+    site = like(nodes * CHIPS)
+    core = opened(site, policy, own)
     for tenant in trace.tenants(site):
         core.step(inputs.ApplyTenant(at=0, tenant=tenant))
     works = list(trace.arrivals(site, Stream(1, "replay")))
@@ -257,15 +252,6 @@ def through_core(trace: traces.Trace, nodes: int, policy: Policy, own: Own | Non
     assert len(replay.started) == len(works), "a job never started"
     starts = [replay.started[work.job] for work in works]
     return judged(works, starts, nodes)
-
-
-def _opened(site: Site, policy: Policy, own: Own) -> Core:
-    core = Core(policy, own=own)
-    core.step(inputs.OpenSite(at=0, site=site))
-    for place in site.places():
-        core.step(inputs.NodeJoined(at=0, node=place.node, instance="i", chips=place.chips))
-        core.step(inputs.NodeQualified(at=0, node=place.node, instance="i", ok=True))
-    return core
 
 
 def judged(works: Sequence[Work], starts: Sequence[Instant], nodes: int) -> Ran:
@@ -329,8 +315,7 @@ def replays(console: Console) -> dict[str, tuple[float, float, float]]:
     found: dict[str, list[Ran]] = {}
     for cluster, nodes in NODES.items():
         trace = slice_.only(cluster)
-        site = Site(name="vc", chip="v100-sxm-32gb", chips_per_node=CHIPS, pods=(Pod(name="p", racks=1, nodes_per_rack=nodes),))
-        works = list(trace.arrivals(site, Stream(1, "replay")))
+        works = list(trace.arrivals(like(nodes * CHIPS), Stream(1, "replay")))
         ways = {
             "fifo, brain": through_core(trace, nodes, policy),
             "fifo, peer": judged(works, strict(works, nodes, shortest=False), nodes),
@@ -341,10 +326,11 @@ def replays(console: Console) -> dict[str, tuple[float, float, float]]:
         }
         for name, ran in ways.items():
             found.setdefault(name, []).append(ran)
-    table = Table("Helios Venus", "mean wait, s", "99 % wait, s", "mean completion, s", *(f"used, {vc}" for vc in NODES))
+    used = [f"used, {cluster}" for cluster in NODES]
+    table = Table("Helios Venus", "mean wait, s", "99 % wait, s", "mean completion, s", *used)
     pooled_ = {name: pool(parts) for name, parts in found.items()}
     for name, (wait, completion, tail) in pooled_.items():
-        used = (f"{part.utilisation:.1%}" for part in found[name])
+        used = [f"{part.utilisation:.1%}" for part in found[name]]
         table.add_row(name, f"{wait:,.0f}", f"{tail:,.0f}", f"{completion:,.0f}", *used)
     console.print(table)
     return pooled_
@@ -361,11 +347,12 @@ def main() -> None:
     print(f"figures within {BAR:.0%}: {sum(miss <= BAR for miss in misses)} of {len(found)}; worst {worst}")
     openb = traces.openb_site(DATA / "alibaba_gpu_2023_nodes.csv")
     pods = traces.read(DATA / "alibaba_gpu_2023_pods.csv")
-    print(f"OpenB: {openb.node_count} nodes, {openb.chip_count} GPUs in {len(openb.pods)} pods; {traces.counts(pods)}")
+    kinds = f"{openb.node_count} nodes, {openb.chip_count} GPUs, {len(openb.pods)} pods"
+    print(f"OpenB: {kinds}; {traces.counts(pods)}")
     ways = replays(console)
     wait, completion = (ways["fifo, brain"][at] / ways["shortest, brain"][at] for at in (0, 1))
     peer = ways["fifo, peer"][1] / ways["shortest, peer"][1]
-    print(f"shortest first: waits {wait:.2f} times shorter, completions {completion:.2f} times (peer {peer:.2f})")
+    print(f"shortest first: waits {wait:.2f} times shorter, completions {completion:.2f} (peer {peer:.2f})")
     report.finish(
         "traces",
         100 * max(misses),

@@ -2,10 +2,11 @@
 
     python -m tools.calibrate_workload [--check] [name ...]
 
-Starts at `workload_priors.yaml` and moves shares of classes, shares of outcomes, run times and sizes until the
-mixture has the published means, medians and shares, in closed form (`twin/workload/moments.py`), and moves them no
-further than it must: least squares, one percent of a target weighs as much as a factor of two away from the start.
-Spreads (sigmas) stay. Writes the files; `--check` only prints. What a sample of jobs gives is `python -m bench.traces`.
+Starts at `workload_priors.yaml` and moves shares of classes, shares of outcomes, run times and sizes until
+the mixture has the published means, medians and shares, in closed form (`twin/workload/moments.py`), and
+moves them no further than it must: least squares, one percent of a target weighs as much as a factor of two
+away from the start. Spreads (sigmas) stay. Writes the files; `--check` only prints. What a sample of jobs
+gives is `python -m bench.traces`.
 """
 
 import argparse
@@ -215,14 +216,16 @@ def text(document: dict[str, Any], workload: Workload) -> str:
         name: value for name, value in tree.items() if name not in ("about", "jobs_per_day", "per_chips")
     }
     body = yaml.dump(_plain(tree), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
-    return HEADER.format(**document) + body
+    return HEADER.format(title=document["title"], credit=document.get("credit", CREDIT)) + body
 
 
+#: What the published targets ask for.
+CREDIT = "The targets: AcmeTrace, data/cluster_summary.csv (Hu et al.,\n# NSDI 2024), CC-BY-4.0."
 HEADER = """# {title}.
 #
-# Written by tools/calibrate_workload.py from tools/workload_priors.yaml, which has the targets, their sources and what
-# is estimated. Change it there. The targets: AcmeTrace, data/cluster_summary.csv (Hu et al., NSDI 2024), CC-BY-4.0.
-# Status of every number here: derived, from these aggregates and estimated starting points.
+# Written by tools/calibrate_workload.py from tools/workload_priors.yaml, which has the targets and their
+# sources. Change it there. {credit}
+# Status of every number here: derived, from these targets and estimated starting points.
 """
 
 

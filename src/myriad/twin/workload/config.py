@@ -63,12 +63,14 @@ class Workload(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         hold what would come.
         """
         maker = Maker(self._ask, site, stream, "job-")
-        return arrivals(maker, clock, span_ns, start) if (clock := self._clock(maker, site, start)) else iter(())
+        clock = self._clock(maker, site, start)
+        return arrivals(maker, clock, span_ns, start) if clock else iter(())
 
     def columns(self, site: Site, stream: Stream, span_ns: Span, start: Instant = 0) -> Iterator[Jobs]:
         """The same jobs as columns, for statistics: nothing is made of them."""
         maker = Maker(self._ask, site, stream, "job-")
-        return drawn(maker, clock, span_ns) if (clock := self._clock(maker, site, start)) else iter(())
+        clock = self._clock(maker, site, start)
+        return drawn(maker, clock, span_ns) if clock else iter(())
 
     def _clock(self, maker: Maker, site: Site, start: Instant) -> Clock | None:
         """When submissions come; None for a closed loop."""

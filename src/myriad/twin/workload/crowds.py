@@ -9,8 +9,9 @@ from myriad.kernel.ids import TenantId
 from myriad.twin.workload.shapes import JobClass, Share
 from myriad.workload.tenants import Quota, Tenant
 
-#: Where a workload names none: one organisation of twenty users who may all borrow what is free. Its limit is
-#: beyond the site, so that room is what a gang waits for: who waits for quota holds nobody up, and would be passed.
+#: Where a workload names none: one organisation of twenty users who may all borrow what is free. Its limit
+#: is beyond the site, so that room is what a gang waits for: who waits for quota holds nobody up, and would
+#: be passed.
 ANYONE = (Share(name="lab", jobs=1.0, quota=1.0, borrow=1.0, users=20),)
 
 

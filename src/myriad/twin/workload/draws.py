@@ -1,8 +1,8 @@
 """Draws in blocks: chance of one `Stream`, made into columns.
 
-A block's uniform numbers come from PCG64, whose bits NumPy keeps the same in all versions and whose seed comes
-from the Stream; everything else is worked out from them here, by inversion and Box-Muller. Times are rounded
-to a second, far above the last bit in which mathematical libraries differ.
+A block's uniform numbers come from PCG64, whose bits NumPy keeps the same in all versions and whose seed
+comes from the Stream; everything else is worked out from them here, by inversion and Box-Muller. Times are
+rounded to a second, far above the last bit in which mathematical libraries differ.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
-"""The published formats, one function each: cells of a row in, a job out. Columns as their publishers document them.
+"""The published formats, one function each, with columns as their publishers document them.
 
-Helios: HeliosData, `cluster_log.csv`. Acme: AcmeTrace, `trace_seren.csv`, `trace_kalos.csv`. OpenB: clusterdata,
-cluster-trace-gpu-v2023, `openb_pod_list_*.csv`. PAI: clusterdata, cluster-trace-gpu-v2020, `pai_task_table`. Gavel's
-arrivals derived from Philly, and a slice of Helios in another simulator's columns, as both are passed around.
+Helios: HeliosData, `cluster_log.csv`. Acme: AcmeTrace, `trace_seren.csv`, `trace_kalos.csv`. OpenB:
+clusterdata, cluster-trace-gpu-v2023, `openb_pod_list_*.csv`. PAI: clusterdata, cluster-trace-gpu-v2020,
+`pai_task_table`. Gavel's arrivals derived from Philly, and a slice of Helios in another simulator's
+columns, as both are passed around.
 """
 
 import math
@@ -11,8 +12,9 @@ from typing import Final, NamedTuple
 
 from myriad.twin.workload.traces.rows import NEVER_RAN, NO_CHIPS, Cells, Flaw, Row, ran_s
 
-#: Seconds of one step where Gavel's arrivals say only how many: with this the mean run time is that of Philly
-#: (18,006 s over 4,687,343 steps on average; derived, AcmeTrace cluster summary). It says nothing about a single job.
+#: Seconds of one step where Gavel's arrivals say only how many: with this the mean run time is that of
+#: Philly (18,006 s over 4,687,343 steps on average; derived, AcmeTrace cluster summary). It says nothing
+#: about a single job.
 GAVEL_STEP_S: Final = 18006.055 / 4687343.0
 
 
@@ -56,7 +58,7 @@ def _batch(cells: Cells, *, tenant: str, kind: str) -> Row | str:
 
 
 def helios_slice(cells: Cells) -> Row | str:
-    """One line of a slice of Helios in the columns of an open simulator; its submission times are microseconds."""
+    """One line of a slice of Helios in the columns of an open simulator; it submits in microseconds."""
     chips = cells.number("num_chips")
     if chips == 0:
         return NO_CHIPS
@@ -74,7 +76,7 @@ def helios_slice(cells: Cells) -> Row | str:
 
 
 def openb(cells: Cells) -> Row | str:
-    """One pod. Parts of a GPU (`gpu_milli`) are given as whole chips; who still runs at the end runs until then."""
+    """One pod. Parts of a GPU (`gpu_milli`) get whole chips; who runs at the end ends there, successfully."""
     count = cells.number("num_gpu")
     milli = cells.number("gpu_milli")
     if count == 0 or milli == 0:
@@ -120,7 +122,7 @@ def gavel(cells: Cells) -> Row | str:
 
 
 def pai(cells: Cells) -> Row | str:
-    """One task of PAI: instances of `plan_gpu` hundredths of a GPU each. Its submission is not in the table."""
+    """One task of PAI: instances of `plan_gpu` hundredths of a GPU each; submitted when it was started."""
     if not cells.given("plan_gpu"):
         return NO_CHIPS
     each = cells.number("plan_gpu") / 100.0

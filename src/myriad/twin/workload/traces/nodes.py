@@ -12,10 +12,10 @@ RACK = 16
 
 
 def openb_site(path: Path, name: str = "openb", chip: str = "v100-sxm-32gb") -> Site:
-    """The site of Alibaba's `openb_node_list_gpu_node.csv`: a pod for each model and number of GPUs of a node.
+    """The site of Alibaba's `openb_node_list_gpu_node.csv`: a pod for each model and GPUs of a node.
 
-    Who gets which node type is not asked by the default task list, and two models are not disclosed, so that all
-    count as one `chip`; racks of 16 nodes are estimated. Nodes without GPUs are left out.
+    Who gets which node type is not asked by the default task list, and two models are not disclosed, so
+    that all count as one `chip`; racks of 16 nodes are estimated. Nodes without GPUs are left out.
     """
     lines = table(path)
     header = next(lines, (1, []))[1]

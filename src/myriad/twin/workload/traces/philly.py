@@ -11,7 +11,7 @@ from myriad.twin.workload.traces.rows import NEVER_RAN, OUTCOMES, STILL_RAN, Fla
 
 
 def entries(path: Path) -> Iterator[tuple[int, Any]]:
-    """Line number and value of each entry of the array. Raises UserError where the JSON ends to make sense."""
+    """Line number and value of each entry of the array. Raises UserError where the JSON is broken."""
     text = documents.read(path)
     decoder = json.JSONDecoder()
     line, counted = 1, 0

@@ -30,9 +30,10 @@ def read(
 ) -> Trace:
     """A trace of one of the published formats, recognised by its header unless `kind` names it.
 
-    A row that cannot be read raises UserError naming file, line, column and value; with `skip_bad_rows` it is left
-    out and counted in `Trace.bad_rows`. Jobs that ask for no accelerator, never ran, or still ran at the end are
-    left out and counted in `Trace.left_out`. `quotas` are chips of virtual clusters or users by name.
+    A row that cannot be read raises UserError naming file, line, column and value; with `skip_bad_rows` it
+    is left out and counted in `Trace.bad_rows`. Jobs that ask for no accelerator, never ran, or still ran
+    at the end are left out and counted in `Trace.left_out`. `quotas` are chips of virtual clusters or users
+    by name.
     """
     if kind not in KINDS:
         raise UserError("is not a trace format", field="kind", value=kind, remedy=near(kind, KINDS))
@@ -120,7 +121,7 @@ def _recognised(path: Path, kind: str, header: list[str]) -> Format:
         "is not the header of a known format",
         field=f"{path.name}, line 1",
         value=",".join(header)[:120],
-        remedy=f"Known columns are {known}; or Philly's JSON. A task table of PAI without header needs kind pai",
+        remedy=f"Known are {known}; and Philly's JSON. PAI's task table without header needs kind pai",
     )
 
 

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from myriad.kernel.errors import UserError
 from myriad.protocol.values import Outcome
 
-#: States of batch systems. The publishers of Helios and Acme count time-outs and node failures, which are rare,
-#: as failed; so do we.
+#: States of batch systems. The publishers of Helios and Acme count time-outs and node failures, which are
+#: rare, as failed; so do we.
 OUTCOMES: Final[Mapping[str, Outcome]] = {
     "COMPLETED": "succeeded",
     "SUCCEEDED": "succeeded",
@@ -120,7 +120,7 @@ def ran_s(cells: Cells) -> float:
 
 
 def table(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of a CSV file, the header first; comments (`#`) and empty lines are passed over."""
+    """Line number and cells of a CSV file, the header first, without comments (`#`) and empty lines."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)

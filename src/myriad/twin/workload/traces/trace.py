@@ -79,9 +79,9 @@ class Trace:
     def tenants(self, site: Site) -> tuple[Tenant, ...]:
         """One for each virtual cluster, or each user where there are none.
 
-        Quotas are not in the traces: without any given, all own nothing and may borrow twice the site, so that
-        room is what a gang waits for. A limit of just the site would be met first, and who waits for quota holds
-        nobody up: large gangs would be passed for ever.
+        Quotas are not in the traces: without any given, all own nothing and may borrow twice the site, so
+        that room is what a gang waits for. A limit of just the site would be met first, and who waits for
+        quota holds nobody up: large gangs would be passed for ever.
         """
         total = site.chip_count
         if sum(self._quotas.values()) > total:
@@ -105,7 +105,7 @@ class Trace:
     def arrivals(
         self, site: Site, stream: Stream, span_ns: Span = 1 << 62, start: Instant = 0
     ) -> Iterator[Work]:
-        """The jobs of the first `span_ns`, the first at `start`. Raises UserError if the site is too small for one."""
+        """The jobs of the first `span_ns`, the first at `start`. UserError if one is too large for the site."""
         gangs = self._gangs(site)
         return self._made(gangs, Chance(stream.split("trace")), span_ns, start)
 
