@@ -62,8 +62,11 @@ class Choices:
 
     def pick(self, rows: Any, uniform: Floats) -> Ints:
         """For each row number a column number."""
-        found = np.searchsorted(self._ends, rows + uniform, side="right") - rows * self._width
-        return np.clip(found, 0, self._width - 1)
+        # the largest number below 1, added to a row number, would be the next row
+        below = np.minimum(uniform, 1.0 - 1e-12)
+        found = np.searchsorted(self._ends, rows + below, side="right") - rows * self._width
+        picked: Ints = np.clip(found, 0, self._width - 1)
+        return picked
 
 
 class Clock:

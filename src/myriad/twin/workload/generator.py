@@ -292,15 +292,17 @@ class Loop:
 
 
 def drawn(maker: Maker, clock: Clock, span_ns: Span) -> Iterator[Jobs]:
-    """What arrives within a span, as columns, block by block."""
+    """What arrives within a span, as columns, block by block. A longer span begins with the same jobs."""
     end_s = units.seconds(span_ns)
     while True:
-        at_s = clock.next(maker.chance, BLOCK)
-        inside = at_s[at_s < end_s]
-        if len(inside):
-            yield maker.shapes.draw(maker.chance, inside)
-        if len(inside) < len(at_s):
-            return
+        jobs = maker.shapes.draw(maker.chance, clock.next(maker.chance, BLOCK))
+        if jobs.at_s[-1] < end_s:
+            yield jobs
+            continue
+        inside = int(np.searchsorted(jobs.at_s, end_s))
+        if inside:
+            yield Jobs(*(column[:inside] for column in jobs))
+        return
 
 
 def arrivals(maker: Maker, clock: Clock, span_ns: Span, start: Instant) -> Iterator[Work]:

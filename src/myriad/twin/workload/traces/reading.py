@@ -37,7 +37,9 @@ def read(
     """
     if kind not in KINDS:
         raise UserError("is not a trace format", field="kind", value=kind, remedy=near(kind, KINDS))
-    rows, left_out, bad, count = [], Counter[str](), [], 0
+    rows: list[Row] = []
+    bad: list[UserError] = []
+    left_out, count = Counter[str](), 0
     for line, found in _philly(path) if _is_json(path, kind) else _table(path, kind):
         if isinstance(found, Flaw):
             error = explained(path, line, found)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import msgspec
+
 from myriad.twin.workload.shapes import Estimates, Shape
 from myriad.twin.workload.traces.reading import read
 from myriad.twin.workload.traces.trace import Trace
@@ -19,7 +21,7 @@ class Replay(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     #: What users said of run times: no trace has it.
     estimates: Estimates = Estimates()
     #: Chips of virtual clusters or users by their name in the trace; who is not named may borrow everything.
-    quotas: dict[str, int] = {}
+    quotas: dict[str, int] = msgspec.field(default_factory=dict)
     #: Size of a checkpoint for each chip; 0: nothing saves, interrupted jobs begin anew.
     checkpoint_bytes_per_chip: float = 0.0
 

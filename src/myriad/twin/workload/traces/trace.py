@@ -105,7 +105,7 @@ class Trace:
     def arrivals(
         self, site: Site, stream: Stream, span_ns: Span = 1 << 62, start: Instant = 0
     ) -> Iterator[Work]:
-        """The jobs of the first `span_ns`, the first at `start`. UserError if one is too large for the site."""
+        """Jobs of the first `span_ns`, the first at `start`. UserError if one is larger than the site."""
         gangs = self._gangs(site)
         return self._made(gangs, Chance(stream.split("trace")), span_ns, start)
 
