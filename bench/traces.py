@@ -144,11 +144,12 @@ def lines(cluster: str, row: dict[str, str], ours: traces.Summary) -> Iterator[L
             yield Line(cluster, f"{outcome}, GPU-s", float(row[f"{word}_gpu_time"]), spent)
 
 
-def aggregates(console: Console) -> list[Line]:
-    """(a): all clusters; the worst single window of each is shown beside."""
+def aggregates(console: Console) -> tuple[list[Line], list[Line]]:
+    """(a): all clusters, pooled and in one window of the published length."""
     with (DATA / "cluster_summary_acme.csv").open() as file:
         published = {row["id"]: row for row in csv.DictReader(file)}
     found: list[Line] = []
+    alone: list[Line] = []
     table = Table("cluster", "figure", "published", "ours", "ratio", "one window", title="generator")
     for cluster, (name, days) in CLUSTERS.items():
         workload = config.read(ROOT / "scenarios" / "parts" / name)
@@ -158,6 +159,7 @@ def aggregates(console: Console) -> list[Line]:
         single = list(lines(cluster, row, windows[0]))
         for line, once in zip(lines(cluster, row, pooled(windows)), single, strict=True):
             found.append(line)
+            alone.append(once)
             table.add_row(
                 f"{cluster} x{count}",
                 line.figure,
@@ -167,7 +169,7 @@ def aggregates(console: Console) -> list[Line]:
                 f"{once.ratio:.3f}",
             )
     console.print(table)
-    return found
+    return found, alone
 
 
 # ---- (b) a replay --------------------------------------------------------------------------------
@@ -341,10 +343,11 @@ def main() -> None:
     console = Console(width=130)
     if not DATA.is_dir():
         sys.exit(f"needs the traces: no folder {DATA}; set MYRIAD_DATA to the folder that has traces/")
-    found = aggregates(console)
-    misses = [abs(line.ratio - 1) for line in found]
-    worst = found[int(np.argmax(misses))]
-    print(f"figures within {BAR:.0%}: {sum(miss <= BAR for miss in misses)} of {len(found)}; worst {worst}")
+    found, alone = aggregates(console)
+    misses, once = ([abs(line.ratio - 1) for line in some] for some in (found, alone))
+    within, within_once = (sum(miss <= BAR for miss in some) for some in (misses, once))
+    print(f"figures within {BAR:.0%}: {within} of {len(found)}, worst {found[int(np.argmax(misses))]}")
+    print(f"in one window of the published length: {within_once}, worst {alone[int(np.argmax(once))]}")
     openb = traces.openb_site(DATA / "alibaba_gpu_2023_nodes.csv")
     pods = traces.read(DATA / "alibaba_gpu_2023_pods.csv")
     kinds = f"{openb.node_count} nodes, {openb.chip_count} GPUs, {len(openb.pods)} pods"
@@ -361,6 +364,8 @@ def main() -> None:
         100 * BAR,
         better="lower",
         figures=len(found),
+        within_bar=within,
+        within_bar_one_window=within_once,
         mean_off=round(100 * float(np.mean(misses)), 2),
         jct_fifo_s=round(ways["fifo, brain"][1]),
         jct_shortest_s=round(ways["shortest, brain"][1]),

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import yaml
+from tools import calibrate_workload as tool
 
 from myriad.twin.workload import config
 from tests.twin.workload.shop import PARTS
-from tools import calibrate_workload as tool
 
 DOCUMENTS = list(yaml.safe_load_all(tool.PRIORS.read_text()))
 
