@@ -187,6 +187,7 @@ class Maker:
             flops_per_step=of.flops,
             peak_share=of.peak_share,
             parameters=of.parameters,
+            memory_copies=True,
             stretch=training.stretch,
         )
         truth = Truth(
@@ -215,7 +216,9 @@ class Maker:
             chips_per_node=gang.chips_per_node,
             chip=kind.chip,
             priority=RANKS[int(jobs.rank[row])],
-            command=("train",),
+            # training speaks to the brain: it reports, and saves when it is told to
+            recipe="pretrain" if kind.training else "",
+            command=() if kind.training else ("run",),
             # what fails by itself fails again
             retries=0 if OUTCOMES[int(jobs.outcome[row])] == "failed" else kind.retries,
         )
@@ -301,7 +304,7 @@ def drawn(maker: Maker, clock: Clock, span_ns: Span) -> Iterator[Jobs]:
             continue
         inside = int(np.searchsorted(jobs.at_s, end_s))
         if inside:
-            yield Jobs(*(column[:inside] for column in jobs))
+            yield Jobs(*(column[:inside] for column in jobs))  # type: ignore[arg-type]
         return
 
 
