@@ -1,13 +1,21 @@
 """Published formats: what is read, what is left out, and errors that name the line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from myriad.control.policy import Policy
+from myriad.control.sitefile import Setup
 from myriad.kernel.errors import UserError
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import MINUTE, SECOND
+from myriad.kernel.units import DAY, MINUTE, SECOND
+from myriad.protocol import facts
+from myriad.protocol.fact import Fact
+from myriad.twin.run import simulate
+from myriad.twin.scenario import Scenario
 from myriad.twin.workload import traces
+from myriad.workload.prices import PriceBook
 from tests.twin.workload.shop import FILES, site
 
 HELIOS = (FILES / "helios.csv").read_text()
@@ -170,3 +178,18 @@ def test_a_scenario_can_name_a_trace() -> None:
     replay = traces.Replay(trace="helios.csv", checkpoint_bytes_per_chip=1e9)
     works = list(replay.open(FILES).arrivals(site(), Stream(1)))
     assert [work.truth.checkpoint_bytes for work in works] == [1e9, 16e9, 4e9, 8e9]
+    # what saves speaks to the brain, other jobs do not
+    assert {work.spec.recipe for work in works} == {"pretrain"}
+
+
+@pytest.mark.parametrize("saved", [0.0, 1e9])
+def test_the_world_runs_a_trace_to_its_end(saved: float) -> None:
+    ended: dict[str, str] = {}
+
+    def follow(happened: Sequence[Fact]) -> None:
+        ended.update({fact.job: fact.outcome for fact in happened if isinstance(fact, facts.JobEnded)})
+
+    scenario = Scenario("replay", Setup(site(8), Policy(), PriceBook()))
+    trace = traces.open(FILES / "helios.csv", checkpoint_bytes_per_chip=saved)
+    simulate(scenario, 1, 2 * DAY, source=trace, followers=[follow])
+    assert ended == {f"job-{row.line}": row.outcome for row in trace.rows}

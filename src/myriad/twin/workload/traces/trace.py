@@ -148,12 +148,14 @@ class Trace:
                     tenant=self.owner(row.tenant),
                     nodes=gang.nodes,
                     chips_per_node=gang.chips_per_node,
-                    command=("train",),
+                    # what saves speaks to the brain, and is told when to
+                    recipe="pretrain" if self._saved else "",
+                    command=() if self._saved else ("run",),
                     retries=0 if row.outcome == "failed" else 3,
                 )
             work_ns = max(1, round(row.run_s)) * SECOND
             truth = Truth(*pieces(work_ns), row.outcome, self._saved * gang.chips)
-            profile = Profile(expected_ns=int(guess) * SECOND)
+            profile = Profile(expected_ns=int(guess) * SECOND, memory_copies=self._saved > 0)
             yield Work(start + at, JobId(f"job-{row.line}"), spec, profile, truth)
 
     def summary(self) -> "Summary":
