@@ -62,8 +62,8 @@ class Ending(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 class Training(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What makes a class one of training jobs: they count steps, and save what they have.
 
-    Jobs of one class and size come in `variants` configurations that recur, as they do in practice: 8 of 10
-    jobs of PAI are runs of what ran before (Weng et al., NSDI 2022, 65 % at least five times; published).
+    Jobs of one class and size come in `variants` configurations that recur, as they do in practice: 65 % of
+    PAI's tasks ran at least five times (Weng et al., NSDI 2022; published, from memory). How many is estimated.
     """
 
     #: Median time of a step, and its spread between configurations.
@@ -185,7 +185,7 @@ class Share(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     weight: float = 1.0
     #: So many users as parts, `<name>-u1` and on; they share its quota evenly and submit its jobs.
     users: int = 0
-    #: Zipf exponent of how active these are. At 1.3 the first 5 of 100 submit two thirds of the jobs; in
+    #: Zipf exponent of how active these are. At 1.3 the first 5 of 100 submit 63 % of the jobs; in
     #: PAI the top 5 % submit 77 % (Weng et al., NSDI 2022; published).
     skew: float = 1.3
 
