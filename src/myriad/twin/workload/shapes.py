@@ -63,7 +63,7 @@ class Training(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """What makes a class one of training jobs: they count steps, and save what they have.
 
     Jobs of one class and size come in `variants` configurations that recur, as they do in practice: 65 % of
-    PAI's tasks ran at least five times (Weng et al., NSDI 2022; published, from memory). How many is estimated.
+    PAI's tasks ran at least five times (Weng et al., NSDI 2022; published, from memory). Eight is estimated.
     """
 
     #: Median time of a step, and its spread between configurations.
