@@ -60,7 +60,7 @@ class Physics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError("jitter must be below 1")
 
     def starts_s(self, chips: int, known: float) -> float:
-        """Until the processes exist of a gang of so many chips; the job had a share `known` of its nodes before.
+        """Until the processes of a gang exist; its job had a share `known` of these nodes before.
 
         The form is that of `performance.goodput`: so much at 2,048 chips, and more with each doubling.
         """

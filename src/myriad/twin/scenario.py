@@ -25,6 +25,8 @@ from myriad.twin.physics import Physics
 from myriad.twin.power import Power
 from myriad.twin.workload.config import Workload
 from myriad.twin.workload.listed import Listed
+from myriad.twin.workload.traces import Replay
+from myriad.twin.workload.work import Source
 
 #: Sections that are structs of their own; `site` and `policy` are read as everywhere.
 _KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {
@@ -51,7 +53,7 @@ class Scenario(NamedTuple):
     start: str = "2026-01-01"
     span_ns: Span = 0
     seed: int = 0
-    workload: Workload | None = None
+    workload: Source | None = None
     #: Jobs named one by one, beside the workload.
     jobs: tuple[Listed, ...] = ()
     services: Services = Services()
@@ -142,9 +144,11 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
         )
     found: dict[str, Any] = {
         name: documents.convert(given[name], kind, f"{source}: {name}")
-        for name, kind in _KINDS.items()
+        for name, kind in _kinds(given).items()
         if given.get(name) is not None
     }
+    if isinstance(replay := found.get("workload"), Replay):
+        found["workload"] = replay.open(folder or Path())
     return Scenario(
         name=str(given.get("name") or Path(source).stem),
         about=str(given.get("about", "")),
@@ -158,6 +162,13 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
         digest=hashlib.blake2b(msgspec.json.encode(given), digest_size=8).hexdigest(),
         **found,
     )
+
+
+def _kinds(given: Mapping[str, Any]) -> Mapping[str, type[msgspec.Struct]]:
+    """A workload that names a trace is a replay."""
+    workload = given.get("workload")
+    replay = isinstance(workload, Mapping) and "trace" in workload
+    return {**_KINDS, "workload": Replay} if replay else _KINDS
 
 
 def read(path: Path) -> Scenario:
