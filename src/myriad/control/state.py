@@ -4,6 +4,7 @@ Dicts keep the order of the facts, so nothing depends on hashes. The records are
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Final
@@ -33,6 +34,8 @@ UNKNOWN_RUN_NS: Final[Span] = HOUR
 
 
 _ENDLESS: Final = 1 << 62
+#: What follows from the rest, or has a digest of its own.
+_DERIVED: Final = frozenset({"columns", "paths", "holders", "kinds"})
 #: Up to so many sizes are all tried; of more, halves of the largest.
 _MANY_SIZES: Final = 16
 
@@ -43,6 +46,8 @@ class State:
     def __init__(self) -> None:
         self.now: Instant = 0
         self.site: Site | None = None
+        #: Of the site: each chip type, nodes that have it, chips of the largest of these.
+        self.kinds: dict[str, tuple[int, int]] = {}
         self.open = False
         self.opened_at: Instant = 0
         self.prices = PriceBook()
@@ -51,6 +56,8 @@ class State:
         self.tenants: dict[TenantId, Tenant] = {}
         self.keys: dict[KeyId, Key] = {}
         self.jobs: dict[JobId, Job] = {}
+        #: Those that are over, in the order they ended: only so many are kept.
+        self.ended: deque[JobId] = deque()
         #: Jobs without a gang that are not over: the queue, before ordering.
         self.waiting: dict[JobId, None] = {}
         self.gangs: dict[AttemptId, Gang] = {}
@@ -237,9 +244,8 @@ class State:
 
     def digest(self) -> str:
         """One digest of everything: equal states, and only those, give equal digests."""
-        plain = {
-            name: value for name, value in vars(self).items() if name not in ("columns", "paths", "holders")
-        }
+        plain = {name: value for name, value in vars(self).items() if name not in _DERIVED}
+        plain["ended"] = list(self.ended)
         text = msgspec.json.encode(plain)
         columns = self.columns
         digest = hashlib.blake2b(text, digest_size=16)
@@ -269,6 +275,8 @@ def sizes(spec: TrainingJob, profile: Profile) -> tuple[int, ...]:
     of the largest where that would be many.
     """
     least, most = spec.min_nodes, spec.max_nodes
+    if least == most and not profile.sizes:
+        return (most,)
     if found := tuple(size for size in profile.sizes if least <= size <= most):
         return found
     if most - least < _MANY_SIZES:

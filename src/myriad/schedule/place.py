@@ -58,7 +58,9 @@ def choose(
 class Packed:
     """Fewest domains, tightest hole: the placement that comes with Myriad."""
 
-    def choose(self, columns: Columns, ask: Ask, nodes: int, barred: Rows | None) -> Rows | None:
+    def choose(
+        self, columns: Columns, ask: Ask, nodes: int, barred: Rows | None
+    ) -> Sequence[int] | Rows | None:
         """Rows for a fresh gang, in rank order. Nodes without doubt first, the others if it must be."""
         level = columns.level_of(ask.chips_per_node)
         if level == len(columns.levels):
@@ -67,6 +69,8 @@ class Packed:
             offer = _offers(columns, ask)
             offer[barred] = False
             return _select(columns, ask, nodes, offer)
+        if nodes == 1 and (hole := columns.holes.tightest(level, _kind(columns, ask))):
+            return [columns.first_clean(*hole)]
         for plane in (1, 0):
             racks, pods = columns.rack_nodes[plane, level], columns.pod_nodes[plane, level]
             if len(columns.kinds) > 1:
@@ -344,8 +348,12 @@ def _domain(columns: Columns, within: Within) -> NDArray[np.int32]:
 
 
 def _choice(columns: Columns, rows: Rows | Sequence[int], ask: Ask, replaced: tuple[NodeId, ...]) -> Choice:
-    plain = rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
     count, ids = ask.chips_per_node, columns.ids
+    if len(rows) == 1:
+        row = int(rows[0])
+        only = Member(node=ids[row], chips=columns.pick(row, count))
+        return Choice((only,), (row,), replaced, 1, 1, 1)
+    plain = rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
     if len(plain) > 16:
         where = np.asarray(plain, np.intp)
         free, chips = columns.free[where].tolist(), columns.chips[where].tolist()
