@@ -1,0 +1,152 @@
+"""`myriad simulate`: a scenario, or the replay of a trace of jobs, played once."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from myriad.cli import progress, scenarios, show
+from myriad.kernel import units
+from myriad.kernel.errors import UserError
+from myriad.studies import simulation
+from myriad.studies.expectations import Judged
+from myriad.studies.simulation import Case, Result
+
+
+@click.command()
+@click.argument("scenario", type=click.Path(path_type=Path), required=False)
+@scenarios.changing
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all chance in it.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Write page, facts, series.")
+@click.option("--trace", type=click.Path(path_type=Path), help="Replay the jobs of this file.")
+@click.option("--site", type=click.Path(path_type=Path), help="Where the trace is replayed.")
+@click.option("--kind", default="auto", show_default=True, help="Format of the trace.")
+@click.option("--skip-bad-rows", is_flag=True, help="Leave out rows of the trace that are malformed.")
+@show.as_json
+@click.pass_context
+def simulate(
+    ctx: click.Context,
+    scenario: Path | None,
+    days: float | None,
+    policy: str | None,
+    sets: tuple[str, ...],
+    seed: int,
+    report: Path | None,
+    trace: Path | None,
+    site: Path | None,
+    kind: str,
+    skip_bad_rows: bool,
+    as_json: bool,
+) -> None:
+    """Play SCENARIO once: months of a site in seconds. Exit code 1 when it is not as the scenario expects.
+
+    With --trace and --site the jobs of a file are replayed on that site.
+
+    \b
+    Example:
+      myriad simulate scenarios/shaoguan-10k.yaml --days 90 --seed 7 --report out/
+      myriad simulate scenarios/shaoguan-10k.yaml --set recover.spares=1% --policy easy --json
+      myriad simulate --trace venus.csv --site sites/venus.yaml
+    """
+    case = _case(scenario, trace, site, kind, skip_bad_rows)
+    case = scenarios.changed(case, days, policy, sets)
+    span_ns = simulation.check(case)
+    folder = scenarios.folder(report)
+    if not as_json:
+        name = (case.name, f"seed {seed}", f"{span_ns / units.DAY:g} days", f"scenario {case.hash}")
+        click.echo(scenarios.stamp(*name))
+    result = _played(case, seed, span_ns, folder)
+    if as_json:
+        show.dump({"commit": scenarios.commit(), **simulation.tree(result)})
+    else:
+        _tell(result)
+        if folder:
+            click.echo(f"\nwritten to {folder / 'report.html'}, facts.parquet, series.parquet, result.json")
+    if result.broken:
+        ctx.exit(1)
+
+
+def _case(scenario: Path | None, trace: Path | None, site: Path | None, kind: str, skip: bool) -> Case:
+    if trace is None:
+        if scenario is None:
+            remedy = "Name a scenario file, or give --trace and --site"
+            raise UserError("is missing", field="SCENARIO", remedy=remedy)
+        for given, option in ((site, "--site"), (kind != "auto", "--kind"), (skip, "--skip-bad-rows")):
+            if given:
+                raise UserError("is only for a replay", field=option, remedy="Give --trace too")
+        return simulation.read(scenario)
+    if scenario is not None:
+        remedy = "Leave one out; a scenario may name a trace as its workload"
+        raise UserError("cannot stand beside a scenario", field="--trace", value=str(trace), remedy=remedy)
+    if site is None:
+        raise UserError("is missing", field="--site", remedy="Name the file of the site to replay it on")
+    return simulation.of_trace(trace, site, kind, skip)
+
+
+def _played(case: Case, seed: int, span_ns: units.Span, folder: Path | None) -> Result:
+    with progress.bar(case.name, span_ns / units.DAY, "days") as tell:
+
+        def heard(elapsed: units.Span) -> None:
+            tell(elapsed / units.DAY, "")
+
+        if folder is None:
+            return simulation.run(case, seed, heard)
+        from myriad.studies import simulation_report
+
+        return simulation_report.run(case, seed, folder, heard)
+
+
+def _tell(result: Result) -> None:
+    outcome = result.outcome
+    click.echo()
+    show.pairs(_figures(result))
+    for title, key, column in (
+        ("Chip-time", "buckets", "BUCKET"),
+        ("Jobs", "jobs", "OUTCOME"),
+        ("Interruptions", "interruptions", "CAUSE"),
+    ):
+        if counts := {name: count for name, count in outcome.get(key, {}).items() if count}:
+            click.echo("\n" + click.style(title, bold=True))
+            _counts(column, counts, spans=key == "buckets")
+    if result.expectations:
+        click.echo("\n" + click.style("Expected", bold=True))
+        rows = (expectation_row(one) for one in result.expectations)
+        show.table(("FIGURE", ">EXPECTED", ">FOUND", ""), rows, empty="")
+
+
+def _figures(result: Result) -> list[tuple[str, Any]]:
+    """The lines at the top: each figure that the simulation has."""
+    found = result.figures
+    shares = ("goodput", "utilisation", "availability", "mfu")
+    lines: list[tuple[str, Any]] = [(name, show.percent(found[name])) for name in shares if name in found]
+    for name in ("mttf_ns", "mttr_ns"):
+        if found.get(name):
+            lines.append((name.removesuffix("_ns").upper(), units.show_span(int(found[name]))))
+    lines.append(("ran", f"{result.wall_s:.1f} s, {result.days_per_s:,.1f} simulated days/s"))
+    lines.append(("digest", result.digest))
+    return lines
+
+
+def _counts(column: str, counts: dict[str, int], spans: bool) -> None:
+    total = sum(counts.values())
+    rows = (
+        (
+            name.replace("_", " "),
+            show.chip_time(count) if spans else f"{count:,}",
+            show.percent(count / total),
+            show.bar(count / total),
+        )
+        for name, count in counts.items()
+    )
+    show.table((column, ">" + ("CHIP-TIME" if spans else "COUNT"), ">SHARE", ""), rows, empty="")
+
+
+def expectation_row(one: Judged) -> tuple[str, str, str, str]:
+    """One expectation as cells of a table."""
+    if one.found is None:
+        found = "no such figure"
+    elif one.figure.endswith("_ns"):
+        found = units.show_span(int(one.found))
+    else:
+        found = f"{one.found:,.4g}" if abs(one.found) < 1e4 else f"{one.found:,.0f}"
+    return one.figure, one.expected, found, "" if one.held else "BROKEN"

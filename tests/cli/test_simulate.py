@@ -1,0 +1,155 @@
+"""`myriad simulate`, `sweep` and `twin check`, over a stand-in for the twin."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from myriad.cli import twin as twin_commands
+from myriad.cli.main import cli
+from myriad.studies import executors
+from myriad.studies.executors import Done, Work
+from tests.studies import workers
+from tests.studies.stand_in import twin, written
+
+__all__ = ["twin"]
+Run = Callable[..., Result]
+
+
+class Here:
+    """In this process."""
+
+    places = 1
+
+    def results(self, work: Work, tasks: Iterable[bytes]) -> Iterator[Done]:
+        yield from (Done(index, work(task)) for index, task in enumerate(tasks))
+
+
+@pytest.fixture
+def run(twin: None, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(executors, "named", lambda _place, _jobs: Here())
+
+    def call(*words: object) -> Result:
+        return CliRunner().invoke(cli, [str(word) for word in words], env={"COLUMNS": "110"})
+
+    return call
+
+
+def test_a_simulation_is_stamped_and_told_in_tables(run: Run, tmp_path: Path) -> None:
+    done = run("simulate", written(tmp_path), "--seed", 7)
+    assert done.exit_code == 0, done.output
+    first, *lines = done.output.splitlines()
+    assert first.startswith("tiny · seed 7 · 2 days · scenario ") and " commit " in first
+    assert any(line.startswith("goodput") for line in lines)
+    assert any(line.startswith("gpu ecc") for line in lines)
+    assert not done.stderr, "no progress bar where nobody watches"
+
+
+def test_json_has_it_all_and_the_same_each_time(run: Run, tmp_path: Path) -> None:
+    path = written(tmp_path)
+    one, two = (json.loads(run("simulate", path, "--json").output) for _ in range(2))
+    assert one["digest"] == two["digest"] and one["figures"] == two["figures"]
+    other = json.loads(run("simulate", path, "--json", "--seed", 1, "--days", 0.5).output)
+    assert other["digest"] != one["digest"] and other["days"] == 0.5
+    assert other["scenario_hash"] != one["scenario_hash"]
+
+
+def test_the_report_is_a_page_and_tables_for_notebooks(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("simulate", written(tmp_path), "--report", out)
+    assert done.exit_code == 0, done.output
+    page = (out / "report.html").read_text()
+    for title in (
+        "Where every chip-second went",
+        "Queue",
+        "Power",
+        "Interruptions by cause: 5",
+        "Waits by size",
+    ):
+        assert title in page
+    facts = pq.read_table(out / "facts.parquet")
+    assert facts.column_names == ["at", "kind", "subject", "body"]
+    assert facts.to_pylist()[3]["subject"] == "job-3" and facts.to_pylist()[3]["kind"] == "JobEnded"
+    assert pq.read_table(out / "series.parquet").num_rows == 51
+    assert json.loads((out / "result.json").read_text())["seed"] == 0
+
+
+def test_a_broken_expectation_is_exit_code_1(run: Run, tmp_path: Path) -> None:
+    done = run("simulate", written(tmp_path, expect={"goodput": ">= 95%", "jobs.failed": "<= 3"}))
+    assert done.exit_code == 1
+    (line,) = (line for line in done.output.splitlines() if "BROKEN" in line)
+    assert line.startswith("goodput")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "faults.rate=-1"], "faults.rate: must be 0 or more"),
+        (["--set", "fautls.rate=1"], "fautls: is not a known field"),
+        (["--set", "faults"], "--set: is no setting"),
+        (["--policy", "eazy"], "Did you mean easy"),
+        (["--days", "0"], "--days: must be more than 0"),
+        (["--site", "x.yaml"], "--site: is only for a replay"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_simulated(
+    run: Run, tmp_path: Path, words: list[str], said: str
+) -> None:
+    done = run("simulate", written(tmp_path), *words, "--report", tmp_path / "out")
+    assert done.exit_code == 2 and said in done.stderr and not done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_policies_and_settings_change_the_scenario(run: Run, tmp_path: Path) -> None:
+    path = written(tmp_path)
+
+    def hashed(*words: str) -> str:
+        return json.loads(run("simulate", path, "--json", *words).output)["scenario_hash"]
+
+    plain, easy = hashed(), hashed("--policy", "easy")
+    assert plain != easy
+    assert hashed("--set", "spares=2%") == hashed("--set", "site.spares=2") != plain
+
+
+def test_a_sweep_tells_means_and_differences(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("--vary", "recover.spares=0,1%,2%", "--vary", "faults.rate=1,2", "--seeds", 4)
+    done = run("sweep", written(tmp_path), *words, "--report", out)
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[0].startswith("tiny · seeds 0 to 3 · 2 days · scenario ")
+    assert "recover.spares=1%, faults.rate=2" in done.output and "±" in done.output
+    assert "24 simulations" in done.output
+    assert (
+        "Difference" in (out / "report.html").read_text()
+        or "less that of" in (out / "report.html").read_text()
+    )
+    found = json.loads(run("sweep", written(tmp_path), *words, "--json").output)["sweep"]
+    assert found == json.loads((out / "result.json").read_text())
+    assert found["rows"][1]["settings"] == {"recover.spares": "0", "faults.rate": "2"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--vary", "faults.rate=1,-1"], "faults.rate: must be 0 or more"),
+        (["--vary", "recover.spares"], "--vary: is no setting"),
+        (["--vary", "spares=1", "--vary", "recover.spares=2"], "--vary: is varied twice"),
+        (["--figure", "godput"], "Did you mean goodput"),
+    ],
+)
+def test_a_sweep_is_refused_as_a_whole(run: Run, tmp_path: Path, words: list[str], said: str) -> None:
+    done = run("sweep", written(tmp_path), *words)
+    assert done.exit_code == 2 and said in done.stderr and not done.stdout
+
+
+def test_failing_seeds_come_with_the_command_that_replays_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(twin_commands, "work", lambda: workers.check)
+    done = CliRunner().invoke(cli, ["twin", "check", "--seeds", "10", "--jobs", "1"])
+    assert done.exit_code == 1
+    assert "replay: myriad twin check --seeds 1 --first-seed 7" in done.output
+    assert "10 seeds checked, 2 failed" in done.output
+    done = CliRunner().invoke(cli, ["twin", "check", "--seeds", "3", "--first-seed", "1", "--jobs", "1"])
+    assert done.exit_code == 0 and "3 seeds checked, 0 failed" in done.output
