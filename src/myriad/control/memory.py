@@ -82,11 +82,11 @@ def on_recorded(job: Job, gang: Gang, fact: facts.CheckpointRecorded) -> None:
     """A checkpoint is complete."""
     if fact.tier == "memory":
         gang.memory_step = job.memory_step = fact.step
-        job.memory_cost_ns = fact.stall_ns or job.memory_cost_ns
+        job.memory_cost_ns = fact.stall_ns // fact.saves or job.memory_cost_ns
         return
     job.kept_step, job.kept_path = fact.step, fact.path
     job.checkpoints = (*job.checkpoints, Checkpoint(step=fact.step, path=fact.path))[-_CHECKPOINTS:]
-    job.checkpoint_cost_ns = fact.stall_ns or job.checkpoint_cost_ns
+    job.checkpoint_cost_ns = fact.stall_ns // fact.saves or job.checkpoint_cost_ns
 
 
 def on_stopped(state: State, job: Job, gang: Gang, fact: facts.GangStopped) -> None:

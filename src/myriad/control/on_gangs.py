@@ -104,6 +104,7 @@ def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]
             path=given.path,
             checkpoint_bytes=given.checkpoint_bytes,
             stall_ns=max(0, given.stall_ns),
+            saves=max(1, given.saves),
             write_ns=max(0, given.write_ns),
             request=given.request,
             tier=given.tier,
@@ -185,7 +186,9 @@ def on_gang_exited(m: Moment, given: inputs.GangExited) -> Iterator[Fact]:
     if given.code == 0 and gang.job and gang.phase is not GangPhase.STOPPING and not gang.done:
         yield from _finish(m, gang, "done", "")
         return
-    root = given.root if given.root in gang.left else next(iter(gang.left), NodeId(""))
+    # a body that does not know where it began blames nobody; a refusal is the same everywhere
+    refused = given.code == blame.REFUSED
+    root = given.root if given.root in gang.left else next(iter(gang.left if refused else ()), NodeId(""))
     if root:
         yield facts.MemberDone(
             at=m.now, attempt=gang.attempt, node=root, code=given.code, detail=given.detail

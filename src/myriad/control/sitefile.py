@@ -3,6 +3,7 @@
 `policy` is a mapping of knobs, or the name or file of a policy.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +43,12 @@ def parse(text: str, source: str, folder: Path | None = None) -> Setup:
     trees = list(documents.documents(text, source))
     if len(trees) > 1:
         raise UserError("holds several documents", field=source, remedy="Write one site a file")
-    tree = dict(trees[0])
+    return of_tree(trees[0], source, folder)
+
+
+def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -> Setup:
+    """The same of a mapping that was read already. Raises UserError."""
+    tree = dict(given)
     sections = {name: tree.pop(name, None) or {} for name in _SECTIONS}
     for name in tree:
         if name not in Site.__struct_fields__:

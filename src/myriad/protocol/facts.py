@@ -282,7 +282,9 @@ class CheckpointRecorded(Fact, frozen=True, kw_only=True):
     step: int
     path: str
     checkpoint_bytes: int = 0
+    #: For it, and for `saves` - 1 before that nobody told of.
     stall_ns: Span = 0
+    saves: int = 1
     write_ns: Span = 0
     request: str = ""
     tier: Tier = "storage"

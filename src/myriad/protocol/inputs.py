@@ -249,7 +249,8 @@ class CheckpointReported(Input, frozen=True, kw_only=True):
     path: str
     tier: Tier = "storage"
     checkpoint_bytes: int = 0
-    stall_ns: Span = 0  # how long training stood still for it
+    stall_ns: Span = 0  # how long training stood still, for it and `saves` - 1 before that were not reported
+    saves: int = 1
     write_ns: Span = 0
     request: str = ""  # the request it answers, if any; only storage answers one
 

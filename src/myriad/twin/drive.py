@@ -10,7 +10,8 @@ from myriad.control.core import Core, Step
 from myriad.kernel.units import Instant
 from myriad.protocol import wire
 from myriad.protocol.inputs import Input
-from myriad.twin.world import Event, World
+from myriad.twin.timeline import Event
+from myriad.twin.world import World
 
 
 class Script(NamedTuple):

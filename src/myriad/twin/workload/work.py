@@ -17,7 +17,7 @@ class Truth(NamedTuple):
 
     #: Useful run time on the nodes it asks for at most, well placed, without faults. A multiple of `step_ns`.
     work_ns: Span
-    #: Of one step then. A job without steps counts in pieces of a minute, or in one piece if it is shorter.
+    #: Of one step then. A job without steps counts in pieces of a minute at most.
     step_ns: Span
     #: How it ends by itself after `work_ns`: exit 0, exit 1, or its user cancels it then.
     outcome: Outcome = "succeeded"
@@ -58,9 +58,7 @@ class Source(Protocol):
         """Whom to create first, parents before their parts."""
         ...
 
-    def arrivals(
-        self, site: Site, stream: Stream, span_ns: Span, start: Instant = 0
-    ) -> Iterator[Work]:
+    def arrivals(self, site: Site, stream: Stream, span_ns: Span, start: Instant = 0) -> Iterator[Work]:
         """The jobs of [start, start + span) in order of `at`, made as they are asked for.
 
         Raises UserError at once, before the first job, if the site cannot hold what would come.
