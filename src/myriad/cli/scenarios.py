@@ -10,7 +10,7 @@ import click
 import myriad
 from myriad.control import policyfile
 from myriad.kernel.errors import UserError
-from myriad.studies import settings, simulation
+from myriad.studies import parts, settings, simulation
 from myriad.studies.settings import SET, Setting
 from myriad.studies.simulation import Case
 
@@ -46,8 +46,8 @@ def _policy(word: str) -> Any:
     """The tree of a policy, its classes found from anywhere."""
     policyfile.choose(word)
     if word in policyfile.names():
-        return simulation.parts.policy(word, Path())
-    return simulation.parts.policy(Path(word).name, Path(word).absolute().parent)
+        return parts.policy(word, Path())
+    return parts.policy(Path(word).name, Path(word).absolute().parent)
 
 
 def folder(path: Path | None) -> Path | None:

@@ -27,7 +27,7 @@ _MOST_DEATHS: Final = 3
 class Done(NamedTuple):
     """One finished task."""
 
-    index: int  # which of the tasks, counted from 0
+    number: int  # which of the tasks, counted from 0
     body: bytes
 
 

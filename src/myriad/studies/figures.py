@@ -1,7 +1,8 @@
 """The figures of a simulation by name: every number of its result, as expectations and sweeps address them.
 
 A number inside of a mapping is named with dots (`jobs.failed`, `wait.small.p50`). A mapping of counts has
-its own name for their sum (`interruptions`), and chip-time is also told as share of capacity (`share.productive`).
+its own name for their sum (`interruptions`), and chip-time is also told as a share of capacity
+(`share.productive`).
 """
 
 from collections.abc import Iterator, Mapping

@@ -19,7 +19,7 @@ _FROM: Final = "from"
 
 def composed(path: Path) -> dict[str, Any]:
     """The scenario of a file with every part in place. Raises UserError naming file and field."""
-    tree = _document(path)
+    tree: dict[str, Any] = _document(path)
     return {
         name: value if name in _PLAIN else _section(name, value, path.parent, f"{path}: {name}")
         for name, value in tree.items()
@@ -31,8 +31,10 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     found = dict(base)
     for key, value in changes.items():
         before = found.get(key)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        found[key] = merged(before, value) if both else value
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            found[key] = merged(before, value)
+        else:
+            found[key] = value
     return found
 
 

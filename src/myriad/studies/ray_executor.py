@@ -1,8 +1,8 @@
 """Tasks on a Ray cluster: `pip install myriad[ray]`, here and on every node of the cluster.
 
 The cluster is the one that RAY_ADDRESS names, or that of this machine (`ray start --head`); without any,
-Ray starts one of this machine's cores for as long as the command runs. A task whose worker or node dies is done
-again elsewhere by Ray; results are so small that they live with the driver and not on the nodes.
+Ray starts one of this machine's cores for as long as the command runs. A task whose worker or node dies is
+done again elsewhere by Ray; results are so small that they live with the driver and not on the nodes.
 """
 
 import os

@@ -2,8 +2,8 @@
 
 A path is that of the scenario file (`section.key.key`, a number for an item of a list), with short forms:
 `order`, `placement`, `backfill`, `preemption`, `elastic`, `recover` and `route` stand for `policy.…`, and
-`spares` as well as `recover.spares` for `site.spares`. Spares may be percent of the site's nodes, rounded to the nearest
-node, never to none.
+`spares` as well as `recover.spares` for `site.spares`. Spares may be percent of the site's nodes, rounded
+to the nearest node, never to none.
 """
 
 import copy

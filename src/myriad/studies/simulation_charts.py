@@ -1,7 +1,7 @@
 """The plots of simulations and sweeps: areas, lines and bars over days, with intervals. SVG text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
@@ -21,7 +21,7 @@ class Line(NamedTuple):
     """One column of a time series, as it is drawn."""
 
     label: str
-    values: Sequence[float]
+    values: np.ndarray
     colour: str = ""
 
 
@@ -33,37 +33,46 @@ def days(at_ns: Sequence[int]) -> np.ndarray:
 
 def areas(at: np.ndarray, lines: Sequence[Line], unit: str, salt: str) -> str:
     """Columns on top of each other over time, such as nodes by state."""
-    return _over_time(at, lines, unit, salt, stacked=True)
-
-
-def curves(at: np.ndarray, lines: Sequence[Line], unit: str, salt: str) -> str:
-    """Columns as lines over time, from zero."""
-    return _over_time(at, lines, unit, salt, stacked=False)
-
-
-def _over_time(at: np.ndarray, lines: Sequence[Line], unit: str, salt: str, *, stacked: bool) -> str:
     with rc_context(charts.STYLE):
-        figure = Figure(figsize=(_WIDTH, 2.9))
-        axes = figure.add_subplot()
-        colours = [line.colour or _PALETTE[k % len(_PALETTE)] for k, line in enumerate(lines)]
-        if stacked:
-            kept = _evenly(len(at))
-            stack = [np.asarray(line.values, dtype=np.float64)[kept] for line in lines]
-            labels = [line.label for line in lines]
-            axes.stackplot(at[kept], stack, labels=labels, colors=colours, linewidth=0)
-        else:
-            for line, colour in zip(lines, colours, strict=True):
-                kept = _ends(np.asarray(line.values, dtype=np.float64))
-                values = np.asarray(line.values, dtype=np.float64)[kept]
-                axes.plot(at[kept], values, label=line.label, color=colour, linewidth=1.1)
-            axes.set_ylim(bottom=min(0.0, *(float(np.min(line.values)) for line in lines)))
-        axes.set_xlim(float(at[0]), max(float(at[-1]), 1e-9))
-        axes.set_xlabel("days")
-        axes.set_ylabel(unit)
-        _plain(axes)
-        if len(lines) > 1:
-            axes.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        figure, axes = _over_time(at, unit)
+        kept = _evenly(len(at))
+        stack = [line.values[kept] for line in lines]
+        labels, colours = [line.label for line in lines], _colours(lines)
+        axes.stackplot(at[kept], stack, labels=labels, colors=colours, linewidth=0)
+        _legend(axes, lines)
         return charts.svg(figure, salt)
+
+
+def curves(at: np.ndarray, lines: Sequence[Line], unit: str, salt: str, *, from_zero: bool = True) -> str:
+    """Columns as lines over time."""
+    with rc_context(charts.STYLE):
+        figure, axes = _over_time(at, unit)
+        for line, colour in zip(lines, _colours(lines), strict=True):
+            kept = _ends(line.values)
+            axes.plot(at[kept], line.values[kept], label=line.label, color=colour, linewidth=1.1)
+        if from_zero:
+            axes.set_ylim(bottom=min(0.0, *(float(line.values.min()) for line in lines)))
+        _legend(axes, lines)
+        return charts.svg(figure, salt)
+
+
+def _over_time(at: np.ndarray, unit: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, 2.9))
+    axes = figure.add_subplot()
+    axes.set_xlim(float(at[0]), max(float(at[-1]), 1e-9))
+    axes.set_xlabel("days")
+    axes.set_ylabel(unit)
+    _plain(axes)
+    return figure, axes
+
+
+def _colours(lines: Sequence[Line]) -> list[str]:
+    return [line.colour or _PALETTE[k % len(_PALETTE)] for k, line in enumerate(lines)]
+
+
+def _legend(axes: Axes, lines: Sequence[Line]) -> None:
+    if len(lines) > 1:
+        axes.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _evenly(count: int) -> np.ndarray:
@@ -119,6 +128,7 @@ def spreads(rows: Mapping[str, Mapping[str, float]], unit: str, salt: str) -> st
         for k, name in enumerate(next(iter(rows.values()), {})):
             axes.plot([], [], marker="o", linestyle="", color=_PALETTE[k % len(_PALETTE)], label=name)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_yticks(range(len(rows)), list(rows))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel(unit)
@@ -141,7 +151,7 @@ def whiskers(rows: Mapping[str, tuple[float, float]], unit: str, salt: str) -> s
         return charts.svg(figure, salt)
 
 
-def _plain(axes: Axes, axis: str = "both") -> None:
+def _plain(axes: Axes, axis: Literal["both", "x"] = "both") -> None:
     axes.grid(axis=axis, color=charts.GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)

@@ -21,6 +21,10 @@ class _Plot(NamedTuple):
     unit: str
     columns: dict[str, str]  # column -> label
     stacked: bool = False
+    #: Of the series' unit in the plot's.
+    scale: float = 1.0
+    #: Whether the axis begins at zero.
+    from_zero: bool = True
 
 
 _PLOTS: Final = (
@@ -39,9 +43,18 @@ _PLOTS: Final = (
     ),
     _Plot("Chips in use", "chips", {"used_chips": "used", "chips": "of the site"}),
     _Plot("Queue", "jobs", {"waiting_jobs": "waiting", "running_jobs": "running"}),
-    _Plot("Power", "W", {"power_w": "site", "it_power_w": "of which IT", "power_cap_w": "cap"}),
-    _Plot("PUE", "", {"pue": "PUE"}),
+    _Plot("Power", "MW", {"power_w": "site", "it_power_w": "of which IT", "power_cap_w": "cap"}, scale=1e-6),
+    _Plot("PUE", "site / IT power", {"pue": "PUE"}, from_zero=False),
 )
+#: Colours of the states that nodes are in.
+_STATES: Final = {
+    "ready_nodes": charts.COLOURS["productive"],
+    "spare_nodes": charts.COLOURS["spare"],
+    "burn_in_nodes": charts.COLOURS["burn_in"],
+    "draining_nodes": charts.COLOURS["drained"],
+    "repairing_nodes": charts.COLOURS["restart"],
+    "down_nodes": charts.COLOURS["down"],
+}
 
 
 def render(result: Result) -> Html:
@@ -136,12 +149,19 @@ def _over_time(result: Result) -> Html:
 
 
 def _plot(plot: _Plot, at: np.ndarray, series: Mapping[str, Sequence[float]]) -> Html:
-    lines = [Line(label, series[name]) for name, label in plot.columns.items() if name in series]
-    lines = [line for line in lines if any(line.values)]
+    lines = [
+        Line(label, plot.scale * np.asarray(series[name], dtype=np.float64), _STATES.get(name, ""))
+        for name, label in plot.columns.items()
+        if any(series.get(name) or ())
+    ]
     if not lines:
         return Html("")
-    draw = simulation_charts.areas if plot.stacked else simulation_charts.curves
-    return page.section(plot.title, page.figure(draw(at, lines, plot.unit, f"simulation-{plot.title}")))
+    salt = f"simulation-{plot.title}"
+    if plot.stacked:
+        drawn = simulation_charts.areas(at, lines, plot.unit, salt)
+    else:
+        drawn = simulation_charts.curves(at, lines, plot.unit, salt, from_zero=plot.from_zero)
+    return page.section(plot.title, page.figure(drawn))
 
 
 def _waits(result: Result) -> Html:

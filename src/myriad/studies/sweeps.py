@@ -77,7 +77,7 @@ def run(
     tasks = (case(seed) for _, case in asked.cases for seed in asked.seeds)
     answers: dict[int, Ran] = {}
     for done in executor.results(work, tasks):
-        answers[done.index] = msgspec.json.decode(done.body, type=Ran)
+        answers[done.number] = msgspec.json.decode(done.body, type=Ran)
         on_done(len(answers))
     runs = [
         Run(
