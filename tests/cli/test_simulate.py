@@ -87,9 +87,9 @@ def test_a_broken_expectation_is_exit_code_1(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--set", "faults.rate=-1"], "faults.rate: must be 0 or more"),
-        (["--set", "fautls.rate=1"], "fautls: is not a known field"),
-        (["--set", "faults"], "--set: is no setting"),
+        (["--set", "physics.boot_s=-1"], "boot_s must be 0 or more"),
+        (["--set", "fautls.rate=1"], "fautls: is not a known field. Did you mean faults"),
+        (["--set", "physics"], "--set: is no setting"),
         (["--policy", "eazy"], "Did you mean easy"),
         (["--days", "0"], "--days: must be more than 0"),
         (["--site", "x.yaml"], "--site: is only for a replay"),
@@ -111,16 +111,17 @@ def test_policies_and_settings_change_the_scenario(run: Run, tmp_path: Path) -> 
 
     plain, easy = hashed(), hashed("--policy", "easy")
     assert plain != easy
-    assert hashed("--set", "spares=2%") == hashed("--set", "site.spares=2") != plain
+    assert hashed("--set", "spares=2%") == hashed("--set", "site.spares=2%") != plain
+    assert hashed("--policy", "easy", "--set", "order.policy=fifo") not in (plain, easy)
 
 
 def test_a_sweep_tells_means_and_differences(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ("--vary", "recover.spares=0,1%,2%", "--vary", "faults.rate=1,2", "--seeds", 4)
+    words = ("--vary", "recover.spares=0,1%,2%", "--vary", "physics.boot_s=1,2", "--seeds", 4)
     done = run("sweep", written(tmp_path), *words, "--report", out)
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[0].startswith("tiny · seeds 0 to 3 · 2 days · scenario ")
-    assert "recover.spares=1%, faults.rate=2" in done.output and "±" in done.output
+    assert "recover.spares=1%, physics.boot_s=2" in done.output and "±" in done.output
     assert "24 simulations" in done.output
     assert (
         "Difference" in (out / "report.html").read_text()
@@ -128,13 +129,13 @@ def test_a_sweep_tells_means_and_differences(run: Run, tmp_path: Path) -> None:
     )
     found = json.loads(run("sweep", written(tmp_path), *words, "--json").output)["sweep"]
     assert found == json.loads((out / "result.json").read_text())
-    assert found["rows"][1]["settings"] == {"recover.spares": "0", "faults.rate": "2"}
+    assert found["rows"][1]["settings"] == {"recover.spares": "0", "physics.boot_s": "2"}
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--vary", "faults.rate=1,-1"], "faults.rate: must be 0 or more"),
+        (["--vary", "physics.boot_s=1,-1"], "boot_s must be 0 or more"),
         (["--vary", "recover.spares"], "--vary: is no setting"),
         (["--vary", "spares=1", "--vary", "recover.spares=2"], "--vary: is varied twice"),
         (["--figure", "godput"], "Did you mean goodput"),

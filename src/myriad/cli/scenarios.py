@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 import myriad
-from myriad.control import policyfile
 from myriad.kernel.errors import UserError
-from myriad.studies import parts, settings, simulation
+from myriad.studies import settings, simulation
 from myriad.studies.settings import SET, Setting
 from myriad.studies.simulation import Case
 
@@ -37,17 +36,10 @@ def changing(command: Command) -> Command:
 def changed(case: Case, days: float | None, policy: str | None, sets: Sequence[str]) -> Case:
     """The case with what the options say. Raises UserError."""
     if policy:
-        case = case.set([Setting(("policy",), _policy(policy), f"policy={policy}")])
+        tree = simulation.policy_tree(policy, Path())
+        case = case.set([Setting(("policy",), tree, f"policy={policy}")])
     case = case.set([settings.parse(text, SET) for text in sets])
     return simulation.for_days(case, days)
-
-
-def _policy(word: str) -> Any:
-    """The tree of a policy, its classes found from anywhere."""
-    policyfile.choose(word)
-    if word in policyfile.names():
-        return parts.policy(word, Path())
-    return parts.policy(Path(word).name, Path(word).absolute().parent)
 
 
 def folder(path: Path | None) -> Path | None:

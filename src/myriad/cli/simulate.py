@@ -11,12 +11,13 @@ from myriad.kernel.errors import UserError
 from myriad.studies import simulation
 from myriad.studies.expectations import Judged
 from myriad.studies.simulation import Case, Result
+from myriad.twin.scenario import Scenario
 
 
 @click.command()
 @click.argument("scenario", type=click.Path(path_type=Path), required=False)
 @scenarios.changing
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all chance in it.")
+@click.option("--seed", type=click.IntRange(0), help="Of all chance in it; by default the scenario's.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Write page, facts, series.")
 @click.option("--trace", type=click.Path(path_type=Path), help="Replay the jobs of this file.")
 @click.option("--site", type=click.Path(path_type=Path), help="Where the trace is replayed.")
@@ -30,7 +31,7 @@ def simulate(
     days: float | None,
     policy: str | None,
     sets: tuple[str, ...],
-    seed: int,
+    seed: int | None,
     report: Path | None,
     trace: Path | None,
     site: Path | None,
@@ -50,12 +51,13 @@ def simulate(
     """
     case = _case(scenario, trace, site, kind, skip_bad_rows)
     case = scenarios.changed(case, days, policy, sets)
-    span_ns = simulation.check(case)
+    asked = simulation.check(case)
+    seed = asked.seed if seed is None else seed
     folder = scenarios.folder(report)
     if not as_json:
-        name = (case.name, f"seed {seed}", f"{span_ns / units.DAY:g} days", f"scenario {case.hash}")
-        click.echo(scenarios.stamp(*name))
-    result = _played(case, seed, span_ns, folder)
+        days_told = f"{asked.span_ns / units.DAY:g} days"
+        click.echo(scenarios.stamp(asked.name, f"seed {seed}", days_told, f"scenario {asked.digest}"))
+    result = _played(case, asked, seed, folder)
     if as_json:
         show.dump({"commit": scenarios.commit(), **simulation.tree(result)})
     else:
@@ -83,8 +85,8 @@ def _case(scenario: Path | None, trace: Path | None, site: Path | None, kind: st
     return simulation.of_trace(trace, site, kind, skip)
 
 
-def _played(case: Case, seed: int, span_ns: units.Span, folder: Path | None) -> Result:
-    with progress.bar(case.name, span_ns / units.DAY, "days") as tell:
+def _played(case: Case, asked: Scenario, seed: int, folder: Path | None) -> Result:
+    with progress.bar(asked.name, asked.span_ns / units.DAY, "days") as tell:
 
         def heard(elapsed: units.Span) -> None:
             tell(elapsed / units.DAY, "")

@@ -64,11 +64,11 @@ def sweep(
     executor = executors.named(place, jobs or 0)
     if not as_json:
         seeds_told = f"seeds {first_seed} to {first_seed + seeds - 1}"
-        name = (case.name, seeds_told, f"{asked.days:g} days", f"scenario {case.hash}")
-        click.echo(scenarios.stamp(*name))
+        days_told, scenario_told = f"{asked.days:g} days", f"scenario {asked.scenario_hash}"
+        click.echo(scenarios.stamp(asked.name, seeds_told, days_told, scenario_told))
     started = time.perf_counter()
     runs = len(asked.cases) * seeds
-    with progress.bar(f"{case.name}: {runs} simulations", runs * asked.days, "days") as tell:
+    with progress.bar(f"{asked.name}: {runs} simulations", runs * asked.days, "days") as tell:
         found = sweeps.run(
             asked, simulation.run_task, executor, lambda done: tell(done * asked.days, f"{done} of {runs}")
         )

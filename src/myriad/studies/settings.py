@@ -2,8 +2,7 @@
 
 A path is that of the scenario file (`section.key.key`, a number for an item of a list), with short forms:
 `order`, `placement`, `backfill`, `preemption`, `elastic`, `recover` and `route` stand for `policy.…`, and
-`spares` as well as `recover.spares` for `site.spares`. Spares may be percent of the site's nodes, rounded
-to the nearest node, never to none.
+`spares` as well as `recover.spares` for `site.spares` (nodes, or percent of them: see `twin.scenario`).
 """
 
 import copy
@@ -17,7 +16,6 @@ from myriad.kernel import documents
 from myriad.kernel.errors import UserError
 
 _PATH: Final = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
-_PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 SPARES: Final = ("site", "spares")
 #: The options that settings are written after.
 SET: Final = "--set"
@@ -84,8 +82,6 @@ def applied(tree: Mapping[str, Any], settings: Sequence[Setting], source: str) -
     found = copy.deepcopy(dict(tree))
     for setting in settings:
         _put(found, setting, source)
-    if found.get("site") and isinstance(found["site"], dict):
-        _count_spares(found["site"], source)
     return found
 
 
@@ -146,23 +142,3 @@ def _put(tree: dict[str, Any], setting: Setting, source: str) -> None:
             place = place[index]
         else:
             place = place[index]
-
-
-def _count_spares(site: dict[str, Any], source: str) -> None:
-    """Turn percent of the site's nodes into nodes."""
-    spares = site.get("spares")
-    match = _PERCENT.fullmatch(spares.strip()) if isinstance(spares, str) else None
-    if not match:
-        return
-    try:
-        nodes = sum(int(pod["racks"]) * int(pod["nodes_per_rack"]) for pod in site["pods"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            "cannot be percent of a site whose pods are not declared",
-            field=f"{source}: site.spares",
-            value=spares,
-            remedy="Give racks and nodes_per_rack of every pod, or a number of nodes",
-        ) from None
-    share = float(match[1]) / 100
-    # half a node or more is a node; more than nothing is at least one
-    site["spares"] = max(int(share * nodes + 0.5), 1 if share else 0)

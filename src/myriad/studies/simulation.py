@@ -5,24 +5,29 @@
 """
 
 import functools
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from myriad.control import policyfile
 from myriad.kernel import units
 from myriad.kernel.errors import UserError
 from myriad.kernel.units import Span
-from myriad.studies import expectations, figures, parts, settings
-from myriad.studies.expectations import Expectation, Judged
+from myriad.protocol.facts import Fact
+from myriad.studies import expectations, figures, settings
+from myriad.studies.expectations import Judged
 from myriad.studies.settings import Setting, Variation, Varied
 from myriad.studies.sweeps import Asked, Ran
+from myriad.twin import scenario
+from myriad.twin.scenario import Scenario
 
 #: Hears how far the simulation is: nanoseconds since its start.
 Progress = Callable[[Span], None]
+#: Hears the facts of a simulation as they become true.
+Sink = Callable[[Iterable[Fact]], None]
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,20 +40,15 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     #: The scenario file with its parts in place of their names.
     tree: dict[str, Any]
 
-    @property
-    def name(self) -> str:
-        """Of the scenario."""
-        return str(self.tree.get("name") or Path(self.source).stem)
-
-    @property
-    def hash(self) -> str:
-        """The same for the same scenario, whatever file or comments it came from."""
-        text = msgspec.json.encode(self.tree, order="deterministic")
-        return hashlib.blake2b(text, digest_size=6).hexdigest()
-
     def set(self, changes: Sequence[Setting]) -> "Case":
         """The case with settings changed. Raises UserError where a path leads nowhere."""
-        tree = settings.applied(self.tree, changes, self.source)
+        tree = dict(self.tree)
+        if any(change.path[0] == "policy" for change in changes) and isinstance(tree.get("policy"), str):
+            # a policy by name, of which single knobs are set
+            tree["policy"] = policy_tree(tree["policy"], Path(self.folder))
+        tree = settings.applied(tree, changes, self.source)
+        if isinstance(tree.get("policy"), str):
+            tree["policy"] = policy_tree(tree["policy"], Path(self.folder))
         return Case(source=self.source, folder=self.folder, tree=tree)
 
 
@@ -85,7 +85,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(path: Path) -> Case:
     """The scenario in a file, with its parts. Raises UserError naming file and field."""
-    return Case(source=str(path), folder=str(path.parent), tree=parts.composed(path))
+    return Case(source=str(path), folder=str(path.parent), tree=scenario.tree(path))
 
 
 def for_days(case: Case, days: float | None) -> Case:
@@ -96,22 +96,44 @@ def for_days(case: Case, days: float | None) -> Case:
         raise UserError("must be more than 0 and at most 36500", field="--days", value=days)
     span_ns = round(days * units.DAY)
     span = f"{span_ns // units.DAY}d" if span_ns % units.DAY == 0 else f"{span_ns}ns"
-    return case.set([settings.Setting(("span",), span, f"span={span}")])
+    return case.set([Setting(("span",), span, f"span={span}")])
 
 
-def run(case: Case, seed: int, on_progress: Progress | None = None, sink: Any = None) -> Result:
+def policy_tree(word: str, folder: Path) -> dict[str, Any]:
+    """Every knob of a policy that comes with Myriad, or of a file; classes beside the file get its folder."""
+    path = folder / word
+    named = word in policyfile.names() and not path.exists()
+    chosen = policyfile.choose(word if named or not path.exists() else str(path))
+    tree: dict[str, Any] = msgspec.to_builtins(chosen.policy)
+    for section in tree.values():
+        own = section.get("policy")
+        if isinstance(own, str) and ".py:" in own:
+            section["policy"] = str(path.parent.absolute() / own)
+    return tree
+
+
+def check(case: Case) -> Scenario:
+    """The scenario that the twin plays. Raises UserError naming the field if it cannot."""
+    found = scenario.of_tree(case.tree, case.source, Path(case.folder))
+    expected = expectations.parse(found.expect, case.source)
+    expectations.check_names(expected, figure_roots(), case.source)
+    return found
+
+
+def run(case: Case, seed: int, on_progress: Progress | None = None, sink: Sink | None = None) -> Result:
     """Play a case once. `sink` hears the facts."""
-    expected = expected_of(case)
+    asked = check(case)
+    expected = expectations.parse(asked.expect, case.source)
     started = time.perf_counter()
-    outcome = play(case, seed, on_progress, sink)
+    outcome = play(asked, seed, on_progress, sink)
     wall_s = time.perf_counter() - started
     found = figures.of(outcome)
-    days = outcome["span_ns"] / units.DAY
+    days = asked.span_ns / units.DAY
     return Result(
-        name=case.name,
+        name=asked.name,
         seed=seed,
         days=days,
-        scenario_hash=case.hash,
+        scenario_hash=asked.digest,
         digest=outcome["digest"],
         outcome=outcome,
         figures=found,
@@ -119,14 +141,6 @@ def run(case: Case, seed: int, on_progress: Progress | None = None, sink: Any = 
         wall_s=round(wall_s, 3),
         days_per_s=round(days / wall_s, 3) if wall_s else 0.0,
     )
-
-
-def expected_of(case: Case) -> list[Expectation]:
-    """What the scenario expects. Raises UserError naming the figure."""
-    section = case.tree.get("expect") or {}
-    if not isinstance(section, dict):
-        raise UserError("must be a mapping of figures", field=f"{case.source}: expect", value=section)
-    return expectations.parse(section, case.source)
 
 
 def run_task(task: bytes) -> bytes:
@@ -145,16 +159,16 @@ def tree(result: Result) -> dict[str, Any]:
 
 def sweep_of(case: Case, varied: Sequence[Varied], seeds: Sequence[int]) -> Asked:
     """A sweep over a case, every variation checked. Raises UserError before anything is simulated."""
+    whole = check(case)
     cases: list[tuple[Variation, Callable[[int], bytes]]] = []
-    span_ns = 0
     for variation in settings.grid(varied):
         changed = case.set(variation)
-        span_ns = check(changed)
+        check(changed)
         cases.append((variation, functools.partial(_task, changed)))
     return Asked(
-        name=case.name,
-        scenario_hash=case.hash,
-        days=span_ns / units.DAY,
+        name=whole.name,
+        scenario_hash=whole.digest,
+        days=whole.span_ns / units.DAY,
         cases=cases,
         seeds=list(seeds),
     )
@@ -167,13 +181,8 @@ def _task(case: Case, seed: int) -> bytes:
 # ---- the twin ------------------------------------------------------------------------------------
 
 
-def check(case: Case) -> Span:
-    """How long the case is simulated. Raises UserError naming the field if the twin cannot play it."""
-    raise NotImplementedError
-
-
-def play(case: Case, seed: int, on_progress: Progress | None, sink: Any) -> dict[str, Any]:
-    """The outcome of a case, as plain values."""
+def play(asked: Scenario, seed: int, on_progress: Progress | None, sink: Sink | None) -> dict[str, Any]:
+    """The outcome of a scenario, as plain values."""
     raise NotImplementedError
 
 
