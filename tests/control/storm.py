@@ -33,6 +33,12 @@ class Told(Core):
         super().__init__(policy, state)
         self.journal = journal
 
+    def step(self, given: Input) -> Step:
+        step = super().step(given)
+        if step.facts:
+            self.journal.append(wire.encode("storm", step.facts))
+        return step
+
     def turn(self, batch: Sequence[Input]) -> tuple[list[Step], Step]:
         steps, cycle = super().turn(batch)
         self.journal += [wire.encode("storm", one.facts) for one in (*steps, cycle) if one.facts]
@@ -59,6 +65,7 @@ def remember(board: Board, before: Board) -> None:
     """
     board.full, board.front, board.settled = before.full, before.front, before.settled
     board._shared_at, board.spares_due = before._shared_at, before.spares_due
+    board._shared, board._unshared = before._shared, before._unshared
     board.victims_at = before.victims_at
     board.queue._starved = before.queue._starved
     for name, branch in before.queue._branches.items():

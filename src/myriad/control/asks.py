@@ -77,8 +77,11 @@ def _spares(job: Job) -> Literal["first", "last", "never"]:
 def run_estimate(state: State, job: Job, nodes: int) -> estimate.Estimate:
     """Predicted run time of what is left of the job on so many nodes."""
     assert state.site is not None
-    chip = chips.named(job.spec.chip or state.site.chip)
     profile = job.profile
+    expected_ns = profile.expected_ns * job.sizes[0] // nodes
+    if not profile.steps:
+        return estimate.as_told(expected_ns)
+    chip = chips.named(job.spec.chip or state.site.chip)
     observed_ns = job.step_ns or state.observed_ns.get(signature(job.spec, profile, nodes), 0)
     if job.step_ns and job.keep and len(job.keep) != nodes:
         observed_ns = job.step_ns * len(job.keep) // nodes
@@ -89,7 +92,7 @@ def run_estimate(state: State, job: Job, nodes: int) -> estimate.Estimate:
         flops=state.columns.typical_gemm() or chip.training_flops.value,
         efficiency=profile.peak_share or chip.training_share.value,
         observed_step_ns=observed_ns,
-        expected_ns=profile.expected_ns * job.sizes[0] // nodes,
+        expected_ns=expected_ns,
     )
 
 

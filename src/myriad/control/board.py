@@ -18,6 +18,7 @@ from myriad.kernel.units import DAY, Instant
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.schedule import order
+from myriad.schedule.asks import Ask
 from myriad.schedule.backfill import End, Ends
 from myriad.schedule.board import Front, Full
 from myriad.schedule.policy import Order, OrderPolicy, Standing
@@ -33,6 +34,8 @@ class Board:
     def __init__(self, state: State, knobs: Order, policy: OrderPolicy) -> None:
         self._state, self._knobs, self._policy = state, knobs, policy
         self.queue = Queue(policy)
+        self._period, self._half_life = knobs.ns("period"), knobs.ns("half_life")
+        self._starvation = knobs.ns("starvation")
         self.ends = Ends()
         self.front: Front | None = None
         #: Whether `front` holds: nothing but arrivals happened since it was found.
@@ -44,6 +47,11 @@ class Board:
         self._replicas: dict[str, list[str]] = {}
         self._shared_at: Instant = -1
         self._over: dict[TenantId, bool] = {}
+        #: Tenants whose shares are to be worked out once more than one ask waits; when each was the last time;
+        #: and what each used before that day.
+        self._unshared: dict[TenantId, None] = {}
+        self._shared: dict[TenantId, int] = {}
+        self._before: dict[TenantId, tuple[int, Instant, float]] = {}
         self._spares: NDArray[np.intp] | None = None
         #: Whether the number of hot spares is to be worked out anew.
         self.spares_due = True
@@ -60,12 +68,6 @@ class Board:
 
     # ---- kept in step ------------------------------------------------------------------------------
 
-    def follow(self, fact: Fact) -> None:
-        """The fact has been applied to the state."""
-        follower = _FOLLOWERS.get(type(fact))
-        if follower is not None:
-            follower(self, fact)
-
     @property
     def jobs_waiting(self) -> int:
         """Jobs in the queue; one that pauses after a fault waits outside of it."""
@@ -78,14 +80,24 @@ class Board:
             self.queue.drop(replica)
         found = list(asks.of_owner(self._state, owner, max(now, self._state.now)))
         for ask in found:
-            self.queue.put(ask)
+            self._put(ask)
         if owner in self._state.services:
             self._replicas[owner] = [ask.owner for ask in found]
         self.settled = False
 
     def arrived(self, fact: facts.JobAdmitted) -> None:
         """A new job waits; what was decided about the others holds."""
-        self.queue.put(asks.of_job(self._state, self._state.jobs[fact.job]))
+        self._put(asks.of_job(self._state, self._state.jobs[fact.job]))
+
+    def arrives(self, ask: Ask, now: Instant) -> None:
+        """An ask that is not in the state waits too, for as long as a question takes."""
+        self._put(ask)
+        self.work_out_shares(now)
+
+    def _put(self, ask: Ask) -> None:
+        self.queue.put(ask)
+        if self._shared.get(ask.tenant) != self._shared_at:
+            self._unshared.update(dict.fromkeys(self._state.paths[ask.tenant]))
 
     def placed(self, fact: facts.GangPlaced) -> None:
         """It waits no more and holds chips."""
@@ -150,7 +162,7 @@ class Board:
             self._enter(gang)
         # who was placed meanwhile, and waits again, claims nothing
         if gang.claimant in self._state.claims and (ask := self.queue.get(gang.claimant)):
-            self.queue.put(ask._replace(claims=True))
+            self._put(ask._replace(claims=True))
         if gang.service:
             self.refresh(gang.service)
         self.settled = False
@@ -184,21 +196,36 @@ class Board:
 
     def share(self, now: Instant) -> None:
         """Shares anew, if their period is over; who has waited too long goes first."""
-        period = self._knobs.ns("period")
-        if now // period == self._shared_at:
-            return
-        self._shared_at, self.spares_due = now // period, True
-        half_life = self._knobs.ns("half_life")
-        for name, tenant in self._state.tenants.items():
-            spent = self._state.spent[name]
-            spent_days = dict(spent.days)
-            held = self._state.usage[name]
-            spent_days[now // DAY] = spent_days.get(now // DAY, 0) + held * max(0, now - spent.until)
-            used = order.decayed(spent_days, now, half_life)
+        period = now // self._period
+        if period != self._shared_at:
+            self._shared_at, self.spares_due = period, True
+            self.queue.age(now - self._starvation)
+            self._unshared = dict.fromkeys(self.queue.tenants())
+            self.settled = False
+        if self._unshared and len(self.queue) > 1:
+            self.work_out_shares(now)
+
+    def work_out_shares(self, now: Instant) -> None:
+        """Shares of those who wait, once in a period. The order of the others is nobody's concern."""
+        for name in self._unshared:
+            if self._shared.get(name) == self._shared_at:
+                continue
+            self._shared[name] = self._shared_at
+            tenant, held = self._state.tenants[name], self._state.usage[name]
+            used = self._used(name, held, now)
             standing = Standing(name, tenant.weight, held, tenant.quota.chips, used)
             self.queue.set_order(name, share=self._policy.tenant_key(standing, now))
-        self.queue.age(now - self._knobs.ns("starvation"))
-        self.settled = False
+        self._unshared.clear()
+
+    def _used(self, name: TenantId, held: int, now: Instant) -> float:
+        """Decayed chip-time of a tenant. Days that are over are added up once."""
+        spent, today = self._state.spent[name], now // DAY
+        day, until, before = self._before.get(name, (-1, 0, 0.0))
+        if day != today or (until < today * DAY and until != spent.until):
+            earlier = {day: chip_ns for day, chip_ns in spent.days.items() if day < today}
+            before = order.decayed(earlier, now, self._half_life)
+            self._before[name] = (today, spent.until, before)
+        return before + spent.days.get(today, 0) + held * max(0, now - spent.until)
 
     def spares_wanted(self, policy: Policy) -> NDArray[np.intp]:
         """Hot spares for each pod, worked out once in each period of the shares."""
@@ -221,7 +248,8 @@ class Board:
             self._weigh(name)
 
 
-_FOLLOWERS: Final[dict[type[Fact], Callable[[Board, Any], None]]] = {
+#: What a fact changes on the board, once it has been applied to the state.
+FOLLOWERS: Final[dict[type[Fact], Callable[[Board, Any], None]]] = {
     facts.TenantSet: Board.grouped,
     facts.JobAdmitted: Board.arrived,
     facts.JobHeld: Board.held,

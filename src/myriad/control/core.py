@@ -5,7 +5,7 @@ body. Nothing here knows a clock, a file or a socket; the same inputs give the s
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from myriad.control import (
     invariants,
@@ -19,7 +19,7 @@ from myriad.control import (
     scheduling,
 )
 from myriad.control.apply import apply
-from myriad.control.board import Board
+from myriad.control.board import FOLLOWERS, Board
 from myriad.control.moment import Moment
 from myriad.control.policy import Own, Policy, order_of, rules_of
 from myriad.control.records import GangPhase
@@ -38,6 +38,8 @@ class Step(NamedTuple):
     facts: tuple[Fact, ...]  # in order; applied to the state already
     orders: tuple[Order, ...]  # to be given to the body once the facts are durable
 
+
+_NOTHING: Final = Step((), ())
 
 Handler = Callable[[Moment, Any], Iterator[Fact]]
 
@@ -129,8 +131,13 @@ class Core:
 
     def step(self, given: Input) -> Step:
         """Take one input; return what became true and what must be done. Time never runs backwards."""
-        (step,), cycle = self.turn([given])
-        return Step(step.facts + cycle.facts, step.orders + cycle.orders) if cycle.facts else step
+        moment = self.moment(given.at)
+        happened, asked = self._apply(_HANDLERS[type(given)](moment, given))
+        if asked or _rang(given):
+            happened += self._apply(scheduling.cycle(moment, happened))[0]
+        if self._check:
+            invariants.check(self.state)
+        return self._step(happened)
 
     def turn(self, batch: Sequence[Input]) -> tuple[list[Step], Step]:
         """Take inputs that came together: what each led to, and what one scheduling cycle after them did.
@@ -142,29 +149,34 @@ class Core:
         asked = False
         for given in batch:
             moment = self.moment(given.at)
-            happened = self._apply(_HANDLERS[type(given)](moment, given))
-            asked = asked or _rang(given) or any(type(fact) in scheduling.TRIGGERS for fact in happened)
+            happened, triggers = self._apply(_HANDLERS[type(given)](moment, given))
+            asked = asked or triggers or _rang(given)
             facts_of.append(happened)
         cycle: list[Fact] = []
         if asked:
             every = facts_of[0] if len(batch) == 1 else [fact for facts in facts_of for fact in facts]
-            cycle = self._apply(scheduling.cycle(moment, every))
+            cycle, _ = self._apply(scheduling.cycle(moment, every))
         if self._check:
             invariants.check(self.state)
         steps = [self._step(happened) for happened in facts_of]
         return steps, self._step(cycle)
 
-    def _apply(self, decided: Iterator[Fact]) -> list[Fact]:
-        """Facts one by one: each is applied before the next is asked for."""
-        state, board, happened = self.state, self.board, []
+    def _apply(self, decided: Iterator[Fact]) -> tuple[list[Fact], bool]:
+        """Facts one by one: each is applied before the next is asked for. And whether one is a trigger."""
+        state, board, happened, triggers = self.state, self.board, [], False
         for fact in decided:
             apply(state, fact)
-            board.follow(fact)
+            if follower := FOLLOWERS.get(type(fact)):
+                follower(board, fact)
+            if type(fact) in scheduling.TRIGGERS:
+                triggers = True
             happened.append(fact)
-        return happened
+        return happened, triggers
 
     def _step(self, happened: list[Fact]) -> Step:
-        return Step(tuple(happened), orders.due(self.state, self.policy, happened) if happened else ())
+        if not happened:
+            return _NOTHING
+        return Step(tuple(happened), orders.due(self.state, self.policy, happened))
 
     def moment(self, at: Instant) -> Moment:
         """The surroundings of a step, or of a question, at that time."""

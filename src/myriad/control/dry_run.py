@@ -79,7 +79,7 @@ def _queued(m: Moment, job: Job) -> Iterator[Ask]:
     ends: dict[AttemptId, End | None] = {}
     ask = asks.of_job(m.state, job)
     m.state.waiting[job.job] = None
-    board.queue.put(ask)
+    board.arrives(ask, m.now)
     if front is not None and board.queue.before(ask.owner, front.owner):
         board.front = None
     try:

@@ -88,4 +88,4 @@ def _price(m: Moment, chip: str) -> Decimal:
 
 
 def _cost(chip_ns: int, price: Decimal) -> str:
-    return str((Decimal(chip_ns) / HOUR * price).quantize(_CENT))
+    return str((Decimal(chip_ns) / HOUR * price).quantize(_CENT)) if price else "0.00"

@@ -125,7 +125,7 @@ def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
     site = m.state.site
     if site is None:
         return Reason(code="site_closed", text="no site is open", remedy="open one with myriad up")
-    kinds, kind = site.kinds(), spec.chip or site.chip
+    kinds, kind = m.state.kinds, spec.chip or site.chip
     if kind not in kinds:
         return Reason(code="unknown", text=f"the site has no chip {kind}", remedy=near(kind, kinds))
     nodes, most = kinds[kind]
@@ -141,6 +141,8 @@ def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
         return Reason(code="too_large", text=text, remedy=f"use nodes: {largest} or fewer, or a wider within")
     if reason := quota.never_fits(m.state, spec.tenant, spec.min_nodes * spec.chips_per_node):
         return reason
+    if not profile.memory_bytes_per_chip:
+        return None
     memory_bytes = int(chips.named(kind).memory_bytes.value)
     if profile.memory_bytes_per_chip > memory_bytes:
         need = show_bytes(profile.memory_bytes_per_chip)

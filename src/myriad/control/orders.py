@@ -29,16 +29,18 @@ from myriad.protocol.orders import (
 
 def due(state: State, policy: Policy, happened: Iterable[Fact]) -> tuple[Order, ...]:
     """What bodies must do because of these facts, which are applied already."""
-    subjects: dict[str, None] = {}
+    subjects: dict[tuple[str, str], None] = {}
     for fact in happened:
         kind = _SUBJECTS.get(type(fact))
         if kind is not None:
-            subjects[f"{kind}:{getattr(fact, _NAMES[kind])}"] = None
+            subjects[kind, getattr(fact, _NAMES[kind])] = None
         elif type(fact) is facts.LookAgain:
-            subjects["cycle:"] = None
+            subjects["cycle", ""] = None
         elif type(fact) is facts.WindowSet:
-            subjects[f"window:{fact.window.name}"] = None
-    return tuple([order for subject in subjects for order in about(state, policy, subject)])
+            subjects["window", fact.window.name] = None
+    if not subjects:
+        return ()
+    return tuple([order for kind, name in subjects for order in about(state, policy, kind, name)])
 
 
 #: What a fact is about, where orders may follow from it; and the field that names it.
@@ -58,18 +60,18 @@ _NAMES: Final = {"gang": "attempt", "node": "node", "job": "job", "service": "se
 
 def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:
     """Everything that should be under way: issued after a restart; engines ignore what they did already."""
-    subjects = [f"node:{node}" for node in state.nodes]
-    subjects += [f"gang:{attempt}" for attempt in state.gangs]
-    subjects += [f"job:{job}" for job in state.waiting]
-    subjects += [f"service:{service}" for service in state.services]
-    subjects += [f"window:{name}" for name in state.windows]
-    subjects.append("cycle:")
-    return tuple(order for subject in subjects for order in about(state, policy, subject))
+    subjects: list[tuple[str, str]] = [("node", node) for node in state.nodes]
+    subjects += [("gang", attempt) for attempt in state.gangs]
+    subjects += [("job", job) for job in state.waiting]
+    subjects += [("service", service) for service in state.services]
+    subjects += [("window", name) for name in state.windows]
+    subjects.append(("cycle", ""))
+    return tuple(order for kind, name in subjects for order in about(state, policy, kind, name))
 
 
-def about(state: State, policy: Policy, subject: str) -> Iterator[Order]:
-    """The orders that one subject's present state implies. `subject` is also what Woke brings back."""
-    kind, _, name = subject.partition(":")
+def about(state: State, policy: Policy, kind: str, name: str) -> Iterator[Order]:
+    """The orders that one subject's present state implies. `kind:name` is also what Woke brings back."""
+    subject = f"{kind}:{name}"
     if kind == "gang" and (gang := state.gangs.get(AttemptId(name))):
         yield from _of_gang(state, policy, gang)
         if gang.until:

@@ -6,6 +6,7 @@ from myriad.control import asks, forecast, on_gangs
 from myriad.control.moment import Moment
 from myriad.control.records import Gang, GangPhase
 from myriad.kernel.ids import JobId, ServiceId, attempt_of
+from myriad.kernel.units import Instant
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import IdleReason
@@ -39,13 +40,16 @@ def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
         return
     board = m.board
     board.share(m.now)
-    new = [fact.job for fact in happened if type(fact) is facts.JobAdmitted]
-    only_new = board.settled and all(
-        type(fact) is facts.JobAdmitted for fact in happened if type(fact) in TRIGGERS
-    )
+    new, only_new = [], board.settled
+    for fact in happened:
+        if type(fact) is facts.JobAdmitted:
+            new.append(fact.job)
+        elif type(fact) in TRIGGERS:
+            only_new = False
     waits: dict[str, Waits] = {}
     if m.state.open:
-        yield from _trim_services(m)
+        if m.state.services:
+            yield from _trim_services(m)
         news = [ask for job in new if (ask := board.queue.get(job))] if only_new and new else None
         for decision in plan.plan(m.state, board, m.rules, m.now, news):
             if isinstance(decision, Placed):
@@ -54,20 +58,25 @@ def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
                 yield from _send_away(m, decision)
             else:
                 waits[decision.ask.owner] = decision
-        yield from _keep_spares(m)
+        if m.state.site.spares:
+            yield from _keep_spares(m)
         if board.front is None and board.small and m.policy.elastic.grow:
             yield from _grow(m)
         board.settled = True
-        due = min(
-            (at for at in (*board.victims_at.values(), m.state.next_budgets()) if at > m.now), default=0
-        )
-        if due and not m.now < m.state.look_again_at <= due:
+        if (due := _look_again_at(m)) and not m.now < m.state.look_again_at <= due:
             yield facts.LookAgain(at=m.now, until=due)
     for job in new:
         yield forecast.promise(m, m.state.jobs[job], waits.get(job) or _decided(m, job))
     reason = _idle_reason(m)
     if reason != m.state.idle:
         yield facts.IdleExplained(at=m.now, reason=reason)
+
+
+def _look_again_at(m: Moment) -> Instant:
+    """When victims may be found, or a budget begins anew; 0: there is no such instant ahead."""
+    if not (m.board.victims_at or m.state.budgeted):
+        return 0
+    return min((at for at in (*m.board.victims_at.values(), m.state.next_budgets()) if at > m.now), default=0)
 
 
 def _decided(m: Moment, job: JobId) -> Waits | None:

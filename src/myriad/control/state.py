@@ -33,6 +33,8 @@ UNKNOWN_RUN_NS: Final[Span] = HOUR
 
 
 _ENDLESS: Final = 1 << 62
+#: What follows from the rest, or has a digest of its own.
+_DERIVED: Final = frozenset({"columns", "paths", "holders", "kinds"})
 #: Up to so many sizes are all tried; of more, halves of the largest.
 _MANY_SIZES: Final = 16
 
@@ -43,6 +45,8 @@ class State:
     def __init__(self) -> None:
         self.now: Instant = 0
         self.site: Site | None = None
+        #: Of the site: each chip type, nodes that have it, chips of the largest of these.
+        self.kinds: dict[str, tuple[int, int]] = {}
         self.open = False
         self.opened_at: Instant = 0
         self.prices = PriceBook()
@@ -238,7 +242,7 @@ class State:
     def digest(self) -> str:
         """One digest of everything: equal states, and only those, give equal digests."""
         plain = {
-            name: value for name, value in vars(self).items() if name not in ("columns", "paths", "holders")
+            name: value for name, value in vars(self).items() if name not in _DERIVED
         }
         text = msgspec.json.encode(plain)
         columns = self.columns
@@ -269,6 +273,8 @@ def sizes(spec: TrainingJob, profile: Profile) -> tuple[int, ...]:
     of the largest where that would be many.
     """
     least, most = spec.min_nodes, spec.max_nodes
+    if least == most and not profile.sizes:
+        return (most,)
     if found := tuple(size for size in profile.sizes if least <= size <= most):
         return found
     if most - least < _MANY_SIZES:

@@ -5,6 +5,7 @@ halves of the scale-up topology (the buddy system: Knowlton, CACM 8(10), 1965). 
 block of four. A mask has bit k set where chip k is free.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -20,8 +21,11 @@ _STARTS: Final = (
     0x0000000100000001,
 )
 SIZES: Final = (1, 2, 4, 8, 16, 32)
+#: Answers that are kept: the same few hundred masks come again and again.
+_KNOWN: Final = 4096
 
 
+@lru_cache(_KNOWN)
 def room(free: int, chips: int) -> int:
     """Chips of the largest block that is free: all of an empty node, else a power of two; 0 if none."""
     if free == (1 << chips) - 1:
@@ -51,6 +55,7 @@ def rooms(free: NDArray[np.uint64], chips: NDArray[np.int16]) -> NDArray[np.int1
     return found
 
 
+@lru_cache(_KNOWN)
 def pick(free: int, chips: int, count: int) -> int:
     """A mask of `count` free chips from the tightest block that has them, lowest first.
 

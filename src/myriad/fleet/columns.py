@@ -90,8 +90,9 @@ class Columns:
         self.pod_kind: NDArray[np.int32] = np.zeros(0, np.int32)
         self.pod_racks: list[Rows] = []
         self.levels: list[int] = []
-        #: The same counts over the whole site, all nodes: [level][chip type].
+        #: The same counts over the whole site, [level][chip type]: all nodes, and those without doubt.
         self.site_nodes: list[list[int]] = []
+        self.clean_nodes: list[list[int]] = []
         self.rack_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
         self.pod_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
         self.spares = 0  # hot spares, ready
@@ -105,6 +106,7 @@ class Columns:
         self._planes: list[int] = []
         self._depths: list[int] = []  # how many levels its offer reaches
         self._where: list[tuple[int, int, int]] = []
+        self._rack_rows: list[list[int]] = []
         self._typical: float | None = 0.0
 
     def __len__(self) -> int:
@@ -167,21 +169,31 @@ class Columns:
                 rows = among & (self.offer >= chips)
                 self.rack_nodes[plane, level] = np.bincount(self.rack[rows], minlength=len(self.racks))
                 self.pod_nodes[plane, level] = np.bincount(self.pod[rows], minlength=len(self.pods))
-        self.site_nodes = [
-            np.bincount(self.pod_kind, weights=counts, minlength=len(self.kinds)).astype(int).tolist()
-            for counts in self.pod_nodes[0]
-        ]
+        self.site_nodes, self.clean_nodes = (
+            [
+                np.bincount(self.pod_kind, weights=counts, minlength=len(self.kinds)).astype(int).tolist()
+                for counts in plane
+            ]
+            for plane in self.pod_nodes
+        )
         self.draining = int((self.state == _DRAINING).sum())
         self._free, self._chips, self._takes = self.free.tolist(), self.chips.tolist(), takes.tolist()
         self._planes = np.where(doubt, 1, 2).tolist()
         kinds = self.pod_kind[self.pod]
         self._depths = [self._depth[offer] for offer in self.offer.tolist()]
+        self._rack_rows = [rows.tolist() for rows in self.rack_rows]
         self._where = list(zip(self.rack.tolist(), self.pod.tolist(), kinds.tolist(), strict=True))
 
     # ---- chips -----------------------------------------------------------------------------------
 
     def hold(self, rows: Sequence[int], masks: Sequence[int]) -> None:
         """Take chips. They must be free: one chip, one holder. One mask a row."""
+        if len(rows) == 1:
+            row, mask = rows[0], masks[0]
+            free = self._free[row]
+            assert mask and free & mask == mask, f"{self.ids[row]}: {mask:b} is not free ({free:b})"
+            self._set_one(row, free & ~mask)
+            return
         for row, mask in zip(rows, masks, strict=True):
             free = self._free[row]
             assert mask and free & mask == mask, (
@@ -191,10 +203,25 @@ class Columns:
 
     def give_back(self, rows: Sequence[int], masks: Sequence[int]) -> None:
         """Return chips that were held."""
+        if len(rows) == 1:
+            row, mask = rows[0], masks[0]
+            free = self._free[row]
+            assert mask and free & mask == 0, f"{self.ids[row]}: {mask:b} was not held ({free:b})"
+            self._set_one(row, free | mask)
+            return
         for row, mask in zip(rows, masks, strict=True):
             free = self._free[row]
             assert mask and free & mask == 0, f"{self.ids[row]}: chips {mask:b} were not held ({free:b})"
         self._set_free(rows, [self._free[row] | mask for row, mask in zip(rows, masks, strict=True)])
+
+    def _set_one(self, row: int, free: int) -> None:
+        """Free chips of one node."""
+        count, before = free.bit_count(), self._free[row].bit_count()
+        self._free[row] = free
+        self.free[row], self.free_count[row] = free, count
+        if self._takes[row]:
+            self.free_chips += count - before
+            self._offer(row, blocks.room(free, self._chips[row]))
 
     def _set_free(self, rows: Sequence[int], frees: Sequence[int]) -> None:
         """Free chips of some nodes. What changes alike in one rack is counted at once: mostly all of it."""
@@ -215,11 +242,8 @@ class Columns:
                     key = (where[row], old, new, self._planes[row])
                     alike[key] = alike.get(key, 0) + 1
             offers.append(offer)
-        if len(offers) == 1:
-            self.free[row], self.free_count[row], self.offer[row] = free, counts[0], offers[0]
-        else:
-            at = np.array(rows, np.intp)
-            self.free[at], self.free_count[at], self.offer[at] = np.array(frees, np.uint64), counts, offers
+        at = np.array(rows, np.intp)
+        self.free[at], self.free_count[at], self.offer[at] = np.array(frees, np.uint64), counts, offers
         self.free_chips += freed
         for (place, old, new, planes), nodes in alike.items():
             self._count(place, old, new, planes, nodes)
@@ -280,18 +304,21 @@ class Columns:
 
     def _offer(self, row: int, offer: int) -> None:
         old, new = self._depths[row], self._depth[offer]
-        self.offer[row], self._depths[row] = offer, new
         if old != new:
+            self.offer[row], self._depths[row] = offer, new
             self._count(self._where[row], old, new, self._planes[row], 1)
 
     def _count(self, place: tuple[int, int, int], old: int, new: int, planes: int, nodes: int) -> None:
         """So many nodes of a rack now offer `new` levels where they offered `old`."""
         low, high, change = (old, new, nodes) if old < new else (new, old, -nodes)
         rack, pod, kind = place
-        self.rack_nodes[:planes, low:high, rack] += change
-        self.pod_nodes[:planes, low:high, pod] += change
+        racks, pods = self.rack_nodes[:planes, low:high, rack], self.pod_nodes[:planes, low:high, pod]
+        racks += change
+        pods += change
         for level in range(low, high):
             self.site_nodes[level][kind] += change
+            if planes == 2:
+                self.clean_nodes[level][kind] += change
 
     # ---- questions -------------------------------------------------------------------------------
 
@@ -306,6 +333,22 @@ class Columns:
             return 0
         counts = self.site_nodes[level]
         return sum(counts) if kind is None else counts[kind] if kind >= 0 else 0
+
+    def first_clean(self, rack: int, level: int) -> int:
+        """The first row of a rack that offers this level and no more, without doubt; there must be one."""
+        depths, planes = self._depths, self._planes
+        for row in self._rack_rows[rack]:
+            if depths[row] == level + 1 and planes[row] == 2:
+                return row
+        raise AssertionError(f"no node of rack {self.racks.all[rack]} offers just level {level}")
+
+    def pick(self, row: int, count: int) -> int:
+        """A mask of so many chips of a node, which offers them."""
+        return blocks.pick(self._free[row], self._chips[row], count)
+
+    def domains(self, row: int) -> tuple[int, int, int]:
+        """Rack, pod and chip type of a row."""
+        return self._where[row]
 
     def pods_of(self, rows: Iterable[int]) -> dict[int, int]:
         """How many of the rows are in each pod."""

@@ -53,9 +53,12 @@ def training_run(
         speed = f"{100 * efficiency:.2g} % of {flops:.3g} FLOP/s a chip"
         basis = f"{flops_per_step:.3g} FLOP a step at {speed} (estimated)"
         return _spread(step_ns, steps * step_ns, MODEL_SPREAD, basis)
-    if expected_ns:
-        return _spread(0, expected_ns, MODEL_SPREAD, "the time the user expects")
-    return UNKNOWN
+    return as_told(expected_ns)
+
+
+def as_told(expected_ns: Span) -> Estimate:
+    """Of work of which only the user's word is known; 0: not even that."""
+    return _spread(0, expected_ns, MODEL_SPREAD, "the time the user expects") if expected_ns else UNKNOWN
 
 
 def _spread(step_ns: Span, work_ns: Span, spread: float, basis: str) -> Estimate:

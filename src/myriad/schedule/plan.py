@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
+from myriad.fleet.columns import Rows
 from myriad.kernel.ids import TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Code
@@ -26,11 +27,11 @@ def plan(
     view: View, board: Board, rules: Rules, now: Instant, news: Sequence[Ask] | None = None
 ) -> Iterator[Placed | Waits | Leaves]:
     """Decide. `news`: only these asks are new and nothing else changed since the last cycle."""
+    if not len(board.queue):
+        board.front = None
+        return iter(())
     cycle = Cycle(view, board, rules, now)
-    if news is None:
-        yield from cycle.whole()
-    else:
-        yield from cycle.arrivals(news)
+    return cycle.whole() if news is None else cycle.arrivals(news)
 
 
 class Cycle:
@@ -156,10 +157,10 @@ class Cycle:
 
     def attempt(self, ask: Ask) -> Placed | Waits | None:
         """A place for it now, at the largest size that can be had; Waits: one pod later is better."""
-        fitting = self.fitting(ask)
+        barred = self.view.barred(ask, self.now)
+        fitting = self._fitting(ask, barred)
         if fitting < ask.least:
             return None
-        barred = self.view.barred(ask, self.now)
         for nodes in ask.choices:
             larger = nodes > ask.least
             if nodes > fitting or (
@@ -176,8 +177,10 @@ class Cycle:
 
     def fitting(self, ask: Ask) -> int:
         """Nodes that could take a member of the gang now."""
+        return self._fitting(ask, self.view.barred(ask, self.now))
+
+    def _fitting(self, ask: Ask, barred: Rows | None) -> int:
         count = place.fitting(self.view.columns, ask)
-        barred = self.view.barred(ask, self.now)
         if barred is not None:
             count -= int((self.view.columns.offer[barred] >= ask.chips_per_node).sum())
         return count

@@ -3,6 +3,7 @@
 Spans are text in files (`10m`). Every default is estimated unless a source is named.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -149,7 +150,9 @@ class OrderPolicy(Protocol):
 class PlacementPolicy(Protocol):
     """A placement of one's own."""
 
-    def choose(self, columns: Columns, ask: Ask, nodes: int, barred: Rows | None) -> Rows | None:
+    def choose(
+        self, columns: Columns, ask: Ask, nodes: int, barred: Rows | None
+    ) -> Sequence[int] | Rows | None:
         """Rows for a fresh gang of `nodes`, in rank order, or None. Never one of the rows in `barred`.
 
         Every row must offer `ask.chips_per_node` chips (`columns.offer`) and be of the chip type asked for.

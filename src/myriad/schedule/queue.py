@@ -88,6 +88,8 @@ class Queue:
         self._root = _Branch(TenantId(""), None)
         self._branches: dict[TenantId, _Branch] = {TenantId(""): self._root}
         self._entries: dict[str, _Entry] = {}
+        #: Asks that came and were not looked for in any order yet: who starts at once never is.
+        self._fresh: dict[str, Ask] = {}
         self._slots: list[_Slot] = []
         self._numbers: dict[tuple[Band, Shape], int] = {}
         self._starved: set[str] = set()
@@ -98,10 +100,12 @@ class Queue:
         self._work: Counter[Band] = Counter()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) + len(self._fresh)
 
     def get(self, owner: str) -> Ask | None:
         """The ask of an owner, if it waits."""
+        if ask := self._fresh.get(owner):
+            return ask
         entry = self._entries.get(owner)
         return entry.ask if entry else None
 
@@ -110,6 +114,16 @@ class Queue:
     def put(self, ask: Ask) -> None:
         """Let it wait; an ask of the same owner is replaced."""
         self.drop(ask.owner)
+        self._fresh[ask.owner] = ask
+
+    def _index(self) -> None:
+        """Give those that came a place in the order."""
+        if self._fresh:
+            fresh, self._fresh = self._fresh, {}
+            for ask in fresh.values():
+                self._enter(ask)
+
+    def _enter(self, ask: Ask) -> None:
         band = order.band(ask, ask.owner in self._starved)
         key = (self._policy.ask_key(ask), ask.owner)
         shape = ask.shape
@@ -129,6 +143,8 @@ class Queue:
 
     def drop(self, owner: str) -> None:
         """It waits no more."""
+        if self._fresh.pop(owner, None) is not None:
+            return
         entry = self._entries.pop(owner, None)
         if entry is None:
             return
@@ -151,6 +167,7 @@ class Queue:
 
     def age(self, before: Instant) -> None:
         """Asks queued before that instant go before every class."""
+        self._index()
         old = [owner for _, owner in self._queued[: bisect_left(self._queued, (before, ""))]]
         new = [owner for owner in old if owner not in self._starved]
         self._starved = set(old)
@@ -161,6 +178,7 @@ class Queue:
 
     def set_parents(self, parents: Mapping[TenantId, TenantId]) -> None:
         """The tree anew: tenant -> what it is part of, empty for the outermost."""
+        self._index()
         asks = [entry.ask for entry in self._entries.values()]
         orders = {name: branch.order for name, branch in self._branches.items()}
         self._entries.clear()
@@ -183,6 +201,11 @@ class Queue:
         for ask in asks:
             self.put(ask)
 
+    def tenants(self) -> list[TenantId]:
+        """Those for whom something waits, and what they are part of; none where all queue together."""
+        self._index()
+        return [name for name, branch in self._branches.items() if branch.waiting and name]
+
     def set_order(self, tenant: TenantId, *, over: bool | None = None, share: float | None = None) -> None:
         """Whether the tenant holds more than its quota, and what it has used."""
         branch = self._branches[tenant]
@@ -196,10 +219,12 @@ class Queue:
 
     def shapes(self) -> list[Shape]:
         """Every shape that waits."""
+        self._index()
         return list(dict.fromkeys([self._slots[slot].shape for slot in self._root.waiting]))
 
     def shortest(self, longest: Mapping[Shape, Span], most: int) -> list[Ask]:
         """Asks of these shapes, the shortest predicted run first; each shape up to a run time (0: any)."""
+        self._index()
         found: list[tuple[int, str]] = []
         for shape, run_ns in longest.items():
             runs = self._runs.get(shape, [])
@@ -212,6 +237,7 @@ class Queue:
 
         It must not be changed meanwhile.
         """
+        self._index()
         bands: dict[Band, list[int]] = {}
         for slot in self._root.waiting:
             band, shape = self._slots[slot]
@@ -249,6 +275,7 @@ class Queue:
 
     def position(self, owner: str) -> int:
         """Place in the queue, 1 is next; 0: it does not wait in it."""
+        self._index()
         if owner not in self._entries:
             return 0
         every = self.walk(everything)
@@ -256,15 +283,18 @@ class Queue:
 
     def work_before(self, ask: Ask) -> int:
         """Predicted chip-time of what goes before a waiting ask: all of its band and of those before it."""
+        self._index()
         band = self._entries[ask.owner].band
         return sum(work for other, work in self._work.items() if other <= band) - ask.run_ns * ask.chips
 
     def band(self, owner: str) -> Band:
         """Class of a waiting owner; what goes before any order of tenants."""
+        self._index()
         return self._entries[owner].band
 
     def before(self, one: str, other: str) -> bool:
         """Whether one waiting owner goes before another."""
+        self._index()
         return self._place(one) < self._place(other)
 
     def _place(self, owner: str) -> tuple[object, ...]:

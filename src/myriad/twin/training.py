@@ -38,6 +38,8 @@ class Training:
         self._timeline, self._physics, self._nodes = timeline, physics, nodes
         self._say, self._exit, self._chance = say, ends, chance
         self.checkpoints = Checkpoints()
+        #: Told when a gang begins to make steps.
+        self.on_begin: Callable[[Run], None] = lambda _: None
         #: All training takes so many times as long.
         self.throttle = 1.0
 
@@ -72,6 +74,7 @@ class Training:
         if self._is_uneven(run):
             self._tell_paces(run)
         self._plan(run, _FIRST_REPORT_S)
+        self.on_begin(run)
 
     def _stored(self, run: Run) -> int:
         return self.checkpoints.on_storage(run.order.job, run.order.launch.resume_step)

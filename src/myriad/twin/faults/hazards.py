@@ -141,6 +141,12 @@ class Hazards:
                 return at, kind.make(row)
             now = at
 
+    def rows_of(self, fault: Fault) -> list[int]:
+        """Rows of the nodes of a rack, pod or feed that a fault is of."""
+        terrain = self.terrain
+        index = {"rack": terrain.rack, "power": terrain.power}.get(fault.scope, terrain.pod)
+        return [row for row, domain in enumerate(index) if domain == fault.where]
+
     def holds(self, fault: Fault, *, serving: bool = True, busy: bool = True) -> bool:
         """Whether a fault strikes a node as it is when the time has come: one out of service does not fail.
 
