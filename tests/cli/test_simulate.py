@@ -112,7 +112,7 @@ def test_policies_and_settings_change_the_scenario(run: Run, tmp_path: Path) -> 
     plain, easy = hashed(), hashed("--policy", "easy")
     assert plain != easy
     assert hashed("--set", "spares=2%") == hashed("--set", "site.spares=2%") != plain
-    assert hashed("--policy", "easy", "--set", "order.policy=fifo") not in (plain, easy)
+    assert hashed("--policy", "easy", "--set", "backfill.depth=7") not in (plain, easy)
 
 
 def test_a_sweep_tells_means_and_differences(run: Run, tmp_path: Path) -> None:

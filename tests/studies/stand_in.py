@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from myriad.kernel import units
 from myriad.kernel.rng import Stream
 from myriad.protocol import facts
 from myriad.studies import simulation
@@ -42,9 +41,9 @@ def play(asked: Scenario, seed: int, on_progress: Any, sink: Any) -> dict[str, A
         "nodes": 100,
         "goodput": useful / (100 * span_ns),
         "utilisation": 0.95,
-        "mttf_ns": 3 * units.DAY,
+        "mttf_s": 250_000.0,
         "jobs": {"succeeded": 10, "failed": stream.integer(0, 3)},
-        "wait": {"1": {"p50_ns": units.MINUTE, "p99_ns": units.HOUR}, "2-8": {"p50_ns": 0, "p99_ns": 10**12}},
+        "by_size": {"1-8": {"jobs": 3, "wait_p50_s": 60.0, "wait_p99_s": 3600.0}, "all": {"jobs": 3}},
         "interruptions": {"gpu_ecc": 3, "nic": 2, "software": 0},
         "buckets": {"productive": useful, "idle_no_demand": 100 * span_ns - useful, "down": 0},
         "capacity_chip_ns": 100 * span_ns,
@@ -53,7 +52,7 @@ def play(asked: Scenario, seed: int, on_progress: Any, sink: Any) -> dict[str, A
             "used_chips": [stream.integer(900, 1600) for _ in at],
             "waiting_jobs": [stream.integer(0, 9) for _ in at],
             "ready_nodes": [stream.integer(80, 90) for _ in at],
-            "down_nodes": [stream.integer(0, 9) for _ in at],
+            "repairing_nodes": [stream.integer(0, 9) for _ in at],
             "power_w": [1e6 + stream.uniform(0, 1e5) for _ in at],
             "pue": [1.2 for _ in at],
         },

@@ -8,7 +8,7 @@ import click
 from myriad.cli import progress, scenarios, show
 from myriad.kernel import units
 from myriad.kernel.errors import UserError
-from myriad.studies import simulation
+from myriad.studies import expectations, simulation
 from myriad.studies.expectations import Judged
 from myriad.studies.simulation import Case, Result
 from myriad.twin.scenario import Scenario
@@ -121,9 +121,8 @@ def _figures(result: Result) -> list[tuple[str, Any]]:
     found = result.figures
     shares = ("goodput", "utilisation", "availability", "mfu")
     lines: list[tuple[str, Any]] = [(name, show.percent(found[name])) for name in shares if name in found]
-    for name in ("mttf_ns", "mttr_ns"):
-        if found.get(name):
-            lines.append((name.removesuffix("_ns").upper(), units.show_span(int(found[name]))))
+    spans = (("mttf_s", "MTTF of a node"), ("mttr_s", "MTTR of a node"), ("recovery_s", "recovery"))
+    lines += [(title, expectations.shown(name, found[name])) for name, title in spans if name in found]
     lines.append(("ran", f"{result.wall_s:.1f} s, {result.days_per_s:,.1f} simulated days/s"))
     lines.append(("digest", result.digest))
     return lines
@@ -145,10 +144,5 @@ def _counts(column: str, counts: dict[str, int], spans: bool) -> None:
 
 def expectation_row(one: Judged) -> tuple[str, str, str, str]:
     """One expectation as cells of a table."""
-    if one.found is None:
-        found = "no such figure"
-    elif one.figure.endswith("_ns"):
-        found = units.show_span(int(one.found))
-    else:
-        found = f"{one.found:,.4g}" if abs(one.found) < 1e4 else f"{one.found:,.0f}"
+    found = expectations.shown(one.figure, one.found)
     return one.figure, one.expected, found, "" if one.held else "BROKEN"

@@ -1,7 +1,8 @@
 """What a scenario expects of its own simulation, and whether it came so.
 
 The section `expect` maps a figure of the result to a bound: `">= 0.9"`, `"419 +- 41"`, `"90 +- 5%"` (of the
-90), `"between 0.9 and 1"`, `"3"`. Numbers may be percent; figures that are spans (`..._ns`) need a unit.
+90), `"between 0.9 and 1"`, `"3"`. Numbers may be percent; figures that are spans (`..._ns`, `..._s`) need a
+unit.
 """
 
 import re
@@ -51,6 +52,20 @@ def parse(section: Mapping[str, Any], source: str) -> list[Expectation]:
 def judge(expected: Iterable[Expectation], figures: Mapping[str, float]) -> list[Judged]:
     """Which expectations hold. A figure that the simulation does not have breaks its own."""
     return [_judge(one, figures.get(one.figure)) for one in expected]
+
+
+def is_span(figure: str) -> bool:
+    """Whether a figure is a span of time, by the end of its name."""
+    return figure.endswith(("_ns", "_s")) and not figure.endswith("_per_s")
+
+
+def shown(figure: str, value: float | None) -> str:
+    """A figure for people."""
+    if value is None:
+        return "no such figure"
+    if is_span(figure):
+        return units.show_span(round(value if figure.endswith("_ns") else value * units.SECOND))
+    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def check_names(expected: Iterable[Expectation], known: Iterable[str], source: str) -> None:
@@ -103,19 +118,19 @@ def _margin(text: str, centre: str, value: float, figure: str, field: str) -> fl
 
 
 def _number(text: str, figure: str, field: str) -> float:
-    """A number as figures have it: percent as a share, a span in nanoseconds."""
+    """A number as figures have it: percent as a share, a span in nanoseconds or seconds."""
     match = _PARTS.fullmatch(text.strip())
     assert match, text
     number, unit = _plain(match["number"]), match["unit"]
-    if figure.endswith("_ns"):
+    if is_span(figure):
         if unit not in units.SPANS:
             remedy = f"Write for example 90s (units: {', '.join(units.SPANS)})"
             raise UserError("is a span and needs a unit", field=field, value=text, remedy=remedy)
-        return number * units.SPANS[unit]
+        return number * units.SPANS[unit] / (1 if figure.endswith("_ns") else units.SECOND)
     if unit == "%":
         return number / 100
     if unit:
-        remedy = "Write a number or a percentage; only figures that end in _ns have a unit"
+        remedy = "Write a number or a percentage; only spans have a unit"
         raise UserError("has a unit that this figure has not", field=field, value=text, remedy=remedy)
     return number
 

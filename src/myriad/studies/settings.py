@@ -131,7 +131,8 @@ def _put(tree: dict[str, Any], setting: Setting, source: str) -> None:
                 raise UserError("is no item of a list", field=where, value=key, remedy=remedy)
             index: Any = int(key)
         elif isinstance(place, dict):
-            index = key
+            # a mapping of sizes has numbers as its keys
+            index = int(key) if key.isdigit() and int(key) in place else key
         else:
             raise UserError("is inside of something that has no parts", field=where, value=setting.text)
         if last:

@@ -6,7 +6,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ from myriad.kernel import units
 from myriad.kernel.errors import UserError
 from myriad.kernel.units import Span
 from myriad.protocol.facts import Fact
-from myriad.studies import expectations, figures, settings
+from myriad.studies import expectations, figures, outcomes, settings
 from myriad.studies.expectations import Judged
 from myriad.studies.settings import Setting, Variation, Varied
 from myriad.studies.sweeps import Asked, Ran
+from myriad.twin import run as twin
 from myriad.twin import scenario
 from myriad.twin.scenario import Scenario
 
 #: Hears how far the simulation is: nanoseconds since its start.
 Progress = Callable[[Span], None]
 #: Hears the facts of a simulation as they become true.
-Sink = Callable[[Iterable[Fact]], None]
+Sink = Callable[[Sequence[Fact]], None]
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +146,7 @@ def run(case: Case, seed: int, on_progress: Progress | None = None, sink: Sink |
 
 def run_task(task: bytes) -> bytes:
     """A Task in, a `sweeps.Ran` out: what workers do."""
-    given = msgspec.json.decode(task, type=Task)
+    given = msgspec.msgpack.decode(task, type=Task)
     result = run(given.case, given.seed)
     return msgspec.json.encode(Ran(digest=result.digest, figures=result.figures, broken=result.broken))
 
@@ -175,7 +176,8 @@ def sweep_of(case: Case, varied: Sequence[Varied], seeds: Sequence[int]) -> Aske
 
 
 def _task(case: Case, seed: int) -> bytes:
-    return msgspec.json.encode(Task(case=case, seed=seed))
+    # not JSON: keys of a tree may be numbers
+    return msgspec.msgpack.encode(Task(case=case, seed=seed))
 
 
 # ---- the twin ------------------------------------------------------------------------------------
@@ -183,12 +185,22 @@ def _task(case: Case, seed: int) -> bytes:
 
 def play(asked: Scenario, seed: int, on_progress: Progress | None, sink: Sink | None) -> dict[str, Any]:
     """The outcome of a scenario, as plain values."""
-    raise NotImplementedError
+    simulation = twin.Simulation(asked, seed, followers=[sink] if sink else [])
+    sample = outcomes.Sampler(simulation)
+
+    def heard(elapsed: Span, _span: Span) -> None:
+        sample(elapsed)
+        if on_progress is not None:
+            on_progress(elapsed)
+
+    twin.timed(simulation, asked.span_ns, heard)
+    found: dict[str, Any] = msgspec.to_builtins(outcomes.of(simulation, asked.span_ns, sample.series))
+    return found
 
 
 def figure_roots() -> list[str]:
     """Names that figures may begin with."""
-    raise NotImplementedError
+    return figures.roots(outcomes.Outcome.__struct_fields__)
 
 
 def of_trace(trace: Path, site: Path, kind: str, skip_bad_rows: bool) -> Case:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from myriad.kernel import units
-from myriad.studies import charts, page, report, simulation_charts
+from myriad.studies import charts, expectations, page, report, simulation_charts
 from myriad.studies.expectations import Judged
 from myriad.studies.page import Html
 from myriad.studies.simulation import Result
@@ -36,13 +36,14 @@ _PLOTS: Final = (
             "spare_nodes": "spare",
             "burn_in_nodes": "burn-in",
             "draining_nodes": "draining",
+            "drained_nodes": "drained",
+            "suspect_nodes": "suspect",
             "repairing_nodes": "repairing",
-            "down_nodes": "down",
         },
         stacked=True,
     ),
-    _Plot("Chips in use", "chips", {"used_chips": "used", "chips": "of the site"}),
-    _Plot("Queue", "jobs", {"waiting_jobs": "waiting", "running_jobs": "running"}),
+    _Plot("Chips in use", "chips", {"used_chips": "held", "productive_chips": "productive"}),
+    _Plot("Queue", "jobs", {"waiting_jobs": "waiting", "running_gangs": "running"}),
     _Plot("Power", "MW", {"power_w": "site", "it_power_w": "of which IT", "power_cap_w": "cap"}, scale=1e-6),
     _Plot("PUE", "site / IT power", {"pue": "PUE"}, from_zero=False),
 )
@@ -52,8 +53,9 @@ _STATES: Final = {
     "spare_nodes": charts.COLOURS["spare"],
     "burn_in_nodes": charts.COLOURS["burn_in"],
     "draining_nodes": charts.COLOURS["drained"],
-    "repairing_nodes": charts.COLOURS["restart"],
-    "down_nodes": charts.COLOURS["down"],
+    "drained_nodes": charts.COLOURS["idle_quota"],
+    "suspect_nodes": charts.COLOURS["restart"],
+    "repairing_nodes": charts.COLOURS["down"],
 }
 
 
@@ -84,12 +86,12 @@ def _cards(result: Result) -> Html:
         if name in found
     ]
     cards += [
-        (title, units.show_span(int(found[name])), Html(words))
+        (title, expectations.shown(name, found[name]), Html(words))
         for name, title, words in (
-            ("mttf_ns", "MTTF", "of one node"),
-            ("mttr_ns", "MTTR", "until it takes work again"),
+            ("mttf_s", "MTTF", "of one node"),
+            ("mttr_s", "MTTR", "until it takes work again"),
         )
-        if found.get(name)
+        if name in found
     ]
     cards.append(("Jobs ended", f"{int(found.get('jobs', 0)):,}", Html("by any outcome")))
     return page.cards(cards)
@@ -106,13 +108,7 @@ def _expectations(result: Result) -> Html:
 
 def _expectation(one: Judged) -> tuple[Html, ...]:
     mark = page.badge("held", "good") if one.held else page.badge("broken", "bad")
-    return escape(one.figure), escape(one.expected), _amount(one.figure, one.found), mark
-
-
-def _amount(figure: str, value: float | None) -> str:
-    if value is None:
-        return "no such figure"
-    return units.show_span(int(value)) if figure.endswith("_ns") else f"{value:,.5g}"
+    return escape(one.figure), escape(one.expected), expectations.shown(one.figure, one.found), mark
 
 
 def _where_time_went(result: Result) -> Html:
@@ -165,25 +161,23 @@ def _plot(plot: _Plot, at: np.ndarray, series: Mapping[str, Sequence[float]]) ->
 
 
 def _waits(result: Result) -> Html:
+    rows: Mapping[str, Mapping[str, float]] = result.outcome.get("by_size") or {}
     parts = []
-    for key, title in (
-        ("wait", "Waits by size of job"),
-        ("jct", "From submission to the end, by size of job"),
-    ):
-        rows: Mapping[str, Mapping[str, Any]] = result.outcome.get(key) or {}
-        spans = {
-            size: {
-                name.removesuffix("_ns"): value / units.MINUTE
-                for name, value in row.items()
-                if name.endswith("_ns")
-            }
-            for size, row in rows.items()
-        }
-        spans = {size: row for size, row in spans.items() if any(row.values())}
-        if spans:
-            plot = simulation_charts.spreads(spans, "minutes", f"simulation-{key}")
+    for kind, title in (("wait", "Waits by size of job"), ("turnaround", "From submission to the end")):
+        every = {f"{size} chips".replace("all chips", "all"): row for size, row in rows.items()}
+        found = {size: row for size, given in every.items() if (row := _quantiles(given, kind))}
+        if any(value for row in found.values() for value in row.values()):
+            plot = simulation_charts.spreads(found, "minutes", f"simulation-{kind}")
             parts.append(page.section(title, page.figure(plot)))
     return Html("").join(parts)
+
+
+def _quantiles(row: Mapping[str, float], kind: str) -> dict[str, float]:
+    """`p50`, `p90`, ... in minutes, of what is told in seconds."""
+    start = f"{kind}_p"
+    return {
+        name[len(kind) + 1 : -len("_s")]: value / 60 for name, value in row.items() if name.startswith(start)
+    }
 
 
 def _interruptions(result: Result) -> Html:

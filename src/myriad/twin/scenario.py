@@ -139,9 +139,15 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
         seed=_seed(given.get("seed", 0), source),
         setup=_setup(given, source, folder),
         expect=_expected(given.get("expect") or {}, source),
-        digest=hashlib.blake2b(msgspec.json.encode(given), digest_size=8).hexdigest(),
+        digest=_digest(given),
         **found,
     )
+
+
+def _digest(given: Mapping[str, Any]) -> str:
+    """The same whatever the order of the keys, all of which JSON makes texts."""
+    plain = msgspec.json.decode(msgspec.json.encode(given))
+    return hashlib.blake2b(msgspec.json.encode(plain, order="sorted"), digest_size=8).hexdigest()
 
 
 def read(path: Path) -> Scenario:
@@ -151,12 +157,12 @@ def read(path: Path) -> Scenario:
 
 def _setup(given: Mapping[str, Any], source: str, folder: Path | None) -> Setup:
     site, policy = dict(given["site"]), given.get("policy")
+    _count_spares(site, source)
     if isinstance(policy, str):
         setup = sitefile.of_tree({**site, "policy": {}}, f"{source}: site", folder)
         return setup.under(choose(policy))
     if isinstance(policy, Mapping):
         site["policy"] = over(site.get("policy") or {}, policy)
-    _count_spares(site, source)
     setup = sitefile.of_tree({**site, "policy": {}}, f"{source}: site", folder)
     chosen = from_tree(dict(site.get("policy") or {}), f"{source}: policy", folder)
     return setup.under(chosen if site.get("policy") else Chosen(chosen.policy, chosen.own, "default"))
