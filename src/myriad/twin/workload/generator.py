@@ -195,6 +195,7 @@ class Maker:
             flops_per_step=of.flops,
             peak_share=of.peak_share,
             parameters=of.parameters,
+            memory_copies=True,
             stretch=training.stretch,
         )
         truth = Truth(
@@ -223,7 +224,9 @@ class Maker:
             chips_per_node=gang.chips_per_node,
             chip=kind.chip,
             priority=RANKS[int(jobs.rank[row])],
-            command=("train",),
+            # training speaks to the brain: it reports, and saves when it is told to
+            recipe="pretrain" if kind.training else "",
+            command=() if kind.training else ("run",),
             # what fails by itself fails again
             retries=0 if OUTCOMES[int(jobs.outcome[row])] == "failed" else kind.retries,
         )
