@@ -7,6 +7,7 @@ from scipy import stats
 
 from myriad.kernel.rng import Stream
 from myriad.studies import intervals
+from myriad.studies.intervals import Interval
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 19, 30, 99, 1000])
@@ -24,6 +25,22 @@ def test_the_interval_does_not_depend_on_the_order(values: list[float]) -> None:
 def test_one_value_says_nothing_of_spread() -> None:
     assert intervals.of([3.0]).half is None
     assert intervals.of([2.0, 4.0]).half == pytest.approx(12.706, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "told"),
+    [
+        (0.91234, 0.0131, "0.912 ± 0.013"),
+        (0.91234, 0.00996, "0.9123 ± 0.0100"),
+        (1234567.0, 4321.0, "1,234,600 ± 4,300"),
+        (12.345, 1.5, "12.3 ± 1.5"),
+        (12.345, 15.0, "12 ± 15"),
+        (3.0, 0.0, "3 ± 0"),
+        (3.0, None, "3"),
+    ],
+)
+def test_no_more_digits_are_told_than_are_known(mean: float, half: float | None, told: str) -> None:
+    assert intervals.shown(Interval(mean=mean, half=half, count=3)) == told
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from myriad.cli import progress, scenarios, show
 from myriad.kernel.errors import UserError, near
-from myriad.studies import executors, settings, simulation, sweeps
-from myriad.studies.intervals import Interval
+from myriad.studies import executors, intervals, settings, simulation, sweeps
 from myriad.studies.settings import VARY
 from myriad.studies.sweeps import Sweep
 
@@ -103,13 +102,13 @@ def _shown(figures: Sequence[str], found: Sweep) -> list[str]:
 
 def _tell(found: Sweep, names: Sequence[str]) -> None:
     click.echo()
-    rows = [[row.variation, *(_cell(row.figures.get(name)) for name in names)] for row in found.rows]
+    rows = [[row.variation, *(intervals.shown(row.figures.get(name)) for name in names)] for row in found.rows]
     columns = ("VARIATION", *(f">{name.upper()}" for name in names))
     show.table(columns, rows, empty="")
     if len(found.rows) > 1:
         click.echo(f"\nDifferences from {found.rows[0].variation}, seed by seed")
         rows = [
-            [row.variation, *(_cell(row.against_first.get(name), "+") for name in names)]
+            [row.variation, *(intervals.shown(row.against_first.get(name), "+") for name in names)]
             for row in found.rows[1:]
         ]
         show.table(columns, rows, empty="")
@@ -117,10 +116,3 @@ def _tell(found: Sweep, names: Sequence[str]) -> None:
     broken = sum(bool(run.broken) for run in found.runs)
     if broken:
         click.echo(f"{broken} of {len(found.runs)} simulations are not as the scenario expects")
-
-
-def _cell(found: Interval | None, sign: str = "") -> Any:
-    if found is None:
-        return "-"
-    half = "" if found.half is None else f" ± {found.half:.2g}"
-    return f"{found.mean:{sign},.5g}{half}"

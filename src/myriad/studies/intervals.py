@@ -35,6 +35,18 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
         return self.mean + (self.half or 0.0)
 
 
+def shown(found: Interval | None, sign: str = "") -> str:
+    """`0.912 ± 0.013`: two figures of the half width, and the mean to the same place. `sign` may be `+`."""
+    if found is None:
+        return "-"
+    if found.half is None or not found.half:
+        return f"{found.mean:{sign},.5g}" + ("" if found.half is None else " ± 0")
+    places = 1 - math.floor(math.log10(found.half))
+    if places > 0:
+        return f"{found.mean:{sign},.{places}f} ± {found.half:,.{places}f}"
+    return f"{round(found.mean, places):{sign},.0f} ± {round(found.half, places):,.0f}"
+
+
 def of(values: Sequence[float]) -> Interval:
     """The mean of one value or more, with its interval. The order of the values does not matter."""
     count = len(values)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from myriad.studies import page, simulation_charts
+from myriad.studies import intervals, page, simulation_charts
 from myriad.studies.intervals import Interval
 from myriad.studies.page import Html
 from myriad.studies.sweeps import Sweep
@@ -25,7 +25,7 @@ def _figure(sweep: Sweep, name: str) -> Html:
     first = sweep.rows[0].variation
     head = ("variation", name, f"less that of {first}, seed by seed")
     rows = [
-        (escape(row.variation), shown(row.figures.get(name)), _difference(row.against_first.get(name), k))
+        (escape(row.variation), intervals.shown(row.figures.get(name)), _difference(row.against_first.get(name), k))
         for k, row in enumerate(sweep.rows)
     ]
     told = page.note(f"Mean and 95 % confidence interval of {len(sweep.seeds)} seeds (Student's t).")
@@ -36,22 +36,14 @@ def _difference(found: Interval | None, row: int) -> Html:
     """Empty for the first variation itself; a badge where zero is outside of the interval."""
     if found is None or not row:
         return Html("")
-    told = shown(found, "+")
+    told = escape(intervals.shown(found, "+"))
     if found.half is not None and not found.low <= 0 <= found.high:
         told += " " + page.badge("differs", "good")
     return told
 
 
-def shown(found: Interval | None, sign: str = "") -> Html:
-    """`0.912 ± 0.003`."""
-    if found is None:
-        return Html("–")
-    half = "" if found.half is None else f" ± {found.half:.2g}"
-    return f"{found.mean:{sign},.5g}{half}"
-
-
 def _every(sweep: Sweep) -> Html:
     names: Mapping[str, None] = dict.fromkeys(name for row in sweep.rows for name in row.figures)
     head = ("figure", *(row.variation for row in sweep.rows))
-    rows = [(escape(name), *(shown(row.figures.get(name)) for row in sweep.rows)) for name in names]
+    rows = [(escape(name), *(intervals.shown(row.figures.get(name)) for row in sweep.rows)) for name in names]
     return page.table(head, rows, numbers=range(1, len(head)))
