@@ -6,7 +6,7 @@ One small function a fact, found by its type. Journal replay calls exactly these
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from myriad.control import failures, memory
+from myriad.control import failures, forget, memory
 from myriad.control.records import Ended, Gang, GangPhase, Job, Key, Node, Service, Spent, Usage
 from myriad.control.state import State, signature, sizes
 from myriad.kernel.ids import NodeId, TenantId
@@ -92,9 +92,11 @@ def _regroup(state: State) -> None:
 
 def _use(state: State, tenant: TenantId, chips: int) -> None:
     """The tenant, and all it is part of, hold so many chips more from now on."""
+    now, spent, usage = state.now, state.spent, state.usage
     for name in state.paths[tenant]:
-        state.spent[name].settle(state.now, state.usage[name])
-        state.usage[name] += chips
+        held = usage[name]
+        spent[name].settle(now, held)
+        usage[name] = held + chips
 
 
 @_applies(facts.KeySet)
@@ -216,7 +218,8 @@ def _job_ended(state: State, fact: facts.JobEnded) -> None:
         and job.step_ns
         and (name := signature(job.spec, job.profile, len(job.keep)))
     ):
-        state.observed_ns[name] = job.step_ns
+        forget.step_seen(state, name, job.step_ns)
+    forget.job_ended(state, job)
 
 
 # ---- gangs -------------------------------------------------------------------------------------
@@ -226,15 +229,16 @@ def _job_ended(state: State, fact: facts.JobEnded) -> None:
 def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
     owner = state.jobs[fact.job] if fact.job else state.services[fact.service]
     tenant = owner.spec.tenant
-    nodes = tuple([member.node for member in fact.members])
+    members = fact.members
+    nodes = tuple([member.node for member in members])
     gang = Gang(
         attempt=fact.attempt,
         job=fact.job,
         service=fact.service,
         tenant=tenant,
-        members=fact.members,
+        members=members,
         nodes=nodes,
-        chips=sum([member.chips.bit_count() for member in fact.members]),
+        chips=sum([member.chips.bit_count() for member in members]),
         rank=owner.spec.rank,
         placed_at=fact.at,
         until=fact.until,
@@ -255,8 +259,7 @@ def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
     state.gangs[fact.attempt] = gang
     state.holders.setdefault((tenant, owner.spec.rank), {})[fact.attempt] = None
     _use(state, tenant, gang.chips)
-    index = state.columns.index
-    state.columns.hold([index[node] for node in nodes], [member.chips for member in fact.members])
+    state.columns.hold(state.columns.rows(nodes), [member.chips for member in members])
     for node in nodes:
         state.nodes[node].gangs[fact.attempt] = None
 
@@ -360,8 +363,7 @@ def _gang_stopped(state: State, fact: facts.GangStopped) -> None:
     if not state.holders[held]:
         del state.holders[held]
     _use(state, gang.tenant, -gang.chips)
-    index = state.columns.index
-    state.columns.give_back([index[node] for node in gang.nodes], [member.chips for member in gang.members])
+    state.columns.give_back(state.columns.rows(gang.nodes), [member.chips for member in gang.members])
     for node in gang.nodes:
         del state.nodes[node].gangs[fact.attempt]
     if gang.claimant:
@@ -400,7 +402,7 @@ def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
         kept_step=fact.kept_step,
         root=NodeId("") if gang.lost else fact.root,
     )
-    job.history = (*job.history, ended)
+    forget.attempt_ended(job, ended)
     if fact.cause in ("job", "node"):
         failures.blame(state, job, ended)
     if fact.cause == "job":

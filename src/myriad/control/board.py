@@ -119,8 +119,7 @@ class Board:
         if not at:
             return
         columns = self._state.columns
-        pods = columns.pods_of([columns.index[node] for node in gang.nodes])
-        kind = columns.kinds.all[int(columns.pod_kind[next(iter(pods))])]
+        pods, kind = columns.pods_of(columns.rows(gang.nodes))
         self.ends.put(End(at, gang.attempt, kind, len(gang.nodes), gang.chips_per_node, gang.placed_at, pods))
 
     def stopped(self, fact: facts.GangStopped) -> None:

@@ -15,9 +15,9 @@ from myriad.recover import cadence, tiers
 def of_job(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) -> Launch:
     """The launch of a training job's attempt on these nodes, by rank."""
     spec = job.spec
-    config = dict(spec.config)
+    config = spec.config
     if spec.recipe and spec.checkpoint.steps:
-        config["checkpoint_every_steps"] = spec.checkpoint.steps
+        config = {**config, "checkpoint_every_steps": spec.checkpoint.steps}
     every = _cadence(state, policy, job, nodes)
     return Launch(
         recipe=spec.recipe,

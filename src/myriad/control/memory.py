@@ -56,7 +56,8 @@ def _lives(state: State, node: NodeId, instance: str) -> bool:
 
 def on_resumed(job: Job, gang: Gang, step: int) -> None:
     """Whatever was believed, `step` is where the job is: what is newer is void."""
-    job.checkpoints = tuple(one for one in job.checkpoints if one.step <= step)
+    if job.checkpoints:
+        job.checkpoints = tuple([one for one in job.checkpoints if one.step <= step])
     if step == job.memory_step > job.stored_step:
         gang.memory_step = step
     elif step > job.stored_step:

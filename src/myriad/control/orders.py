@@ -69,16 +69,17 @@ def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:
     return tuple(order for kind, name in subjects for order in about(state, policy, kind, name))
 
 
-def about(state: State, policy: Policy, kind: str, name: str) -> Iterator[Order]:
+def about(state: State, policy: Policy, kind: str, name: str) -> Iterable[Order]:
     """The orders that one subject's present state implies. `kind:name` is also what Woke brings back."""
+    if kind == "gang":
+        gang = state.gangs.get(AttemptId(name))
+        return _of_gang(state, policy, gang) if gang else ()
+    return _of_another(state, kind, name)
+
+
+def _of_another(state: State, kind: str, name: str) -> Iterator[Order]:
     subject = f"{kind}:{name}"
-    if kind == "gang" and (gang := state.gangs.get(AttemptId(name))):
-        yield from _of_gang(state, policy, gang)
-        if gang.until:
-            yield WakeAt(about=subject, wake_at=gang.until)
-        if gang.job:
-            yield from _reminders(state, policy, gang)
-    elif kind == "cycle" and state.look_again_at > state.now:
+    if kind == "cycle" and state.look_again_at > state.now:
         yield WakeAt(about=subject, wake_at=state.look_again_at)
     elif kind == "window" and (window := state.windows.get(name)):
         yield WakeAt(
@@ -88,8 +89,8 @@ def about(state: State, policy: Policy, kind: str, name: str) -> Iterator[Order]
         yield from _of_node(state, NodeId(name))
         if until := state.nodes[NodeId(name)].until:
             yield WakeAt(about=subject, wake_at=until)
-    elif kind == "job" and (until := state.jobs[JobId(name)].held_until) > state.now:
-        yield WakeAt(about=subject, wake_at=until)
+    elif kind == "job" and (job := state.jobs.get(JobId(name))) and job.held_until > state.now:
+        yield WakeAt(about=subject, wake_at=job.held_until)
     elif kind == "service" and (service := state.services.get(ServiceId(name))):
         if service.until:
             yield WakeAt(about=subject, wake_at=service.until)
@@ -97,36 +98,51 @@ def about(state: State, policy: Policy, kind: str, name: str) -> Iterator[Order]
             yield WakeAt(about=f"pause:{name}", wake_at=service.held_until)
 
 
-def _reminders(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:
-    """When its budget will be spent, and when it may grow."""
+def _of_gang(state: State, policy: Policy, gang: Gang) -> list[Order]:
+    found = _to_body(state, policy, gang)
+    if gang.until:
+        found.append(WakeAt(about=f"gang:{gang.attempt}", wake_at=gang.until))
+    if not gang.job:
+        return found
     job = state.jobs[gang.job]
-    price = state.prices.chip_hour.get(job.spec.chip or (state.site.chip if state.site else ""), Decimal(0))
-    if job.spec.budget and price:
-        left_ns = int(Decimal(job.spec.budget) / price * HOUR) - job.held_chip_ns
-        yield WakeAt(about=f"budget:{gang.attempt}", wake_at=gang.placed_at + max(0, left_ns) // gang.chips)
+    if job.spec.budget:
+        chip = job.spec.chip or (state.site.chip if state.site else "")
+        if price := state.prices.chip_hour.get(chip, Decimal(0)):
+            left_ns = int(Decimal(job.spec.budget) / price * HOUR) - job.held_chip_ns
+            wake_at = gang.placed_at + max(0, left_ns) // gang.chips
+            found.append(WakeAt(about=f"budget:{gang.attempt}", wake_at=wake_at))
     if len(gang.nodes) < job.sizes[0]:
         wake_at = gang.placed_at + policy.elastic.ns("settle")
-        yield WakeAt(about=f"grow:{gang.attempt}", wake_at=wake_at)
+        found.append(WakeAt(about=f"grow:{gang.attempt}", wake_at=wake_at))
+    return found
 
 
-def _of_gang(state: State, policy: Policy, gang: Gang) -> Iterator[Order]:
+def _to_body(state: State, policy: Policy, gang: Gang) -> list[Order]:
+    """What those who run the gang must do."""
     if gang.phase is GangPhase.PLACED:
         if gang.job:
             started_as = launch.of_job(state, policy, state.jobs[gang.job], gang.nodes)
         else:
             started_as = launch.of_replica(state.services[gang.service])
-        yield StartGang(
-            attempt=gang.attempt, job=gang.job, service=gang.service, members=gang.members, launch=started_as
-        )
-    elif gang.phase is GangPhase.STOPPING:
-        members = tuple(m for m in gang.members if m.node not in gang.fenced and m.node not in gang.lost)
+        return [
+            StartGang(
+                attempt=gang.attempt,
+                job=gang.job,
+                service=gang.service,
+                members=gang.members,
+                launch=started_as,
+            )
+        ]
+    if gang.phase is GangPhase.STOPPING:
+        members = tuple([m for m in gang.members if m.node not in gang.fenced and m.node not in gang.lost])
         in_peace = gang.cause not in ("node", "job")
         grace_s = seconds(policy.recover.ns("stop_grace")) if in_peace else 0.0
-        if members:
-            forget = bool(gang.job) and gang.cause == "cancelled"
-            yield StopGang(attempt=gang.attempt, members=members, grace_s=grace_s, forget=forget)
-    elif gang.leave_request and gang.job:
-        yield AskCheckpoint(attempt=gang.attempt, members=gang.members, request=gang.leave_request)
+        forget = bool(gang.job) and gang.cause == "cancelled"
+        stop = StopGang(attempt=gang.attempt, members=members, grace_s=grace_s, forget=forget)
+        return [stop] if members else []
+    if gang.leave_request and gang.job:
+        return [AskCheckpoint(attempt=gang.attempt, members=gang.members, request=gang.leave_request)]
+    return []
 
 
 def _of_node(state: State, node: NodeId) -> Iterator[Order]:

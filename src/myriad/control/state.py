@@ -4,6 +4,7 @@ Dicts keep the order of the facts, so nothing depends on hashes. The records are
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Final
@@ -55,6 +56,8 @@ class State:
         self.tenants: dict[TenantId, Tenant] = {}
         self.keys: dict[KeyId, Key] = {}
         self.jobs: dict[JobId, Job] = {}
+        #: Those that are over, in the order they ended: only so many are kept.
+        self.ended: deque[JobId] = deque()
         #: Jobs without a gang that are not over: the queue, before ordering.
         self.waiting: dict[JobId, None] = {}
         self.gangs: dict[AttemptId, Gang] = {}
@@ -241,9 +244,8 @@ class State:
 
     def digest(self) -> str:
         """One digest of everything: equal states, and only those, give equal digests."""
-        plain = {
-            name: value for name, value in vars(self).items() if name not in _DERIVED
-        }
+        plain = {name: value for name, value in vars(self).items() if name not in _DERIVED}
+        plain["ended"] = list(self.ended)
         text = msgspec.json.encode(plain)
         columns = self.columns
         digest = hashlib.blake2b(text, digest_size=16)

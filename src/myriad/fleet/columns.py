@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from myriad.fleet import blocks
+from myriad.fleet.holes import Holes
 from myriad.fleet.site import NodePlace
 from myriad.kernel.ids import NodeId
 
@@ -73,15 +74,15 @@ class Columns:
         self.pod: NDArray[np.int32] = np.zeros(0, np.int32)
         #: Chips of the node, and a bit for each chip that no attempt holds.
         self.chips: NDArray[np.int16] = np.zeros(0, np.int16)
-        self.free: NDArray[np.uint64] = np.zeros(0, np.uint64)
-        self.free_count: NDArray[np.int16] = np.zeros(0, np.int16)
+        self._free_column: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._count_column: NDArray[np.int16] = np.zeros(0, np.int16)
         self.spare: NDArray[np.bool_] = np.zeros(0, np.bool_)
         #: How often the node was lost lately, and whether it is slower than its peers: taken last.
         self.losses: NDArray[np.int16] = np.zeros(0, np.int16)
         self.slow: NDArray[np.bool_] = np.zeros(0, np.bool_)
         #: FLOP/s of one chip that burn-in measured; 0: not yet.
         self.gemm_flops: NDArray[np.float64] = np.zeros(0)
-        self.offer: NDArray[np.int16] = np.zeros(0, np.int16)
+        self._offer_column: NDArray[np.int16] = np.zeros(0, np.int16)
         #: Of each rack: its pod and its rows. Of each pod: its core, power feed, chip type and racks.
         self.rack_pod: NDArray[np.int32] = np.zeros(0, np.int32)
         self.rack_rows: list[Rows] = []
@@ -90,15 +91,17 @@ class Columns:
         self.pod_kind: NDArray[np.int32] = np.zeros(0, np.int32)
         self.pod_racks: list[Rows] = []
         self.levels: list[int] = []
-        #: The same counts over the whole site, [level][chip type]: all nodes, and those without doubt.
+        #: The same counts over the whole site, all nodes: [level][chip type].
         self.site_nodes: list[list[int]] = []
-        self.clean_nodes: list[list[int]] = []
-        self.rack_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
-        self.pod_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
+        #: Where one node without doubt is taken.
+        self.holes = Holes((), (), 0)
+        self._rack_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
+        self._pod_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
         self.spares = 0  # hot spares, ready
         self.draining = 0
         self.free_chips = 0  # offered or not as one block, on nodes that take new work
-        self._depth: list[int] = []
+        self._depth: list[int] = []  # of an offer: how many levels it reaches; and what those reach
+        self._reach: list[int] = [0]
         # the same as columns, for changes of single rows: plain integers are several times faster there
         self._free: list[int] = []
         self._chips: list[int] = []
@@ -107,10 +110,65 @@ class Columns:
         self._depths: list[int] = []  # how many levels its offer reaches
         self._where: list[tuple[int, int, int]] = []
         self._rack_rows: list[list[int]] = []
+        # what the arrays do not know yet: rows, and counts by place, levels before and after, and planes
+        self._stale: dict[int, None] = {}
+        self._moved: dict[tuple[tuple[int, int, int], int, int, int], int] = {}
         self._typical: float | None = 0.0
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    # ---- arrays that are brought up to date when somebody looks --------------------------------------
+
+    @property
+    def free(self) -> NDArray[np.uint64]:
+        """A bit for each chip that no attempt holds."""
+        self._refresh()
+        return self._free_column
+
+    @property
+    def free_count(self) -> NDArray[np.int16]:
+        """How many these are."""
+        self._refresh()
+        return self._count_column
+
+    @property
+    def offer(self) -> NDArray[np.int16]:
+        """The largest block that each node gives to new work."""
+        self._refresh()
+        return self._offer_column
+
+    @property
+    def rack_nodes(self) -> NDArray[np.int32]:
+        """Nodes of each rack that offer a level: [plane, level, rack]."""
+        self._count_moved()
+        return self._rack_nodes
+
+    @property
+    def pod_nodes(self) -> NDArray[np.int32]:
+        """The same of each pod."""
+        self._count_moved()
+        return self._pod_nodes
+
+    def _refresh(self) -> None:
+        if not self._stale:
+            return
+        rows = list(self._stale)
+        self._stale = {}
+        frees, at = [self._free[row] for row in rows], np.array(rows, np.intp)
+        self._free_column[at] = np.array(frees, np.uint64)
+        self._count_column[at] = [free.bit_count() for free in frees]
+        self._offer_column[at] = [self._reach[self._depths[row]] for row in rows]
+
+    def _count_moved(self) -> None:
+        if not self._moved:
+            return
+        moved, self._moved = self._moved, {}
+        for ((rack, pod, _), old, new, planes), nodes in moved.items():
+            if nodes:
+                racks, pods = self._rack_nodes[:planes, old:new, rack], self._pod_nodes[:planes, old:new, pod]
+                racks += nodes
+                pods += nodes
 
     # ---- growing ---------------------------------------------------------------------------------
 
@@ -129,9 +187,9 @@ class Columns:
         self.rack = np.concatenate([self.rack, [self.racks.of(row.rack) for row in rows]]).astype(np.int32)
         self.pod = np.concatenate([self.pod, [self.pods.of(row.pod) for row in rows]]).astype(np.int32)
         self.chips = np.concatenate([self.chips, chips])
-        self.free = np.concatenate([self.free, full])
-        self.free_count = np.concatenate([self.free_count, chips])
-        for name in ("state", "spare", "losses", "slow", "gemm_flops", "offer"):
+        self._free_column = np.concatenate([self.free, full])
+        self._count_column = np.concatenate([self._count_column, chips])
+        for name in ("state", "spare", "losses", "slow", "gemm_flops", "_offer_column"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros(count, column.dtype)]))
         self._join(rows)
@@ -156,26 +214,26 @@ class Columns:
         """Every derived column and count anew, O(site). Only after columns were changed by hand."""
         self.levels = sorted({*blocks.SIZES, *(int(count) for count in np.unique(self.chips))})
         self._depth = [bisect_left(self.levels, offer + 1) for offer in range(65)]
+        self._reach = [0, *self.levels]
+        self._refresh()
+        self._moved = {}
         doubt = (self.losses > 0) | self.slow
         takes = (self.state == NodeState.READY) & ~self.spare
-        self.offer = np.where(takes, blocks.rooms(self.free, self.chips), 0).astype(np.int16)
+        self._offer_column = np.where(takes, blocks.rooms(self.free, self.chips), 0).astype(np.int16)
         self.free_chips = int(self.free_count[takes].sum())
         self.spares = int((self.spare & (self.state == NodeState.READY)).sum())
         shape = (2, len(self.levels))
-        self.rack_nodes = np.zeros((*shape, len(self.racks)), np.int32)
-        self.pod_nodes = np.zeros((*shape, len(self.pods)), np.int32)
+        self._rack_nodes = np.zeros((*shape, len(self.racks)), np.int32)
+        self._pod_nodes = np.zeros((*shape, len(self.pods)), np.int32)
         for plane, among in enumerate((takes, takes & ~doubt)):
             for level, chips in enumerate(self.levels):
                 rows = among & (self.offer >= chips)
-                self.rack_nodes[plane, level] = np.bincount(self.rack[rows], minlength=len(self.racks))
-                self.pod_nodes[plane, level] = np.bincount(self.pod[rows], minlength=len(self.pods))
-        self.site_nodes, self.clean_nodes = (
-            [
-                np.bincount(self.pod_kind, weights=counts, minlength=len(self.kinds)).astype(int).tolist()
-                for counts in plane
-            ]
-            for plane in self.pod_nodes
-        )
+                self._rack_nodes[plane, level] = np.bincount(self.rack[rows], minlength=len(self.racks))
+                self._pod_nodes[plane, level] = np.bincount(self.pod[rows], minlength=len(self.pods))
+        self.site_nodes = [
+            np.bincount(self.pod_kind, weights=counts, minlength=len(self.kinds)).astype(int).tolist()
+            for counts in self._pod_nodes[0]
+        ]
         self.draining = int((self.state == _DRAINING).sum())
         self._free, self._chips, self._takes = self.free.tolist(), self.chips.tolist(), takes.tolist()
         self._planes = np.where(doubt, 1, 2).tolist()
@@ -183,6 +241,13 @@ class Columns:
         self._depths = [self._depth[offer] for offer in self.offer.tolist()]
         self._rack_rows = [rows.tolist() for rows in self.rack_rows]
         self._where = list(zip(self.rack.tolist(), self.pod.tolist(), kinds.tolist(), strict=True))
+        self._dig()
+
+    def _dig(self) -> None:
+        self.holes = Holes(self.rack_pod.tolist(), self.pod_kind[self.rack_pod].tolist(), len(self.levels))
+        for (rack, _, _), depth, planes in zip(self._where, self._depths, self._planes, strict=True):
+            if depth and planes == 2:
+                self.holes.change(rack, 0, depth, 1)
 
     # ---- chips -----------------------------------------------------------------------------------
 
@@ -216,34 +281,29 @@ class Columns:
 
     def _set_one(self, row: int, free: int) -> None:
         """Free chips of one node."""
-        count, before = free.bit_count(), self._free[row].bit_count()
+        before = self._free[row]
         self._free[row] = free
-        self.free[row], self.free_count[row] = free, count
+        self._stale[row] = None
         if self._takes[row]:
-            self.free_chips += count - before
+            self.free_chips += free.bit_count() - before.bit_count()
             self._offer(row, blocks.room(free, self._chips[row]))
 
     def _set_free(self, rows: Sequence[int], frees: Sequence[int]) -> None:
         """Free chips of some nodes. What changes alike in one rack is counted at once: mostly all of it."""
         now, chips, takes, depths, where = self._free, self._chips, self._takes, self._depths, self._where
         alike: dict[tuple[tuple[int, int, int], int, int, int], int] = {}
-        offers, counts, freed = [], [], 0
+        freed = 0
         for row, free in zip(rows, frees, strict=True):
-            count, before = free.bit_count(), now[row].bit_count()
+            before = now[row]
             now[row] = free
-            counts.append(count)
-            offer = 0
             if takes[row]:
-                freed += count - before
-                offer = blocks.room(free, chips[row]) if free else 0
-                old, new = depths[row], self._depth[offer]
+                freed += free.bit_count() - before.bit_count()
+                old, new = depths[row], self._depth[blocks.room(free, chips[row])]
                 if old != new:
                     depths[row] = new
                     key = (where[row], old, new, self._planes[row])
                     alike[key] = alike.get(key, 0) + 1
-            offers.append(offer)
-        at = np.array(rows, np.intp)
-        self.free[at], self.free_count[at], self.offer[at] = np.array(frees, np.uint64), counts, offers
+        self._stale.update(dict.fromkeys(rows))
         self.free_chips += freed
         for (place, old, new, planes), nodes in alike.items():
             self._count(place, old, new, planes, nodes)
@@ -270,7 +330,7 @@ class Columns:
     def set_doubt(self, node: NodeId, *, losses: int | None = None, slow: bool | None = None) -> None:
         """What speaks against the node: how often it was lost lately, whether it is slow."""
         row = self.index[node]
-        offer = int(self.offer[row])
+        offer = self._reach[self._depths[row]]
         self._offer(row, 0)
         if losses is not None:
             self.losses[row] = min(losses, 32_000)
@@ -305,22 +365,28 @@ class Columns:
     def _offer(self, row: int, offer: int) -> None:
         old, new = self._depths[row], self._depth[offer]
         if old != new:
-            self.offer[row], self._depths[row] = offer, new
+            self._depths[row] = new
+            self._stale[row] = None
             self._count(self._where[row], old, new, self._planes[row], 1)
 
     def _count(self, place: tuple[int, int, int], old: int, new: int, planes: int, nodes: int) -> None:
         """So many nodes of a rack now offer `new` levels where they offered `old`."""
         low, high, change = (old, new, nodes) if old < new else (new, old, -nodes)
-        rack, pod, kind = place
-        racks, pods = self.rack_nodes[:planes, low:high, rack], self.pod_nodes[:planes, low:high, pod]
-        racks += change
-        pods += change
+        rack, _, kind = place
         for level in range(low, high):
             self.site_nodes[level][kind] += change
-            if planes == 2:
-                self.clean_nodes[level][kind] += change
+        if planes == 2:
+            self.holes.change(rack, old, new, nodes)
+        # there and back is nowhere
+        key = (place, old, new, planes) if old < new else (place, new, old, planes)
+        self._moved[key] = self._moved.get(key, 0) + change
 
     # ---- questions -------------------------------------------------------------------------------
+
+    def rows(self, nodes: Iterable[NodeId]) -> list[int]:
+        """The rows of nodes."""
+        index = self.index
+        return [index[node] for node in nodes]
 
     def level_of(self, chips: int) -> int:
         """The level whose count says how many nodes can take `chips` chips each."""
@@ -346,17 +412,13 @@ class Columns:
         """A mask of so many chips of a node, which offers them."""
         return blocks.pick(self._free[row], self._chips[row], count)
 
-    def domains(self, row: int) -> tuple[int, int, int]:
-        """Rack, pod and chip type of a row."""
-        return self._where[row]
-
-    def pods_of(self, rows: Iterable[int]) -> dict[int, int]:
-        """How many of the rows are in each pod."""
+    def pods_of(self, rows: Sequence[int]) -> tuple[dict[int, int], str]:
+        """How many of the rows, at least one, are in each pod; and the chip type of the first."""
         found: dict[int, int] = {}
         for row in rows:
             pod = self._where[row][1]
             found[pod] = found.get(pod, 0) + 1
-        return found
+        return found, self.kinds.all[self._where[rows[0]][2]]
 
     def serving(self, chips: int, kind: str) -> int:
         """Nodes of a chip type in service that have so many chips, free or not. O(site)."""
@@ -370,4 +432,4 @@ class Columns:
     def is_empty(self, node: NodeId) -> bool:
         """Whether no attempt holds a chip of the node."""
         row = self.index[node]
-        return bool(self.free_count[row] == self.chips[row])
+        return self._free[row].bit_count() == self._chips[row]

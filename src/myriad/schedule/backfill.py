@@ -17,6 +17,8 @@ from myriad.schedule.asks import Ask
 
 #: A gang that outlives its prediction is expected to go on for as long as it is late, and for this at least.
 OVERDUE: Final[Span] = MINUTE
+#: Sorting anew costs less than changes by themselves, if one in so many ends is new or gone.
+_FEW: Final = 8
 
 
 class Reservation(NamedTuple):
@@ -44,6 +46,9 @@ class Ends:
     def __init__(self) -> None:
         self._ordered: list[tuple[Instant, AttemptId]] = []
         self._ends: dict[AttemptId, End] = {}
+        #: What came since somebody last asked for the order, and what was in it and went.
+        self._fresh: dict[AttemptId, None] = {}
+        self._gone: list[tuple[Instant, AttemptId]] = []
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -52,13 +57,29 @@ class Ends:
         """A gang is predicted to end then; an earlier prediction of it is replaced."""
         self.drop(end.attempt)
         self._ends[end.attempt] = end
-        insort(self._ordered, (end.at, end.attempt))
+        self._fresh[end.attempt] = None
 
     def drop(self, attempt: AttemptId) -> None:
         """It holds no nodes any more, or has no predicted end."""
         end = self._ends.pop(attempt, None)
-        if end is not None:
-            del self._ordered[bisect_left(self._ordered, (end.at, attempt))]
+        if end is None:
+            return
+        if attempt in self._fresh:
+            del self._fresh[attempt]
+        elif len(self._gone) < len(self._ordered):
+            self._gone.append((end.at, attempt))
+
+    def _index(self) -> None:
+        """The order anew: by its changes, or as a whole where these are many."""
+        fresh, gone, ordered = self._fresh, self._gone, self._ordered
+        if (len(fresh) + len(gone)) * _FEW > len(ordered):
+            self._ordered = sorted([(end.at, attempt) for attempt, end in self._ends.items()])
+        else:
+            for key in gone:
+                del ordered[bisect_left(ordered, key)]
+            for attempt in fresh:
+                insort(ordered, (self._ends[attempt].at, attempt))
+        self._fresh, self._gone = {}, []
 
     def move(self, attempt: AttemptId, at: Instant) -> None:
         """Another prediction for a gang that is known."""
@@ -72,6 +93,8 @@ class Ends:
 
     def coming(self, now: Instant) -> Iterator[tuple[Instant, End]]:
         """Ends from now on, in order; of what is overdue, corrected instants."""
+        if self._fresh or self._gone:
+            self._index()
         ordered, ends = self._ordered, self._ends
         ahead = bisect_left(ordered, (now, AttemptId("")))
         # the latest to be overdue is the least late: corrected, they come in the opposite order

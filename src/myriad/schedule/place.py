@@ -23,8 +23,6 @@ from myriad.workload.jobs import Within
 
 Counts = NDArray[np.int32]
 _FULL: Final = np.int64(np.iinfo(np.int64).max)
-#: A node of a rack outweighs all nodes of its pod.
-_RACK: Final = np.int64(1 << 32)
 
 
 class Choice(NamedTuple):
@@ -71,8 +69,8 @@ class Packed:
             offer = _offers(columns, ask)
             offer[barred] = False
             return _select(columns, ask, nodes, offer)
-        if nodes == 1 and (row := _one_node(columns, _kind(columns, ask), level)) is not None:
-            return [row]
+        if nodes == 1 and (hole := columns.holes.tightest(level, _kind(columns, ask))):
+            return [columns.first_clean(*hole)]
         for plane in (1, 0):
             racks, pods = columns.rack_nodes[plane, level], columns.pod_nodes[plane, level]
             if len(columns.kinds) > 1:
@@ -272,24 +270,6 @@ def _on_fewest(room: _Room, nodes: int) -> Rows | None:
     return np.array(chosen, np.intp) if len(chosen) == nodes else None
 
 
-def _one_node(columns: Columns, kind: int, level: int) -> int | None:
-    """As below, for one node without doubt and nobody barred, from counts alone; None: there is none."""
-    site = columns.clean_nodes
-    if kind < 0 or not (left := site[level][kind]):
-        return None
-    # the tightest that any node of the site offers
-    top = len(site) - 1
-    while level < top and site[level + 1][kind] == left:
-        level += 1
-    racks = columns.rack_nodes[1]
-    here = racks[level]
-    just = here > racks[level + 1] if level < top else here > 0
-    if len(columns.kinds) > 1:
-        just &= columns.pod_kind[columns.rack_pod] == kind
-    order = here * _RACK + columns.pod_nodes[1, level][columns.rack_pod]
-    return columns.first_clean(int(np.where(just, order, _FULL).argmin()), level)
-
-
 def _one_rack(room: _Room, nodes: int) -> int | None:
     """The rack with the tightest hole, in the pod with the least left. Parts of nodes go to broken nodes."""
     columns, ask = room.columns, room.ask
@@ -371,8 +351,8 @@ def _choice(columns: Columns, rows: Rows | Sequence[int], ask: Ask, replaced: tu
     count, ids = ask.chips_per_node, columns.ids
     if len(rows) == 1:
         row = int(rows[0])
-        members = (Member(node=ids[row], chips=columns.pick(row, count)),)
-        return Choice(members, (row,), replaced, 1, 1, 1)
+        only = Member(node=ids[row], chips=columns.pick(row, count))
+        return Choice((only,), (row,), replaced, 1, 1, 1)
     plain = rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
     if len(plain) > 16:
         where = np.asarray(plain, np.intp)

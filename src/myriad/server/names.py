@@ -21,6 +21,7 @@ class Names:
         self._used: dict[str, None] = {}
         self._counts: dict[str, int] = {}
         self._once: dict[str, JobId] = {}
+        self._admitted: dict[JobId, None] = {}
 
     def observe(self, _seq: int, cause: str, happened: Sequence[Fact]) -> None:
         """Follow the journal."""
@@ -29,6 +30,7 @@ class Names:
                 self._used[fact.job] = None
                 if once := causes.once_of(cause):
                     self._once[once] = fact.job
+                    self._admitted[fact.job] = None
             elif isinstance(fact, facts.ServiceSet):
                 self._used[fact.service] = None
 
@@ -40,6 +42,10 @@ class Names:
         if once:
             self._once[once] = job
         return job
+
+    def was_admitted(self, job: JobId) -> bool:
+        """Whether a job that was asked for with an idempotency key was admitted, however long ago."""
+        return job in self._admitted
 
     def service(self, name: str) -> ServiceId:
         """A new id of a service."""

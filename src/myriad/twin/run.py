@@ -10,22 +10,36 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from myriad.control.core import Core
+from myriad.kernel.ids import ServiceId, TenantId
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import MINUTE, Instant, Span
+from myriad.kernel.units import HOUR, MINUTE, Instant, Span
+from myriad.ledger import views
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
+from myriad.twin import outcome
+from myriad.twin.almanac import Almanac
 from myriad.twin.drive import Driver, Follower
+from myriad.twin.energy import Energy
 from myriad.twin.faults.inject import Injector
+from myriad.twin.outcome import Outcome, Samples
 from myriad.twin.scenario import Scenario
+from myriad.twin.serving import Serving
 from myriad.twin.statistics import Statistics
+from myriad.twin.workload import listed
 from myriad.twin.workload.work import Refill, Source, Work
 from myriad.twin.world import World
+from myriad.workload.tenants import Tenant
 
 #: How often a closed loop looks whether it should submit more.
 _REFILL: Span = 5 * MINUTE
-#: Parts in which a run reports its progress, and points of its time series.
+#: How often power is read and the time series goes on; oftener in short runs.
+_LOOK: Span = HOUR
+#: Parts in which a run reports its progress.
 PARTS = 480
+
+#: What a gateway hears of replicas.
+_REPLICAS = (facts.GangRunning, facts.GangStopping, facts.GangStopped, facts.ReplicaStalled)
 
 Progress = Callable[[Instant, Instant], None]
 
@@ -54,6 +68,18 @@ class Simulation:
         if scenario.faults is not None:
             self.faults = Injector(self.world, scenario.faults, scenario.repair, chance.split("faults"))
             own.append(self.faults.follow)
+        almanac = Almanac(scenario.start)
+        self.serving: Serving | None = None
+        if scenario.services.loads:
+            stream = chance.split("services")
+            self.serving = Serving(
+                scenario.services, self.world, self.core.state, stream, almanac, scenario.folder
+            )
+            own.append(self._count_replicas)
+        self.energy: Energy | None = None
+        if scenario.power is not None:
+            self.energy = Energy(scenario.power, scenario.costs, self.world, almanac)
+        self.samples = Samples()
         self.driver = Driver(self.core, self.world, [*own, *followers], keep=False)
         self._source = source or scenario.workload
         self._chance = chance.split("workload")
@@ -64,6 +90,12 @@ class Simulation:
     def _book(self, happened: Sequence[Fact]) -> None:
         for fact in happened:
             self.ledger.fold(fact)
+
+    def _count_replicas(self, happened: Sequence[Fact]) -> None:
+        """A gateway hears of replicas that come and go."""
+        for fact in happened:
+            if isinstance(fact, _REPLICAS) and (name := fact.attempt.rpartition(".")[0]) and self.serving:
+                self.serving.changed(ServiceId(name))
 
     def _clear(self, happened: Sequence[Fact]) -> None:
         """The world need not remember what is over for the core."""
@@ -81,22 +113,38 @@ class Simulation:
         arrivals = self._arrivals(span_ns)
         self.driver.give(inputs.OpenSite(at=world.now, site=setup.site, prices=setup.prices))
         world.census()
-        if self._source is not None:
-            for tenant in self._source.tenants(setup.site):
-                self.driver.give(inputs.ApplyTenant(at=world.now, tenant=tenant))
+        for tenant in self._tenants():
+            self.driver.give(inputs.ApplyTenant(at=world.now, tenant=tenant))
+        if self.serving is not None:
+            for given in self.serving.begin():
+                self.driver.give(given)
         if self.faults is not None:
             self.faults.begin()
-        if arrivals is not None:
-            self._expect(arrivals)
+        for works in arrivals:
+            self._expect(works)
         if self._refill is not None:
             self._top_up(self._refill)
 
-    def _arrivals(self, span_ns: Span) -> Iterator[Work] | None:
-        if self._source is None:
-            return None
+    def _tenants(self) -> Iterator[Tenant]:
+        """Whom work and services belong to, each once."""
+        site = self.scenario.setup.site
+        found = [*self._source.tenants(site)] if self._source else []
+        found += listed.tenants(self.scenario.jobs, site)
+        found += self.serving.tenants() if self.serving else ()
+        known: dict[TenantId, None] = {}
+        for tenant in found:
+            if tenant.name not in known:
+                known[tenant.name] = None
+                yield tenant
+
+    def _arrivals(self, span_ns: Span) -> list[Iterator[Work]]:
+        """Checked before anything happens: those named one by one, and those of the source."""
         site, now = self.scenario.setup.site, self.world.now
-        self._refill = self._source.backlog(site, self._chance.split("backlog"))
-        return self._source.arrivals(site, self._chance.split("arrivals"), span_ns, now)
+        found = [iter(listed.works(self.scenario.jobs, site, now))]
+        if self._source is not None:
+            self._refill = self._source.backlog(site, self._chance.split("backlog"))
+            found.append(self._source.arrivals(site, self._chance.split("arrivals"), span_ns, now))
+        return found
 
     def _expect(self, arrivals: Iterator[Work]) -> None:
         """The next job arrives when its time comes."""
@@ -126,15 +174,30 @@ class Simulation:
 
         look()
 
+    def _look(self, every: Span) -> None:
+        """Read the meter and the counts, now and again after so long."""
+
+        def look() -> None:
+            chips_now = views.site(self.ledger).chips_now
+            if self.energy is not None:
+                self.energy.read(chips_now, self.serving)
+            self.samples.add(self.world.now, self, chips_now)
+            self.world.at(self.world.now + every, look)
+
+        self.world.at(self.world.now, look)
+
     def run(self, span_ns: Span, on_progress: Progress | None = None) -> None:
         """From the opening to the end of the span."""
         begin, end = self.world.now, self.world.now + span_ns
         self.open(span_ns)
+        self._look(max(1, min(_LOOK, span_ns // 240)))
         for part in range(1, PARTS + 1):
             self.driver.pass_until(begin + span_ns * part // PARTS)
             if on_progress is not None:
                 on_progress(self.world.now - begin, span_ns)
         self.ledger.advance(end)
+        if self.energy is not None:
+            self.energy.meter.advance(end)
 
 
 @contextmanager
@@ -150,9 +213,29 @@ def without_collector() -> Iterator[None]:
         gc.unfreeze()
 
 
-def timed(simulation: Simulation, span_ns: Span, on_progress: Progress | None = None) -> float:
-    """Run it; returns the wall-clock seconds that it took."""
+def simulate(
+    scenario: Scenario,
+    seed: int | None = None,
+    span_ns: Span = 0,
+    *,
+    source: Source | None = None,
+    check: bool = False,
+    followers: Sequence[Follower] = (),
+    on_progress: Progress | None = None,
+) -> Outcome:
+    """Run a scenario to its end; seed and span are its own unless they are given.
+
+    Raises UserError before the first event if work cannot fit the site.
+    """
     began = time.perf_counter()
+    simulation = Simulation(
+        scenario,
+        scenario.seed if seed is None else seed,
+        source=source,
+        check=check,
+        followers=followers,
+    )
+    span_ns = span_ns or scenario.span_ns
     with without_collector():
         simulation.run(span_ns, on_progress)
-    return time.perf_counter() - began
+    return outcome.of(simulation, span_ns, time.perf_counter() - began)

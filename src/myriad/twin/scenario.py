@@ -19,17 +19,24 @@ from myriad.kernel import documents, units
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.units import Span
 from myriad.twin.faults import Faults, Repair
+from myriad.twin.load import Services
+from myriad.twin.money import Costs
 from myriad.twin.physics import Physics
+from myriad.twin.power import Power
 from myriad.twin.workload.config import Workload
+from myriad.twin.workload.listed import Listed
 
 #: Sections that are structs of their own; `site` and `policy` are read as everywhere.
 _KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "workload": Workload,
+    "services": Services,
     "faults": Faults,
     "repair": Repair,
     "physics": Physics,
+    "power": Power,
+    "costs": Costs,
 }
-_PLAIN: Final = ("name", "about", "start", "span", "seed", "expect")
+_PLAIN: Final = ("name", "about", "start", "span", "seed", "jobs", "expect")
 SECTIONS: Final = ("site", "policy", *_KINDS)
 FIELDS: Final = (*_PLAIN, *SECTIONS)
 
@@ -45,9 +52,16 @@ class Scenario(NamedTuple):
     span_ns: Span = 0
     seed: int = 0
     workload: Workload | None = None
+    #: Jobs named one by one, beside the workload.
+    jobs: tuple[Listed, ...] = ()
+    services: Services = Services()
     faults: Faults | None = None
     repair: Repair = Repair()
     physics: Physics = Physics(whole_gangs=True)
+    power: Power | None = None
+    costs: Costs | None = None
+    #: Where files that it names are.
+    folder: Path = Path()
     #: Figure -> what it should be, for people and for `studies.simulation`.
     expect: Mapping[str, str] = {}
     #: Of all that it says.
@@ -138,6 +152,8 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
         span_ns=_span(given.get("span", "30d"), source),
         seed=_seed(given.get("seed", 0), source),
         setup=_setup(given, source, folder),
+        jobs=tuple(documents.convert(given.get("jobs") or [], list[Listed], f"{source}: jobs")),
+        folder=folder or Path(),
         expect=_expected(given.get("expect") or {}, source),
         digest=_digest(given),
         **found,

@@ -81,6 +81,9 @@ class Statistics:
     def _job_ended(self, fact: facts.JobEnded) -> None:
         job = self._state.jobs[fact.job]
         self.outcomes[fact.outcome] += 1
+        if fact.outcome == "failed" and job.history:
+            # its last stop was an end, not an interruption
+            self.interruptions[job.history[-1].cause, size_class(job.spec.chips)] -= 1
         self._chips.append(job.spec.chips)
         self._ended.append(_OUTCOMES.index(fact.outcome))
         started_at = job.first_placed_at if job.attempts else fact.at

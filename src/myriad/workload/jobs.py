@@ -52,6 +52,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def steps(self) -> int | None:
         """The cadence in steps, if it was given so."""
+        if self.every == "auto":
+            return None
         number, _, word = self.every.partition(" ")
         return int(number) if word == "steps" else None
 

@@ -79,6 +79,13 @@ async def submit(ask: Ask) -> Created:
             remedy="Take a new key for each job",
             status=409,
         )
+    if known is None and plane.names.was_admitted(job):
+        raise UserError(
+            f"was used for {job}, which ended too long ago to be shown",
+            field="Idempotency-Key",
+            remedy="Take a new key for each job",
+            status=409,
+        )
     await plane.ask(SubmitJob(at=0, job=job, spec=spec, profile=profile), caller, once)
     return Created(200 if known else 201, _submitted(ask, job))
 
