@@ -58,7 +58,9 @@ def timed(
     started = time.perf_counter()
     found = sweeps.run(asked, simulation.run_task, executor, on_done)
     wall_s = time.perf_counter() - started
-    print(f"{words}: {wall_s:.1f} s, {len(found.runs) * asked.days / wall_s:.2f} simulated days/s", flush=True)
+    print(
+        f"{words}: {wall_s:.1f} s, {len(found.runs) * asked.days / wall_s:.2f} simulated days/s", flush=True
+    )
     return found, wall_s
 
 
@@ -74,7 +76,9 @@ def on_ray(asked: Asked) -> tuple[Sweep, float] | None:
     from myriad.studies.ray_executor import Ray
 
     small: dict[str, Any] = {"object_store_memory": 80 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small}
+    )
     nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(NODES)]
     try:
         executor = Ray(cluster.address)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import msgspec
 import pyarrow.parquet as pq
-import pytest
 
 from myriad.protocol import facts
 from myriad.protocol.facts import AnyFact
@@ -21,11 +20,6 @@ def write(folder: Path, **texts: str) -> Path:
 
 
 SITE = "name: hall\nchip: local-cpu\npods: [{name: a, racks: 2, nodes_per_rack: 50}]\n"
-
-
-@pytest.fixture(autouse=True)
-def figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "figure_roots", lambda: ["goodput"])
 
 
 def test_single_knobs_of_a_policy_by_name_are_set(tmp_path: Path) -> None:
@@ -47,9 +41,8 @@ def test_a_policy_file_keeps_the_classes_beside_it(tmp_path: Path) -> None:
 
 def test_the_same_scenario_has_the_same_hash_whatever_file_it_is_in(tmp_path: Path) -> None:
     one = simulation.read(write(tmp_path, scenario="name: x\nsite: s.yaml\n", s=SITE))
-    two = simulation.read(
-        write(tmp_path, scenario=f"# a comment\nsite:\n  {SITE.replace(chr(10), chr(10) + '  ')}\nname: x\n")
-    )
+    inline = "".join(f"  {line}\n" for line in SITE.splitlines())
+    two = simulation.read(write(tmp_path, scenario=f"# a comment\nsite:\n{inline}name: x\n"))
     hashes = [simulation.check(case).digest for case in (one, two, one.set([parse("spares=2", "--set")]))]
     assert hashes[0] == hashes[1] != hashes[2]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from myriad.kernel.errors import UserError
-from myriad.studies import expectations, figures
+from myriad.studies import expectations
 
 
 @pytest.mark.parametrize(
@@ -53,20 +53,15 @@ def test_mistakes_name_the_figure(figure: str, text: object, said: str) -> None:
 def test_unknown_figures_are_told_with_near_ones() -> None:
     found = expectations.parse({"godput": ">= 0.9"}, "here.yaml")
     with pytest.raises(UserError, match="Did you mean goodput"):
-        expectations.check_names(found, figures.roots(("name", "goodput", "jobs")), "here.yaml")
+        expectations.check_names(found, ("goodput", "jobs"), "here.yaml")
 
 
-def test_figures_are_named_by_their_place() -> None:
-    outcome = {
-        "name": "x",
-        "jobs": {"succeeded": 3, "failed": 1},
-        "wait": {"small": {"p50": 2.5}},
-        "buckets": {"productive": 75, "down": 25},
-        "capacity_chip_ns": 100,
-        "series": {"at": [1, 2]},
-        "goodput": 0.75,
-        "mfu": None,
-    }
-    found = figures.of(outcome)
-    assert found["jobs"] == 4 and found["jobs.failed"] == 1 and found["wait.small.p50"] == 2.5
-    assert found["share.productive"] == 0.75 and "series.at" not in found and "mfu" not in found
+def test_what_was_not_counted_is_none() -> None:
+    (one,) = expectations.parse({"jobs.failed": 0}, "here.yaml")
+    assert expectations.judge([one], {})[0].held
+
+
+def test_figures_are_shown_in_their_unit() -> None:
+    assert expectations.shown("mttr_s", 5400.0) == "1h 30m"
+    assert expectations.shown("goodput", 0.91234) == "0.9123"
+    assert expectations.shown("tokens_per_s", 12345.6) == "12,346"

@@ -1,7 +1,8 @@
 """`myriad simulate`: a scenario, or the replay of a trace of jobs, played once."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -11,7 +12,10 @@ from myriad.kernel.errors import UserError
 from myriad.studies import expectations, simulation
 from myriad.studies.expectations import Judged
 from myriad.studies.simulation import Case, Result
+from myriad.twin.outcome import Outcome
 from myriad.twin.scenario import Scenario
+
+_ESTIMATED: Final = "(estimated)"
 
 
 @click.command()
@@ -102,14 +106,11 @@ def _tell(result: Result) -> None:
     outcome = result.outcome
     click.echo()
     show.pairs(_figures(result))
-    for title, key, column in (
-        ("Chip-time", "buckets", "BUCKET"),
-        ("Jobs", "jobs", "OUTCOME"),
-        ("Interruptions", "interruptions", "CAUSE"),
-    ):
-        if counts := {name: count for name, count in outcome.get(key, {}).items() if count}:
-            click.echo("\n" + click.style(title, bold=True))
-            _counts(column, counts, spans=key == "buckets")
+    _counts("Chip-time", "BUCKET", outcome.buckets, spans=True)
+    _counts("Jobs that ended", "OUTCOME", outcome.jobs)
+    _counts("Faults", "CAUSE", outcome.faults)
+    _counts("Ends of gangs", "CAUSE", outcome.stops)
+    _sizes(outcome)
     if result.expectations:
         click.echo("\n" + click.style("Expected", bold=True))
         rows = (expectation_row(one) for one in result.expectations)
@@ -119,17 +120,25 @@ def _tell(result: Result) -> None:
 def _figures(result: Result) -> list[tuple[str, Any]]:
     """The lines at the top: each figure that the simulation has."""
     found = result.figures
-    shares = ("goodput", "utilisation", "availability", "mfu")
+    shares = ("goodput", "utilisation", "availability", "mfu", "ettr")
     lines: list[tuple[str, Any]] = [(name, show.percent(found[name])) for name in shares if name in found]
     spans = (("mttf_s", "MTTF of a node"), ("mttr_s", "MTTR of a node"), ("recovery_s", "recovery"))
     lines += [(title, expectations.shown(name, found[name])) for name, title in spans if name in found]
+    if result.outcome.energy_j:
+        peak = f"{found['peak_w'] / 1e6:,.1f} MW at most, PUE {found['mean_pue']:.2f}"
+        lines.append(("energy", f"{found['energy_mwh']:,.0f} MWh, {peak}"))
+    if cost := result.outcome.cost_per_useful_chip_hour:
+        lines.append(("cost", f"{cost:,.2f} for each useful chip-hour {_ESTIMATED}"))
     lines.append(("ran", f"{result.wall_s:.1f} s, {result.days_per_s:,.1f} simulated days/s"))
     lines.append(("digest", result.digest))
     return lines
 
 
-def _counts(column: str, counts: dict[str, int], spans: bool) -> None:
+def _counts(title: str, column: str, counts: Mapping[str, int], spans: bool = False) -> None:
     total = sum(counts.values())
+    if not total:
+        return
+    click.echo("\n" + click.style(title, bold=True))
     rows = (
         (
             name.replace("_", " "),
@@ -137,9 +146,27 @@ def _counts(column: str, counts: dict[str, int], spans: bool) -> None:
             show.percent(count / total),
             show.bar(count / total),
         )
-        for name, count in counts.items()
+        for name, count in sorted(counts.items(), key=lambda item: 0 if spans else -item[1])
+        if count
     )
     show.table((column, ">" + ("CHIP-TIME" if spans else "COUNT"), ">SHARE", ""), rows, empty="")
+
+
+def _sizes(outcome: Outcome) -> None:
+    """Jobs that ended, by their size."""
+    rows = [
+        (
+            size,
+            f"{row['jobs']:,.0f}",
+            *(expectations.shown(name, row.get(name)) for name in ("wait_p50_s", "wait_p99_s")),
+            f"{outcome.interruptions.get(size, 0):,}" if size != "all" else "",
+        )
+        for size, row in outcome.by_size.items()
+        if row["jobs"]
+    ]
+    if rows:
+        click.echo("\n" + click.style("By size", bold=True))
+        show.table(("CHIPS", ">JOBS", ">WAIT, HALF", ">WAIT, 99 %", ">INTERRUPTIONS"), rows, empty="")
 
 
 def expectation_row(one: Judged) -> tuple[str, str, str, str]:

@@ -12,6 +12,7 @@ from myriad.kernel.errors import UserError, near
 from myriad.studies import executors, intervals, settings, simulation, sweeps
 from myriad.studies.settings import VARY
 from myriad.studies.sweeps import Sweep
+from myriad.twin.scenario import Scenario
 
 #: What the table shows unless it is asked for more.
 SHOWN: Final = ("goodput", "utilisation", "availability", "cost_per_useful_chip_hour")
@@ -58,7 +59,7 @@ def sweep(
     asked = simulation.sweep_of(
         case, [settings.parse_varied(text, VARY) for text in varied], range(first_seed, first_seed + seeds)
     )
-    _check_figures(figures)
+    _check_figures(figures, simulation.check(case))
     folder = scenarios.folder(report)
     executor = executors.named(place, jobs or 0)
     if not as_json:
@@ -88,8 +89,8 @@ def sweep(
         click.echo(f"written to {folder / 'report.html'}, result.json")
 
 
-def _check_figures(figures: Sequence[str]) -> None:
-    known = simulation.figure_roots()
+def _check_figures(figures: Sequence[str], scenario: Scenario) -> None:
+    known = simulation.figure_roots(scenario)
     for name in figures:
         if (first := name.partition(".")[0]) not in known:
             raise UserError("is no figure", field="--figure", value=name, remedy=near(first, known))
@@ -102,7 +103,9 @@ def _shown(figures: Sequence[str], found: Sweep) -> list[str]:
 
 def _tell(found: Sweep, names: Sequence[str]) -> None:
     click.echo()
-    rows = [[row.variation, *(intervals.shown(row.figures.get(name)) for name in names)] for row in found.rows]
+    rows = [
+        [row.variation, *(intervals.shown(row.figures.get(name)) for name in names)] for row in found.rows
+    ]
     columns = ("VARIATION", *(f">{name.upper()}" for name in names))
     show.table(columns, rows, empty="")
     if len(found.rows) > 1:

@@ -22,6 +22,8 @@ _BETWEEN: Final = re.compile(rf"between\s+(?P<low>{_NUMBER})\s+and\s+(?P<high>{_
 _PARTS: Final = re.compile(rf"(?P<number>{_FIGURE})\s*(?P<unit>%|[a-z]*)")
 _EXAMPLES: Final = 'Write for example ">= 0.9", "419 +- 41", "90 +- 5%" or "between 0.9 and 1"'
 _INFINITE: Final = float("inf")
+#: Counts by name: one that is not told is none.
+_COUNTS: Final = ("jobs.", "stops.", "faults.")
 
 
 class Expectation(NamedTuple):
@@ -51,7 +53,7 @@ def parse(section: Mapping[str, Any], source: str) -> list[Expectation]:
 
 def judge(expected: Iterable[Expectation], figures: Mapping[str, float]) -> list[Judged]:
     """Which expectations hold. A figure that the simulation does not have breaks its own."""
-    return [_judge(one, figures.get(one.figure)) for one in expected]
+    return [_judge(one, _found(one.figure, figures)) for one in expected]
 
 
 def is_span(figure: str) -> bool:
@@ -76,6 +78,10 @@ def check_names(expected: Iterable[Expectation], known: Iterable[str], source: s
         if first not in names:
             field = f"{source}: expect.{one.figure}"
             raise UserError("is not a figure of a simulation", field=field, remedy=near(first, names))
+
+
+def _found(figure: str, figures: Mapping[str, float]) -> float | None:
+    return figures.get(figure, 0.0 if figure.startswith(_COUNTS) else None)
 
 
 def _judge(one: Expectation, found: float | None) -> Judged:

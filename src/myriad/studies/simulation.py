@@ -15,15 +15,20 @@ import msgspec
 from myriad.control import policyfile
 from myriad.kernel import units
 from myriad.kernel.errors import UserError
+from myriad.kernel.rng import Stream
 from myriad.kernel.units import Span
+from myriad.ledger.buckets import BUCKETS
 from myriad.protocol.facts import Fact
-from myriad.studies import expectations, figures, outcomes, settings
+from myriad.studies import expectations, settings
 from myriad.studies.expectations import Judged
 from myriad.studies.settings import Setting, Variation, Varied
 from myriad.studies.sweeps import Asked, Ran
 from myriad.twin import run as twin
 from myriad.twin import scenario
+from myriad.twin.outcome import Outcome, figures
 from myriad.twin.scenario import Scenario
+from myriad.twin.statistics import size_names
+from myriad.twin.workload import listed
 
 #: Hears how far the simulation is: nanoseconds since its start.
 Progress = Callable[[Span], None]
@@ -63,7 +68,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     #: Of all facts: the same case and seed give the same, on every machine.
     digest: str
     #: Everything the twin says of the simulation.
-    outcome: dict[str, Any]
+    outcome: Outcome
     #: Every number of it, by the name that expectations and sweeps use.
     figures: dict[str, float]
     expectations: list[Judged]
@@ -117,7 +122,8 @@ def check(case: Case) -> Scenario:
     """The scenario that the twin plays. Raises UserError naming the field if it cannot."""
     found = scenario.of_tree(case.tree, case.source, Path(case.folder))
     expected = expectations.parse(found.expect, case.source)
-    expectations.check_names(expected, figure_roots(), case.source)
+    expectations.check_names(expected, figure_roots(found), case.source)
+    _try_arrivals(found)
     return found
 
 
@@ -128,14 +134,14 @@ def run(case: Case, seed: int, on_progress: Progress | None = None, sink: Sink |
     started = time.perf_counter()
     outcome = play(asked, seed, on_progress, sink)
     wall_s = time.perf_counter() - started
-    found = figures.of(outcome)
+    found = figures(outcome)
     days = asked.span_ns / units.DAY
     return Result(
         name=asked.name,
         seed=seed,
         days=days,
         scenario_hash=asked.digest,
-        digest=outcome["digest"],
+        digest=outcome.digest,
         outcome=outcome,
         figures=found,
         expectations=expectations.judge(expected, found),
@@ -154,7 +160,8 @@ def run_task(task: bytes) -> bytes:
 def tree(result: Result) -> dict[str, Any]:
     """A result as plain values, without its time series."""
     found: dict[str, Any] = msgspec.to_builtins(result)
-    found["outcome"] = {key: value for key, value in result.outcome.items() if key != "series"}
+    del found["outcome"]["series"], found["outcome"]["wall_s"]
+    found["outcome"]["services"] = {name: one._asdict() for name, one in result.outcome.services.items()}
     return found
 
 
@@ -183,24 +190,36 @@ def _task(case: Case, seed: int) -> bytes:
 # ---- the twin ------------------------------------------------------------------------------------
 
 
-def play(asked: Scenario, seed: int, on_progress: Progress | None, sink: Sink | None) -> dict[str, Any]:
-    """The outcome of a scenario, as plain values."""
-    simulation = twin.Simulation(asked, seed, followers=[sink] if sink else [])
-    sample = outcomes.Sampler(simulation)
+def play(asked: Scenario, seed: int, on_progress: Progress | None, sink: Sink | None) -> Outcome:
+    """What came of a scenario."""
 
     def heard(elapsed: Span, _span: Span) -> None:
-        sample(elapsed)
         if on_progress is not None:
             on_progress(elapsed)
 
-    twin.timed(simulation, asked.span_ns, heard)
-    found: dict[str, Any] = msgspec.to_builtins(outcomes.of(simulation, asked.span_ns, sample.series))
-    return found
+    return twin.simulate(asked, seed, followers=[sink] if sink else [], on_progress=heard)
 
 
-def figure_roots() -> list[str]:
-    """Names that figures may begin with."""
-    return figures.roots(outcomes.Outcome.__struct_fields__)
+def figure_roots(asked: Scenario) -> list[str]:
+    """What the names of its figures may begin with."""
+    return [
+        *Outcome.__struct_fields__,
+        "energy_mwh",
+        "days",
+        *BUCKETS,
+        "all",
+        *size_names(),
+        *asked.services.loads,
+    ]
+
+
+def _try_arrivals(asked: Scenario) -> None:
+    """Raises UserError if something that would arrive cannot fit the site."""
+    site, chance = asked.setup.site, Stream(asked.seed, "check")
+    if asked.workload is not None:
+        asked.workload.arrivals(site, chance.split("arrivals"), asked.span_ns)
+        asked.workload.backlog(site, chance.split("backlog"))
+    listed.works(asked.jobs, site, 0)
 
 
 def of_trace(trace: Path, site: Path, kind: str, skip_bad_rows: bool) -> Case:

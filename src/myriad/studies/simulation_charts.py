@@ -8,7 +8,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from myriad.kernel import units
 from myriad.studies import charts
 
 _WIDTH: Final = 9.6
@@ -23,12 +22,6 @@ class Line(NamedTuple):
     label: str
     values: np.ndarray
     colour: str = ""
-
-
-def days(at_ns: Sequence[int]) -> np.ndarray:
-    """Instants as days since the first."""
-    found = np.asarray(at_ns, dtype=np.float64)
-    return (found - found[0]) / units.DAY if len(found) else found
 
 
 def areas(at: np.ndarray, lines: Sequence[Line], unit: str, salt: str) -> str:

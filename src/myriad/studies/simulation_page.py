@@ -1,6 +1,6 @@
 """A simulation as a page that stands alone: where every chip-second went, and how that came about."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Final, NamedTuple
 
@@ -29,33 +29,33 @@ class _Plot(NamedTuple):
 
 _PLOTS: Final = (
     _Plot(
-        "Nodes by state",
-        "nodes",
+        "What the chips do",
+        "chips",
         {
-            "ready_nodes": "ready",
-            "spare_nodes": "spare",
-            "burn_in_nodes": "burn-in",
-            "draining_nodes": "draining",
-            "drained_nodes": "drained",
-            "suspect_nodes": "suspect",
-            "repairing_nodes": "repairing",
+            "useful": "useful",
+            "overhead": "held, not useful",
+            "idle": "idle",
+            "spare": "spare",
+            "burn_in": "burn-in",
+            "drained": "drained",
+            "down": "down",
         },
         stacked=True,
     ),
-    _Plot("Chips in use", "chips", {"used_chips": "held", "productive_chips": "productive"}),
-    _Plot("Queue", "jobs", {"waiting_jobs": "waiting", "running_gangs": "running"}),
-    _Plot("Power", "MW", {"power_w": "site", "it_power_w": "of which IT", "power_cap_w": "cap"}, scale=1e-6),
-    _Plot("PUE", "site / IT power", {"pue": "PUE"}, from_zero=False),
+    _Plot(
+        "Out of service", "chips", {"burn_in": "burn-in", "drained": "drained", "down": "down"}, stacked=True
+    ),
+    _Plot("Queue", "jobs", {"waiting": "waiting", "running": "running"}),
+    _Plot("Replicas", "replicas", {"replicas": "of all services"}),
+    _Plot("Power", "MW", {"site_w": "at the meter"}, scale=1e-6),
+    _Plot("Clocks under the site's cap", "of full speed", {"throttle": "clocks"}, from_zero=False),
 )
-#: Colours of the states that nodes are in.
-_STATES: Final = {
-    "ready_nodes": charts.COLOURS["productive"],
-    "spare_nodes": charts.COLOURS["spare"],
-    "burn_in_nodes": charts.COLOURS["burn_in"],
-    "draining_nodes": charts.COLOURS["drained"],
-    "drained_nodes": charts.COLOURS["idle_quota"],
-    "suspect_nodes": charts.COLOURS["restart"],
-    "repairing_nodes": charts.COLOURS["down"],
+#: Colours of what chips do.
+_COLOURS: Final = {
+    "useful": charts.COLOURS["productive"],
+    "overhead": charts.COLOURS["restart"],
+    "idle": charts.COLOURS["idle_no_demand"],
+    **{name: charts.COLOURS[name] for name in ("spare", "burn_in", "drained", "down")},
 }
 
 
@@ -63,11 +63,10 @@ def render(result: Result) -> Html:
     """The page."""
     outcome = result.outcome
     makers: tuple[Callable[[Result], Html], ...] = (
-        _cards, _expectations, _where_time_went, _over_time, _waits, _interruptions, _money,
+        _cards, _expectations, _where_time_went, _over_time, _waits, _interruptions, _services, _money,
     )  # fmt: skip
-    chips, nodes = outcome.get("chips", 0), outcome.get("nodes", 0)
     subtitle = (
-        f"{chips:,} chips in {nodes:,} nodes · {result.days:g} days · seed {result.seed} · "
+        f"{outcome.chips:,} chips in {outcome.nodes:,} nodes · {result.days:g} days · seed {result.seed} · "
         f"scenario {result.scenario_hash} · digest {result.digest}"
     )
     return page.document(f"Simulation of {result.name}", subtitle, [make(result) for make in makers])
@@ -82,6 +81,7 @@ def _cards(result: Result) -> Html:
             ("utilisation", "Utilisation", "chips held, of capacity × time"),
             ("availability", "Availability", "chips in service, of capacity × time"),
             ("mfu", "MFU", "model FLOPs, of peak × time held"),
+            ("ettr", "ETTR", "productive, of gangs × time since placed"),
         )
         if name in found
     ]
@@ -93,7 +93,7 @@ def _cards(result: Result) -> Html:
         )
         if name in found
     ]
-    cards.append(("Jobs ended", f"{int(found.get('jobs', 0)):,}", Html("by any outcome")))
+    cards.append(("Jobs ended", f"{sum(result.outcome.jobs.values()):,}", Html("by any outcome")))
     return page.cards(cards)
 
 
@@ -112,8 +112,7 @@ def _expectation(one: Judged) -> tuple[Html, ...]:
 
 
 def _where_time_went(result: Result) -> Html:
-    buckets: Mapping[str, int] = result.outcome.get("buckets") or {}
-    capacity = result.outcome.get("capacity_chip_ns", 0)
+    buckets, capacity = result.outcome.buckets, result.outcome.capacity_chip_ns
     if not capacity:
         return Html("")
     rows = [
@@ -137,18 +136,19 @@ def _where_time_went(result: Result) -> Html:
 
 
 def _over_time(result: Result) -> Html:
-    series: Mapping[str, Sequence[float]] = result.outcome.get("series") or {}
-    if not series.get("at"):
+    series = {name: np.asarray(column) for name, column in result.outcome.series.items()}
+    if len(series["at_s"]) < 2:
         return Html("")
-    at = simulation_charts.days([int(one) for one in series["at"]])
+    series["overhead"] = series["held"] - series["useful"]
+    at = series["at_s"] / units.seconds(units.DAY)
     return Html("").join(_plot(plot, at, series) for plot in _PLOTS)
 
 
-def _plot(plot: _Plot, at: np.ndarray, series: Mapping[str, Sequence[float]]) -> Html:
+def _plot(plot: _Plot, at: np.ndarray, series: Mapping[str, np.ndarray]) -> Html:
     lines = [
-        Line(label, plot.scale * np.asarray(series[name], dtype=np.float64), _STATES.get(name, ""))
+        Line(label, plot.scale * series[name], _COLOURS.get(name, ""))
         for name, label in plot.columns.items()
-        if any(series.get(name) or ())
+        if np.ptp(series[name]) or (plot.from_zero and series[name][0])
     ]
     if not lines:
         return Html("")
@@ -161,7 +161,7 @@ def _plot(plot: _Plot, at: np.ndarray, series: Mapping[str, Sequence[float]]) ->
 
 
 def _waits(result: Result) -> Html:
-    rows: Mapping[str, Mapping[str, float]] = result.outcome.get("by_size") or {}
+    rows = result.outcome.by_size
     parts = []
     for kind, title in (("wait", "Waits by size of job"), ("turnaround", "From submission to the end")):
         every = {f"{size} chips".replace("all chips", "all"): row for size, row in rows.items()}
@@ -181,25 +181,51 @@ def _quantiles(row: Mapping[str, float], kind: str) -> dict[str, float]:
 
 
 def _interruptions(result: Result) -> Html:
+    outcome = result.outcome
     parts = []
-    for key, title in (("interruptions", "Interruptions by cause"), ("faults", "Faults by cause")):
-        counts = {name: count for name, count in (result.outcome.get(key) or {}).items() if count}
-        if counts:
-            plot = simulation_charts.bars(counts, key, f"simulation-{key}")
-            parts.append(page.section(f"{title}: {sum(counts.values()):,}", page.figure(plot)))
+    sizes = {f"{size} chips": count for size, count in outcome.interruptions.items()}
+    for title, unit, counts in (
+        ("Interruptions by size of job", "interruptions", sizes),
+        ("Faults by cause", "faults", outcome.faults),
+        ("Ends of gangs by cause", "gangs", outcome.stops),
+    ):
+        if total := sum(counts.values()):
+            plot = simulation_charts.bars(counts, unit, f"simulation-{title}")
+            parts.append(page.section(f"{title}: {total:,}", page.figure(plot)))
     return Html("").join(parts)
+
+
+def _services(result: Result) -> Html:
+    found = result.outcome.services
+    if not found:
+        return Html("")
+    head = ("service", "requests", "refused", "prompt tokens", "completion tokens", "late")
+    rows = [
+        (
+            escape(name),
+            *(f"{count:,}" for count in (one.requests, one.refused, one.tokens_in, one.tokens_out)),
+            f"{100 * one.late:.2f} %",
+        )
+        for name, one in found.items()
+    ]
+    told = page.note("Late: the first token came later than promised.")
+    return page.section("Services", page.table(head, rows, numbers=range(1, len(head))) + told)
 
 
 def _money(result: Result) -> Html:
     outcome = result.outcome
-    rows = [
-        (title, f"{outcome[name]:,.2f}" if isinstance(outcome[name], float) else escape(str(outcome[name])))
-        for name, title in (
-            ("cost", "cost"),
-            ("cost_per_useful_chip_hour", "cost of a useful chip-hour"),
-        )
-        if outcome.get(name)
-    ]
-    if energy := outcome.get("energy_j"):
-        rows.append(("energy", f"{energy / 3.6e9:,.2f} MWh"))
-    return page.section("Money and energy", page.table(("", ""), rows, numbers=(1,))) if rows else Html("")
+    rows = []
+    if outcome.energy_j:
+        rows += [
+            ("energy", f"{outcome.energy_j / 3.6e9:,.1f} MWh"),
+            ("largest power", f"{outcome.peak_w / 1e6:,.2f} MW"),
+            ("mean PUE", f"{outcome.mean_pue:.3f}"),
+            ("throttled", units.show_span(round(outcome.throttled_s * units.SECOND))),
+        ]
+    rows += [(escape(name.replace("_", " ")), f"{amount:,.0f}") for name, amount in outcome.costs.items()]
+    if cost := outcome.cost_per_useful_chip_hour:
+        rows.append(("cost of a useful chip-hour", f"{cost:,.2f}"))
+    if not rows:
+        return Html("")
+    told = page.note("Estimated: vendors tell no prices, and the power of a chip follows what it does.")
+    return page.section("Power and money", page.table(("", ""), rows, numbers=(1,)) + told)

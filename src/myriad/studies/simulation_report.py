@@ -14,7 +14,7 @@ def run(case: Case, seed: int, folder: Path, on_progress: Progress | None = None
     try:
         with parquet.FactsFile(folder / "facts.parquet") as facts:
             result = simulation.run(case, seed, on_progress, facts)
-        parquet.write_series(folder / "series.parquet", result.outcome.get("series") or {})
+        parquet.write_series(folder / "series.parquet", result.outcome.series)
         (folder / "report.html").write_text(simulation_page.render(result), encoding="utf-8")
         text = msgspec.json.format(msgspec.json.encode(simulation.tree(result)), indent=2)
         (folder / "result.json").write_bytes(text + b"\n")

@@ -25,7 +25,11 @@ def _figure(sweep: Sweep, name: str) -> Html:
     first = sweep.rows[0].variation
     head = ("variation", name, f"less that of {first}, seed by seed")
     rows = [
-        (escape(row.variation), intervals.shown(row.figures.get(name)), _difference(row.against_first.get(name), k))
+        (
+            escape(row.variation),
+            intervals.shown(row.figures.get(name)),
+            _difference(row.against_first.get(name), k),
+        )
         for k, row in enumerate(sweep.rows)
     ]
     told = page.note(f"Mean and 95 % confidence interval of {len(sweep.seeds)} seeds (Student's t).")
