@@ -34,7 +34,7 @@ class Driver:
         """`keep`: hold the journal in memory; the digest is the same without."""
         self.core, self.world = core, world
         self.journal: list[bytes] = []
-        self.inputs = self.facts = 0
+        self.input_count = self.fact_count = 0
         self._followers, self._keep = tuple(followers), keep
         self._digest = hashlib.blake2b(digest_size=16)
 
@@ -46,9 +46,9 @@ class Driver:
     def give(self, given: Input) -> Step:
         """Feed one input; record its facts; pass its orders on."""
         step = self.core.step(given)
-        self.inputs += 1
+        self.input_count += 1
         if step.facts:
-            self.facts += len(step.facts)
+            self.fact_count += len(step.facts)
             body = wire.encode(type(given).__name__, step.facts)
             self._digest.update(body)
             if self._keep:

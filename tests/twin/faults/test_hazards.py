@@ -146,6 +146,11 @@ def test_infant_mortality_shows_in_the_counts_of_a_new_site() -> None:
     assert rates[0] > rates[1] > rates[2] > 0
 
 
+def hazards_of(terrain: Terrain) -> Hazards:
+    """A sampler of a site where nothing matters but its domains."""
+    return Hazards(Faults(), terrain, Stream(1))
+
+
 def test_domains_and_their_faults() -> None:
     given = build.faults(
         "{plant: {pods: 1000, power: 1000, cooling: 1000}, network: {switches: 100, dual: false, flaps: 100}}"
@@ -156,6 +161,8 @@ def test_domains_and_their_faults() -> None:
     assert {"pod", "power", "cooling", "switch", "flap", "slow", "false alarm"} <= set(seen)
     assert seen["switch"].scope == "rack" and seen["switch"].symptom == "down"
     assert all(0 <= fault.where < len(terrain.racks) for fault in found if fault.scope == "rack")
+    assert list(hazards_of(terrain).rows_of(seen["switch"]._replace(where=3))) == [12, 13, 14, 15]
+    assert len(hazards_of(terrain).rows_of(seen["power"])) == 64
     assert seen["cooling"].symptom == "slow" and seen["cooling"].factor > 1
     assert all(fault.lasts_s < math.inf for fault in found if fault.symptom in ("flap", "slow"))
 

@@ -24,6 +24,13 @@ def test_both_terms_together_are_what_meta_saw_and_projects() -> None:
     assert mean_hours(131_072) == pytest.approx(0.23, rel=0.10)
 
 
+def test_a_production_run_fails_far_less_than_a_trial_of_its_size() -> None:
+    trial, production = (own.per_day(Software(), 4096, trial) for trial in (1, 0))
+    assert trial > 30 * production > 0
+    assert production < own.per_day(Software(), 4096) < trial
+    assert own.per_day(Software(), 100_000, 0) == own.per_day(Software(), 16_384, 0)
+
+
 def test_hardware_alone_misses_the_small_jobs() -> None:
     assert 24 / (RSC_1 * 128) > 3 * 7.9
 
@@ -43,15 +50,15 @@ def test_a_young_job_fails_more_and_settles() -> None:
     young = Software(young=10, settles="1h")
 
     def mean(age_s: float) -> float:
-        stream = Stream(2)
-        return sum(own.after_s(young, 1024, age_s, stream) for _ in range(2000)) / 2000
+        stream, rate = Stream(2), own.per_day(young, 1024)
+        return sum(own.after_s(young, rate, age_s, stream) for _ in range(2000)) / 2000
 
     settled = 86_400 / own.per_day(young, 1024)
     assert mean(0) < 0.85 * settled
     assert mean(1e6) == pytest.approx(settled, rel=0.08)
     # the integral of the hazard at the time drawn is exponential with mean 1
     stream, rate = Stream(3), own.per_day(young, 1024) / 86_400
-    drawn = [own.after_s(young, 1024, 0, stream) for _ in range(3000)]
+    drawn = [own.after_s(young, rate * 86_400, 0, stream) for _ in range(3000)]
     integrals = [rate * (t + 9 * 3600 * -math.expm1(-t / 3600)) for t in drawn]
     assert sum(integrals) / len(integrals) == pytest.approx(1.0, rel=0.06)
 

@@ -141,27 +141,30 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Software(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hazard of a running job by its own software: code, data, services, and what a restart meets again.
 
-    With c = chips / 8 and v = exp(-(chips / trials_to)^2), its faults a day are
-    v x 8 rate / 1000 x c^growth + (1 - v) x production: see `software`.
+    Of a trial of new code, faults a day are 8 rate / 1000 x (chips / 8)^growth; of a production run,
+    production x min(chips / production_at, 1). The share of trials is exp(-(chips / trials_to)^2): see
+    `software`, which says why.
     """
 
     #: Of a trial on eight chips, for 1,000 chip-days. Derived: 8-chip jobs of RSC-1 fail every 47.7 days, 6.5
     #: of their 21.0 faults for 1,000 node-days by hardware (Kokolis et al., HPCA 2025): (20.96 - 6.50) / 8.
     rate: float = 1.808
-    #: Power of a job's size; 1: proportional. Derived: jobs of 1,024 chips fail every 7.9 h.
-    growth: float = 1.0435
-    #: Size at which runs are mostly production: rehearsed at smaller sizes first. Estimated.
+    #: Power of a trial's size; 1: proportional. Derived: jobs of 1,024 chips fail every 7.9 h.
+    growth: float = 1.0487
+    #: Size at which most runs are production: rehearsed at smaller sizes first. Estimated.
     trials_to: int = 4096
-    #: Software faults a day of a production run, whatever its size. Derived: 1.17 at 16,384 chips (63 in 54
-    #: days, Llama 3, table 5); 0.36 and 1.5 at 9,600 (32 in 90 and 45 in 30 days; ByteRobust, table 4).
-    production: float = 1.0
+    #: Software faults a day of a production run of `production_at` chips; of smaller ones in proportion, of
+    #: larger ones the same. Derived: 63 in 54 days (Llama 3, table 5). At 9,600 chips that makes 0.69 a day,
+    #: between 0.36 and 1.5 (32 in 90 and 45 in 30 days; ByteRobust, table 4).
+    production: float = 1.1667
+    production_at: int = 16_384
     #: Multiplier of a job that begins to run over one that has run long, and how fast it falls to 1/e. Off;
     #: 73 % of the tasks of Aegis (NSDI 2025) that fail do so within ten minutes, which the workload models.
     young: float = 1.0
     settles: str = "6h"
 
     def __post_init__(self) -> None:
-        check_numbers(self, (), ("young", "trials_to"))
+        check_numbers(self, (), ("young", "trials_to", "production_at"))
         if not units.span_ns(self.settles):
             raise ValueError("settles must be more than 0, for example 6h")
 

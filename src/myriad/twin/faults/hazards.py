@@ -115,6 +115,7 @@ class Hazards:
         #: Weights that no factor changes.
         self._by_link = Weights([float(count) for count in chips])
         self._kinds = self._terms()
+        self._domains: dict[Scope, list[list[int]]] = {}
 
     # ---- what is asked ---------------------------------------------------------------------------
 
@@ -141,11 +142,16 @@ class Hazards:
                 return at, kind.make(row)
             now = at
 
-    def rows_of(self, fault: Fault) -> list[int]:
+    def rows_of(self, fault: Fault) -> Sequence[int]:
         """Rows of the nodes of a rack, pod or feed that a fault is of."""
-        terrain = self.terrain
-        index = {"rack": terrain.rack, "power": terrain.power}.get(fault.scope, terrain.pod)
-        return [row for row, domain in enumerate(index) if domain == fault.where]
+        if fault.scope not in self._domains:
+            terrain = self.terrain
+            of = {"rack": terrain.rack, "power": terrain.power}.get(fault.scope, terrain.pod)
+            rows: list[list[int]] = [[] for _ in range(max(of) + 1)]
+            for row, domain in enumerate(of):
+                rows[domain].append(row)
+            self._domains[fault.scope] = rows
+        return self._domains[fault.scope][fault.where]
 
     def holds(self, fault: Fault, *, serving: bool = True, busy: bool = True) -> bool:
         """Whether a fault strikes a node as it is when the time has come: one out of service does not fail.
