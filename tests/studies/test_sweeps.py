@@ -78,3 +78,12 @@ def test_places_have_names() -> None:
     assert executors.named("local", 3).places == 3
     with pytest.raises(UserError, match="Did you mean local"):
         executors.named("locl")
+
+
+def test_the_twin_is_checked_and_a_broken_law_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = seeds.farm(seeds.check_twin, Here(), 7, 1)
+    assert not found[0].problem and "faults" in found[0].story
+    simulate = seeds.run.simulate
+    monkeypatch.setattr(seeds.run, "simulate", lambda asked, seed, **more: simulate(asked, seed + len(more)))
+    found = seeds.farm(seeds.check_twin, Here(), 7, 1)
+    assert found[0].problem.startswith("two runs of it differ")
