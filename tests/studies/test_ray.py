@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from myriad.kernel.errors import UserError
 from myriad.studies import sweeps
 from tests.studies import workers
 from tests.studies.test_sweeps import Here, asked
@@ -14,7 +15,6 @@ from tests.studies.test_sweeps import Here, asked
 ray = pytest.importorskip("ray", reason="Ray is not installed: make ray")
 #: Ray's own start leaves files and sockets to the garbage collector.
 pytestmark = [
-    pytest.mark.slow,  # a cluster of processes takes ten seconds and more to start
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
@@ -34,6 +34,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     found.shutdown()
 
 
+def test_a_cluster_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from myriad.studies.ray_executor import Ray
+
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UserError, match="nobody listens there"):
+        Ray()
+
+
+@pytest.mark.slow  # a cluster of processes takes ten seconds and more to start
 def test_a_killed_node_changes_nothing(cluster: Any, tmp_path: Path) -> None:
     from myriad.studies.ray_executor import Ray
 

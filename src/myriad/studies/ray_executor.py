@@ -6,6 +6,7 @@ done again elsewhere by Ray; results are so small that they live with the driver
 """
 
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from myriad.studies.executors import Done, Work
 
 #: So often may the worker or the node of one task die. Estimated: a node dies a few times a year.
 RETRIES: Final = 5
+#: How long a cluster may take to answer. Estimated.
+_KNOCK_S: Final = 5.0
 
 
 class Ray:
@@ -76,13 +79,26 @@ def _connected(address: str) -> Any:
         _start(ray, address, options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         remedy = "Check RAY_ADDRESS and `ray status`"
-        raise UserError(f"cannot be reached: {error}", field="ray", value=address, remedy=remedy) from None
+        value = address or os.environ.get("RAY_ADDRESS")
+        raise UserError(f"cannot be reached: {error}", field="ray", value=value, remedy=remedy) from None
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raises ConnectionError unless somebody listens there: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():
+        return  # a word such as auto
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+    except OSError as error:
+        raise ConnectionError(f"nobody listens there ({error.strerror or error})") from None
 
 
 def _start(ray: Any, address: str, options: dict[str, Any]) -> None:
     named = address or os.environ.get("RAY_ADDRESS", "")
     if named:
+        _knock(named)
         ray.init(address=named, **options)
         return
     try:
