@@ -62,9 +62,7 @@ class Life:
         self._digest = hashlib.blake2b(digest_size=16)
         self._users, self._stream = users, Stream(seed, "life")
         most = chips // 400  # of a site that small, a team's quota is smaller than 64 nodes
-        self._shapes = [
-            (min(nodes, most), each) for (nodes, each), share in SHAPES.items() for _ in range(share)
-        ]
+        self._shapes = [(min(nodes, most), each) for (nodes, each), share in SHAPES.items() for _ in range(share)]
         mean_chips = sum(nodes * each for nodes, each in self._shapes) / len(self._shapes)
         self._every_ns = EVERY_NS // chips
         self._run_ns = USED * chips * self._every_ns / mean_chips

@@ -16,7 +16,7 @@ from myriad.studies.sweeps import Ran
 
 def stand_in(task: bytes) -> bytes:
     """A result that depends on the task only. Dies once, as a killed worker does, if the task says where to
-    leave a mark of it; takes a moment and leaves a mark of where it was begun if it says where."""
+    leave a mark of it; leaves a mark of the Ray node where it was begun if it says where."""
     given = json.loads(task)
     if marks := given.get("marks"):
         _mark(Path(marks), f"{given['seed']}-{given['spares']}")
@@ -27,11 +27,17 @@ def stand_in(task: bytes) -> bytes:
     return msgspec.json.encode(Ran(digest=f"{stream.integer(0, 1 << 30):08x}", figures=figures, broken=[]))
 
 
+#: The task that takes for ever where it is first begun.
+STUCK = "12-1"
+
+
 def _mark(folder: Path, name: str) -> None:
     import ray
 
-    (folder / f"{name}@{ray.get_runtime_context().get_node_id()}").touch()
-    time.sleep(0.3)
+    here = f"{name}@{ray.get_runtime_context().get_node_id()}"
+    first = not any(path.name.startswith(f"{name}@") for path in folder.iterdir())
+    (folder / here).touch()
+    time.sleep(60 if first and name == STUCK else 0.1)
 
 
 def _die_once(mark: Path) -> None:
