@@ -1,7 +1,7 @@
 """Where a gang of one node goes: counts of what nodes offer, by rack, for the tightest hole.
 
-Plain integers and dictionaries, one small change for each node that changes: most jobs of a busy site take a part
-of one node, and arrays of hundreds of racks cost more than all else about them.
+Plain integers and dictionaries, one small change for each node that changes: most jobs of a busy site take a
+part of one node, and arrays of hundreds of racks cost more than all else about them.
 """
 
 from collections.abc import Sequence
@@ -60,8 +60,8 @@ class Holes:
     def tightest(self, level: int, kind: int) -> tuple[int, int] | None:
         """The rack for a node that offers the level, and the least level above that any node offers.
 
-        Of the racks that have just such a node the one with the fewest that offer as much, then in the pod with
-        the fewest, then the first.
+        Of the racks that have just such a node the one with the fewest that offer as much, then in the pod
+        with the fewest, then the first.
         """
         sites, top = self._sites, len(self._sites) - 1
         if kind < 0 or kind >= len(sites[level]) or not (left := sites[level][kind]):

@@ -58,7 +58,7 @@ class Running:
         run = self.runs.get(order.attempt)
         if run is None:
             run = self.runs[order.attempt] = self._made(order)
-        starts_s = self._physics.starts_s(len(run.nodes), self._known(order.job, run.nodes))
+        starts_s = self._physics.starts_s(run.chips, self._known(order.job, run.nodes))
         if self._physics.whole_gangs:
             self._later(starts_s, lambda: self._start_whole(run))
             return

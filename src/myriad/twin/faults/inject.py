@@ -201,8 +201,7 @@ class Injector:
 
     def _began(self, run: Run) -> None:
         """A gang goes on: its own next fault."""
-        chips = sum(member.chip_count for member in run.order.members)
-        after_s, fault = software_fault(self._faults, self._software, chips)
+        after_s, fault = software_fault(self._faults, self._software, run.chips)
         if fault is None or self._outlives(run, after_s):
             return
 
