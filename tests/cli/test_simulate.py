@@ -152,3 +152,41 @@ def test_failing_seeds_come_with_the_command_that_replays_them(monkeypatch: pyte
     assert "10 seeds checked, 2 failed" in done.output
     done = CliRunner().invoke(cli, ["twin", "check", "--seeds", "3", "--first-seed", "1", "--jobs", "1"])
     assert done.exit_code == 0 and "3 seeds checked, 0 failed" in done.output
+
+
+HELIOS = Path(__file__).parent.parent / "twin" / "workload" / "files" / "helios.csv"
+
+
+def test_a_trace_is_replayed_on_a_site(run: Run, tmp_path: Path) -> None:
+    written(tmp_path)
+    done = run("simulate", "--trace", HELIOS, "--site", tmp_path / "site.yaml")
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[0].startswith("helios · seed 0 · 2.")
+    assert done.output.splitlines()[1].startswith("4 jobs of the trace; left out: 1 asks")
+    found = json.loads(run("simulate", "--trace", HELIOS, "--site", tmp_path / "site.yaml", "--json").output)
+    assert found["trace"]["jobs"] == sum(found["outcome"]["jobs"].values()) == 4
+
+
+def test_malformed_rows_are_named_and_left_out_only_when_asked(run: Run, tmp_path: Path) -> None:
+    written(tmp_path)
+    trace = tmp_path / "bad.csv"
+    trace.write_text(HELIOS.read_text().replace(",16,64,2,FAILED", ",many,64,2,FAILED"))
+    words = ("simulate", "--trace", trace, "--site", tmp_path / "site.yaml")
+    done = run(*words)
+    assert done.exit_code == 2 and "bad.csv, line 4" in done.stderr and not done.stdout
+    done = run(*words, "--skip-bad-rows")
+    assert done.exit_code == 0 and "left out: bad.csv, line 4" in done.stderr
+    assert "1 cannot be read" in done.stdout
+
+
+def test_a_replay_needs_a_site_and_no_scenario(run: Run, tmp_path: Path) -> None:
+    path = written(tmp_path)
+    for words, said in (
+        ((path, "--trace", HELIOS), "--trace: cannot stand beside a scenario"),
+        (("--trace", HELIOS), "--site: is missing"),
+        ((), "SCENARIO: is missing"),
+        (("--trace", HELIOS, "--site", tmp_path / "site.yaml", "--kind", "phily"), "Did you mean philly"),
+        (("--trace", tmp_path / "no.csv", "--site", tmp_path / "site.yaml"), "no.csv"),
+    ):
+        done = run("simulate", *words)
+        assert done.exit_code == 2 and said in done.stderr, said

@@ -16,6 +16,8 @@ from myriad.twin.outcome import Outcome
 from myriad.twin.scenario import Scenario
 
 _ESTIMATED: Final = "(estimated)"
+#: Rows of a trace that cannot be read and are shown.
+_MOST_ROWS: Final = 5
 
 
 @click.command()
@@ -61,9 +63,13 @@ def simulate(
     if not as_json:
         days_told = f"{asked.span_ns / units.DAY:g} days"
         click.echo(scenarios.stamp(asked.name, f"seed {seed}", days_told, f"scenario {asked.digest}"))
+        _tell_rows(asked)
     result = _played(case, asked, seed, folder)
     if as_json:
-        show.dump({"commit": scenarios.commit(), **simulation.tree(result)})
+        rows = simulation.left_out(asked)
+        show.dump(
+            {"commit": scenarios.commit(), **simulation.tree(result), **({"trace": rows} if rows else {})}
+        )
     else:
         _tell(result)
         if folder:
@@ -87,6 +93,18 @@ def _case(scenario: Path | None, trace: Path | None, site: Path | None, kind: st
     if site is None:
         raise UserError("is missing", field="--site", remedy="Name the file of the site to replay it on")
     return simulation.of_trace(trace, site, kind, skip)
+
+
+def _tell_rows(asked: Scenario) -> None:
+    """Of a replay: which rows are not in it."""
+    for error in simulation.bad_rows(asked)[:_MOST_ROWS]:
+        click.echo(f"left out: {error}", err=True)
+    rows = simulation.left_out(asked)
+    if rows:
+        others = [f"{count:,} {reason}" for reason, count in rows.items() if reason != "jobs"]
+        click.echo(
+            f"{rows['jobs']:,} jobs of the trace" + (f"; left out: {', '.join(others)}" if others else "")
+        )
 
 
 def _played(case: Case, asked: Scenario, seed: int, folder: Path | None) -> Result:

@@ -5,10 +5,11 @@
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -28,12 +29,15 @@ from myriad.twin import scenario
 from myriad.twin.outcome import Outcome, figures
 from myriad.twin.scenario import Scenario
 from myriad.twin.statistics import size_names
-from myriad.twin.workload import listed
+from myriad.twin.workload import listed, traces
+from myriad.twin.workload.traces import Trace
 
 #: Hears how far the simulation is: nanoseconds since its start.
 Progress = Callable[[Span], None]
 #: Hears the facts of a simulation as they become true.
 Sink = Callable[[Sequence[Fact]], None]
+#: What takes no time in a replay.
+_DELAYS: Final = ("boot_s", "qualify_s", "start_s", "load_s", "stop_s", "save_s", "copy_s")
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,6 +226,34 @@ def _try_arrivals(asked: Scenario) -> None:
     listed.works(asked.jobs, site, 0)
 
 
+# ---- replays -------------------------------------------------------------------------------------
+
+
 def of_trace(trace: Path, site: Path, kind: str, skip_bad_rows: bool) -> Case:
-    """The replay of a trace of jobs on a site."""
-    raise NotImplementedError
+    """The replay of a trace of jobs on a site, until a day after the last would end had none waited.
+
+    Nothing fails and nothing takes time but the jobs: what a trace tells of run times has it all in it.
+    Raises UserError naming the line of a malformed row.
+    """
+    rows = traces.read(trace, kind, skip_bad_rows=skip_bad_rows).rows
+    span_s = max(row.submit_s + row.run_s for row in rows) - rows[0].submit_s
+    given = {
+        "name": trace.stem,
+        "span": f"{math.ceil(span_s) + units.DAY // units.SECOND}s",
+        "site": str(site.absolute()),
+        "workload": {"trace": str(trace.absolute()), "kind": kind, "skip_bad_rows": skip_bad_rows},
+        "physics": {"whole_gangs": True, "report_s": 3600.0, "jitter": 0.0, **dict.fromkeys(_DELAYS, 0.0)},
+    }
+    return Case(source=str(trace), folder=".", tree=scenario.composed(given, Path(), str(trace)))
+
+
+def left_out(asked: Scenario) -> dict[str, int]:
+    """Of a replay: its jobs, and rows that are not in it, by reason; empty for other workloads."""
+    source = asked.workload
+    return traces.counts(source) if isinstance(source, Trace) else {}
+
+
+def bad_rows(asked: Scenario) -> list[UserError]:
+    """Of a replay: the first of the rows that could not be read."""
+    source = asked.workload
+    return list(source.bad_rows) if isinstance(source, Trace) else []
