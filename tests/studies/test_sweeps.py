@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from myriad.kernel.errors import UserError
-from myriad.studies import executors, seeds, settings, sweeps
+from myriad.studies import executors, seeds, settings, simulation, sweeps
 from myriad.studies.executors import Done, Work
-from tests.studies import workers
+from tests.studies import tiny, workers
 
 
 class Here:
@@ -53,6 +53,15 @@ def test_processes_give_the_same_also_when_one_is_killed(tmp_path: Path) -> None
     local = executors.Local(2)
     assert sweeps.run(asked(die=str(tmp_path / "mark")), workers.stand_in, local) == here
     assert (tmp_path / "mark").exists() and local.deaths == 1
+
+
+def test_simulations_are_the_same_in_other_processes(tmp_path: Path) -> None:
+    case = simulation.for_days(simulation.read(tiny.written(tmp_path)), 0.05)
+    given = simulation.sweep_of(case, [settings.parse_varied("spares=0,2", "--vary")], [5])
+    assert given.days == 0.05
+    here = sweeps.run(given, simulation.run_task, Here())
+    assert sweeps.run(given, simulation.run_task, executors.Local(2)) == here
+    assert len({run.digest for run in here.runs}) == 2
 
 
 def test_what_a_task_refuses_is_told_as_it_was() -> None:
