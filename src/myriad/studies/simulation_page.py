@@ -77,7 +77,7 @@ def _cards(result: Result) -> Html:
     cards = [
         (title, f"{100 * found[name]:.1f} %", Html(words))
         for name, title, words in (
-            ("goodput", "Goodput", "productive + serving, of capacity × time"),
+            ("goodput", "Goodput", "productive + serving busy, of capacity × time"),
             ("utilisation", "Utilisation", "chips held, of capacity × time"),
             ("availability", "Availability", "chips in service, of capacity × time"),
             ("mfu", "MFU", "model FLOPs, of peak × time held"),
