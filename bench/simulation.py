@@ -1,7 +1,8 @@
 """How fast the twin is: 90 days of sites with every policy on, and the shapes that public simulators show.
 
 Each run is a process of its own (memory is its peak). CPU time beside wall time, since machines are shared:
-the bars are judged by wall time. The peers are not here: their figures were measured on such a machine, or are
+the bars are judged by wall time. The peers are not here: their figures were measured on such a machine
+(fleetsim, AccaSim), or are what they advertise.
 """
 
 import argparse
@@ -73,9 +74,8 @@ def main() -> None:
         print(json.dumps(_measure(json.loads(given.one))))
         return
     rows = {}
-    print(
-        f"{'run':<18} {'days':>5} {'jobs':>9} {'wall s':>8} {'CPU s':>8} {'us/job':>7} {'MiB':>6} {'digest':>12}"
-    )
+    columns = (f"{name:>8}" for name in ("days", "jobs", "wall s", "CPU s", "us/job", "MiB"))
+    print(f"{'run':<18} {' '.join(columns)} {'digest':>12}")
     for shape in SHAPES:
         if given.only in ("", shape.name):
             rows[shape.name] = _shown(shape.name, _task(shape, given.days or shape.days))
@@ -102,8 +102,8 @@ def _shown(name: str, task: dict[str, Any]) -> dict[str, Any]:
     )
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(
-        f"{name:<18} {row['days']:>5g} {row['jobs']:>9,} {row['wall_s']:>8.1f} {row['cpu_s']:>8.1f}"
-        f" {1e6 * row['cpu_s'] / row['jobs']:>7.0f} {row['mib']:>6.0f} {row['digest'][:12]:>12}",
+        f"{name:<18} {row['days']:>8g} {row['jobs']:>8,} {row['wall_s']:>8.1f} {row['cpu_s']:>8.1f}"
+        f" {1e6 * row['cpu_s'] / row['jobs']:>8.0f} {row['mib']:>8.0f} {row['digest'][:12]:>12}",
         flush=True,
     )
     return row
@@ -147,8 +147,8 @@ def _compare(shape: Shape, row: dict[str, Any]) -> None:
     share = row["days"] / shape.days
     part = "" if share == 1 else f" (its part for {row['days']:g} days)"
     print(
-        f"{'':<18} {shape.beside}: {shape.seconds * share:.1f} s{part}, {shape.seconds * share / row['wall_s']:.2f} times"
-        f" as fast; wanted {shape.wanted:g}",
+        f"{'':<18} {shape.beside}: {shape.seconds * share:.1f} s{part},"
+        f" {shape.seconds * share / row['wall_s']:.2f} times as fast; wanted {shape.wanted:g}",
         flush=True,
     )
 
