@@ -29,8 +29,10 @@ def size_domains(state: State, nodes: Iterable[NodeId]) -> None:
         domain.size = 0
     for node in nodes:
         for key in state.domain_keys(node):
-            kind, _, name = key.partition(":")
-            domain = state.domains.setdefault(key, Domain(kind=cast(DomainKind, kind), name=name))
+            domain = state.domains.get(key)
+            if domain is None:
+                kind, _, name = key.partition(":")
+                domain = state.domains[key] = Domain(kind=cast(DomainKind, kind), name=name)
             domain.size += 1
 
 

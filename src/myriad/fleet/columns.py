@@ -103,6 +103,7 @@ class Columns:
         self._depth: list[int] = []  # of an offer: how many levels it reaches; and what those reach
         self._reach: list[int] = [0]
         # the same as columns, for changes of single rows: plain integers are several times faster there
+        self._states: list[NodeState] = []
         self._free: list[int] = []
         self._chips: list[int] = []
         self._takes: list[bool] = []
@@ -235,6 +236,7 @@ class Columns:
             for counts in self._pod_nodes[0]
         ]
         self.draining = int((self.state == _DRAINING).sum())
+        self._states = [_STATES[state] for state in self.state.tolist()]
         self._free, self._chips, self._takes = self.free.tolist(), self.chips.tolist(), takes.tolist()
         self._planes = np.where(doubt, 1, 2).tolist()
         kinds = self.pod_kind[self.pod]
@@ -315,16 +317,17 @@ class Columns:
     def set_state(self, node: NodeId, state: NodeState) -> None:
         """Move the node to another state of its life."""
         row = self.index[node]
-        before = self.state[row]
-        self.spares += (int(state == _READY) - int(before == _READY)) * int(self.spare[row])
-        self.draining += int(state == _DRAINING) - int(before == _DRAINING)
-        self.state[row] = state
+        before = self._states[row]
+        if self.spare[row]:
+            self.spares += (state is NodeState.READY) - (before is NodeState.READY)
+        self.draining += (state is NodeState.DRAINING) - (before is NodeState.DRAINING)
+        self.state[row] = self._states[row] = state
         self._take(row)
 
     def set_spare(self, node: NodeId, spare: bool) -> None:
         """Make the node a hot spare, or no longer one."""
         row = self.index[node]
-        if self.state[row] == _READY:
+        if self._states[row] is NodeState.READY:
             self.spares += int(spare) - int(self.spare[row])
         self.spare[row] = spare
         self._take(row)
@@ -355,7 +358,7 @@ class Columns:
 
     def _take(self, row: int) -> None:
         """Whether the node takes new work may have changed."""
-        takes = bool(self.state[row] == _READY and not self.spare[row])
+        takes = self._states[row] is NodeState.READY and not self.spare[row]
         if takes == self._takes[row]:
             return
         self._takes[row] = takes
@@ -429,7 +432,7 @@ class Columns:
 
     def state_of(self, node: NodeId) -> NodeState:
         """The node's state."""
-        return _STATES[int(self.state[self.index[node]])]
+        return self._states[self.index[node]]
 
     def is_empty(self, node: NodeId) -> bool:
         """Whether no attempt holds a chip of the node."""
