@@ -159,10 +159,11 @@ class Cycle:
         """A place for it now, at the largest size that can be had; Waits: one pod later is better."""
         barred = self.view.barred(ask, self.now)
         fitting = self._fitting(ask, barred)
-        if fitting < ask.least:
+        least = ask.least
+        if fitting < least:
             return None
         for nodes in ask.choices:
-            larger = nodes > ask.least
+            larger = nodes > least
             if nodes > fitting or (
                 larger and quota.short_of(self.view, ask.tenant, nodes * ask.chips_per_node) is not None
             ):
