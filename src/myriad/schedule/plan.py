@@ -136,11 +136,13 @@ class Cycle:
             self.board.full.add(ask.tenant, chips, by)
             self._full.append((ask, by))
             return True
-        return self.view.is_spent(ask.tenant, self.now) or self._is_kept_out(ask)
+        return self.view.is_spent(ask.tenant, self.now) or (
+            bool(ask.reservation) and self._is_kept_out(ask)
+        )
 
     def _is_kept_out(self, ask: Ask) -> bool:
         """Whether it waits for its reservation: it may have no other nodes, so it holds nobody up."""
-        return bool(ask.reservation) and self.attempt(ask) is None
+        return self.attempt(ask) is None
 
     def _worth(self, tenant: TenantId, shape: Shape) -> bool:
         return shape.chips < self.board.full.chips.get(tenant, _MANY)
@@ -153,7 +155,7 @@ class Cycle:
             return "quota"
         if self.view.is_spent(ask.tenant, self.now):
             return "budget"
-        return "reservation" if self._is_kept_out(ask) else None
+        return "reservation" if ask.reservation and self._is_kept_out(ask) else None
 
     def attempt(self, ask: Ask) -> Placed | Waits | None:
         """A place for it now, at the largest size that can be had; Waits: one pod later is better."""
