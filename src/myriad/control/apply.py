@@ -19,8 +19,7 @@ _APPLIERS: dict[type[Fact], Callable[[State, Any], None]] = {}
 
 def apply(state: State, fact: Fact) -> None:
     """Make the fact true."""
-    if fact.at > state.now:
-        state.now = fact.at
+    state.now = max(state.now, fact.at)
     _APPLIERS[type(fact)](state, fact)
 
 

@@ -47,7 +47,7 @@ class Board:
         self._replicas: dict[str, list[str]] = {}
         self._shared_at: Instant = -1
         self._over: dict[TenantId, bool] = {}
-        #: Tenants whose shares are to be worked out once more than one ask waits; when each was the last time;
+        #: Tenants whose shares are to be worked out once more than one ask waits; when that was done last;
         #: and what each used before that day.
         self._unshared: dict[TenantId, None] = {}
         self._shared: dict[TenantId, int] = {}

@@ -29,11 +29,10 @@ def size_domains(state: State, nodes: Iterable[NodeId]) -> None:
         domain.size = 0
     for node in nodes:
         for key in state.domain_keys(node):
-            domain = state.domains.get(key)
-            if domain is None:
+            if key not in state.domains:
                 kind, _, name = key.partition(":")
-                domain = state.domains[key] = Domain(kind=cast(DomainKind, kind), name=name)
-            domain.size += 1
+                state.domains[key] = Domain(kind=cast(DomainKind, kind), name=name)
+            state.domains[key].size += 1
 
 
 def on_lost(state: State, fact: facts.NodeLost) -> None:

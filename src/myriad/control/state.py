@@ -244,9 +244,7 @@ class State:
 
     def digest(self) -> str:
         """One digest of everything: equal states, and only those, give equal digests."""
-        plain = {
-            name: value for name, value in vars(self).items() if name not in _DERIVED
-        }
+        plain = {name: value for name, value in vars(self).items() if name not in _DERIVED}
         plain["ended"] = list(self.ended)
         text = msgspec.json.encode(plain)
         columns = self.columns

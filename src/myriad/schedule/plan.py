@@ -136,9 +136,7 @@ class Cycle:
             self.board.full.add(ask.tenant, chips, by)
             self._full.append((ask, by))
             return True
-        return self.view.is_spent(ask.tenant, self.now) or (
-            bool(ask.reservation) and self._is_kept_out(ask)
-        )
+        return self.view.is_spent(ask.tenant, self.now) or (bool(ask.reservation) and self._is_kept_out(ask))
 
     def _is_kept_out(self, ask: Ask) -> bool:
         """Whether it waits for its reservation: it may have no other nodes, so it holds nobody up."""
