@@ -95,7 +95,8 @@ def _use(state: State, tenant: TenantId, chips: int) -> None:
     now, spent, usage = state.now, state.spent, state.usage
     for name in state.paths[tenant]:
         held = usage[name]
-        spent[name].settle(now, held)
+        if (account := spent[name]).until < now:
+            account.settle(now, held)
         usage[name] = held + chips
 
 

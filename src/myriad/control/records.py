@@ -271,13 +271,10 @@ class Spent(msgspec.Struct, kw_only=True):
 
     def settle(self, now: Instant, chips: int) -> None:
         """Book the chips held since the last time, each day its own."""
-        at = self.until
-        if at >= now:
-            return
-        self.until = now
+        at, self.until = self.until, max(self.until, now)
         while chips and at < now:
             day = at // DAY
-            upto = min(now, (day + 1) * DAY)
+            upto = now if now <= (day + 1) * DAY else (day + 1) * DAY
             self.days[day] = self.days.get(day, 0) + chips * (upto - at)
             at = upto
 
