@@ -41,6 +41,9 @@ class Cycle:
         self.view, self.board, self.rules, self.now = view, board, rules, now
         #: Asks held back by a quota, newly found, and whose quota it is.
         self._full: list[tuple[Ask, TenantId]] = []
+        #: Shapes of which one would have kept nodes from the gang in front: others that run longer would, too,
+        #: until something is placed.
+        self._in_the_way: dict[Shape, None] = {}
 
     # ---- the queue in order ------------------------------------------------------------------------
 
@@ -310,6 +313,7 @@ class Cycle:
     def _easy(self, front: Front) -> Iterator[Placed]:
         """Shortest first: whoever ends before the reserved start, or needs only what it leaves over."""
         knobs, held = self.rules.backfill, front.held
+        self._in_the_way.clear()
         shapes = [shape for shape in self.board.queue.shapes() if self._may_fit(shape)]
         if not shapes:
             return
@@ -321,12 +325,15 @@ class Cycle:
                 continue
             if ask.owner == front.owner or self._is_full(ask):
                 continue
+            if ask.shape in self._in_the_way and _is_plain(ask):
+                continue
             passed = self.passes(ask, now_front)
             if passed is None:
                 continue
             # before it is applied: whoever is looked at next must find what is left
             self.board.front = now_front._replace(held=passed[1])
             yield passed[0]
+            self._in_the_way.clear()
             if not any(self._may_fit(shape) for shape in shapes):
                 return
 
@@ -368,7 +375,11 @@ class Cycle:
         if self.rules.backfill.policy == "conservative" or backfill.ends_in_time(run_ns, held, self.now):
             return decision, held
         taken = self._taken_from(front, decision, run_ns)
-        return (decision, held._replace(extra=held.extra - taken)) if taken <= held.extra else None
+        if taken <= held.extra:
+            return decision, held._replace(extra=held.extra - taken)
+        if _is_plain(ask) and self.view.barred(ask, self.now) is None:
+            self._in_the_way[ask.shape] = None
+        return None
 
     def _taken_from(self, front: Front, decision: Placed, run_ns: Span) -> int:
         """Nodes that it keeps from the one in front: not those that others keep broken for longer anyway."""
@@ -442,6 +453,11 @@ class Cycle:
     def behind(self, ask: Ask) -> Code:
         """Why it does not pass the one in front."""
         return self.no_room(ask) if self.fitting(ask) < ask.least else "priority"
+
+
+def _is_plain(ask: Ask) -> bool:
+    """Whether it goes where any other of its shape would."""
+    return not (ask.keep or ask.avoid or ask.sizes)
 
 
 def _at_most(ask: Ask, nodes: int) -> Ask:
