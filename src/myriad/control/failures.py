@@ -15,7 +15,7 @@ from myriad.protocol import facts
 from myriad.protocol.values import DomainKind
 
 #: States in which an incident has no hold on a node any more.
-_BACK = IN_SERVICE | {NodeState.RETIRED}
+_BACK = (*IN_SERVICE, NodeState.RETIRED)
 #: Incidents that are over and still shown.
 _INCIDENTS = 256
 #: Jobs that a node is remembered to have failed.

@@ -34,7 +34,7 @@ class GangPhase(IntEnum):
 
 
 #: States in which a node is up: the time that counts towards its time to failure.
-IN_SERVICE = frozenset({NodeState.READY, NodeState.SUSPECT, NodeState.DRAINING, NodeState.DRAINED})
+IN_SERVICE = (NodeState.READY, NodeState.SUSPECT, NodeState.DRAINING, NodeState.DRAINED)
 
 
 #: `why` of a suspect node that is well and must stay so for a while.

@@ -112,6 +112,8 @@ class Columns:
         self._where: list[tuple[int, int, int]] = []
         self._rack_rows: list[list[int]] = []
         # the arrays, for changes of single items; and plane 0 of the counts, by level
+        self._state_items: memoryview
+        self._spare_items: memoryview
         self._free_items: memoryview
         self._count_items: memoryview
         self._offer_items: memoryview
@@ -193,6 +195,7 @@ class Columns:
         self._depths = [self._depth[offer] for offer in self.offer.tolist()]
         self._rack_rows = [rows.tolist() for rows in self.rack_rows]
         self._where = list(zip(self.rack.tolist(), self.pod.tolist(), kinds.tolist(), strict=True))
+        self._state_items, self._spare_items = self.state.data, self.spare.data
         self._free_items, self._count_items = self.free.data, self.free_count.data
         self._offer_items = self.offer.data
         self._rack_items = [counts.data for counts in self.rack_nodes[0]]
@@ -266,10 +269,10 @@ class Columns:
         """Move the node to another state of its life."""
         row = self.index[node]
         before = self._states[row]
-        if self.spare[row]:
+        if self._spare_items[row]:
             self.spares += (state is NodeState.READY) - (before is NodeState.READY)
         self.draining += (state is NodeState.DRAINING) - (before is NodeState.DRAINING)
-        self.state[row] = self._states[row] = state
+        self._state_items[row] = self._states[row] = state
         self._take(row)
 
     def set_spare(self, node: NodeId, spare: bool) -> None:
@@ -306,7 +309,7 @@ class Columns:
 
     def _take(self, row: int) -> None:
         """Whether the node takes new work may have changed."""
-        takes = self._states[row] is NodeState.READY and not self.spare[row]
+        takes = self._states[row] is NodeState.READY and not self._spare_items[row]
         if takes == self._takes[row]:
             return
         self._takes[row] = takes
@@ -379,6 +382,10 @@ class Columns:
     def state_of(self, node: NodeId) -> NodeState:
         """The node's state."""
         return self._states[self.index[node]]
+
+    def is_spare(self, node: NodeId) -> bool:
+        """Whether it is a hot spare."""
+        return bool(self._spare_items[self.index[node]])
 
     def is_empty(self, node: NodeId) -> bool:
         """Whether no attempt holds a chip of the node."""
