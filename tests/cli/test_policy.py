@@ -8,8 +8,8 @@ import yaml
 from click.testing import CliRunner
 
 from myriad.cli.main import cli
+from myriad.control import policyfile
 from myriad.control.policy import Policy
-from myriad.server import policyfile
 from tests.cli.conftest import Myriad
 from tests.cli.fake import Fake
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import UserError
-from myriad.kernel.ids import AttemptId, NodeId
+from myriad.kernel.ids import AttemptId, NodeId, ServiceId
 from myriad.protocol import facts, wire
 from myriad.protocol.fact import SCHEMA
 from tests import build
@@ -27,6 +27,22 @@ some_facts = st.one_of(
         step=st.integers(0, 10**9),
         steps=st.integers(0, 10**9),
         loss=st.floats(allow_nan=False, allow_infinity=False),
+        straggled_ns=st.integers(0, 10**12),
+        exposed_ns=st.integers(0, 10**12),
+        throttled_ns=st.integers(0, 10**12),
+    ),
+    st.builds(
+        facts.GangStopping,
+        at=st.integers(0, 2**62),
+        attempt=st.just(AttemptId("a.1")),
+        cause=st.sampled_from(["job", "node"]),
+        since=st.integers(0, 2**62),
+    ),
+    st.builds(
+        facts.ServiceLoaded,
+        at=st.integers(0, 2**62),
+        service=st.just(ServiceId("chat")),
+        busy=st.floats(0, 1),
     ),
     st.builds(facts.SiteOpened, at=st.integers(0, 2**62), site=st.just(build.site())),
     st.builds(facts.TenantSet, at=st.integers(0, 2**62), tenant=st.just(build.tenant())),
@@ -38,6 +54,14 @@ def test_round_trip(cause: str, happened: list[facts.Fact]) -> None:
     entry = wire.decode(wire.encode(cause, happened))
     assert entry.cause == cause and list(entry.facts) == happened
     assert wire.encode(cause, entry.facts) == wire.encode(cause, happened)
+
+
+def test_facts_from_before_their_newest_fields_still_fold() -> None:
+    plain = {"type": "GangStopping", "at": 7, "attempt": "a.1", "cause": "job"}
+    body = msgspec.json.encode({"cause": "x", "facts": [plain], "schema": SCHEMA})
+    (fact,) = wire.decode(body).facts
+    assert isinstance(fact, facts.GangStopping)
+    assert fact.since == 0
 
 
 def test_a_newer_schema_is_refused_with_the_remedy() -> None:

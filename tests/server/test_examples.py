@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from myriad.server import policyfile
+from myriad.control import policyfile
 from myriad.workload import files
 from myriad.workload.jobs import NodeRange, TrainingJob
 from tests.server.harness import Server

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import yaml
 
+from myriad.control import policyfile, sitefile
 from myriad.control.core import Core
 from myriad.control.policy import Policy
 from myriad.kernel.errors import UserError
@@ -16,7 +17,6 @@ from myriad.kernel.units import SECOND
 from myriad.protocol import facts, inputs
 from myriad.protocol.values import Profile
 from myriad.protocol.wire import decode
-from myriad.server import policyfile, sitefile
 from myriad.twin.drive import Driver
 from myriad.twin.world import World
 from tests import build
@@ -37,7 +37,7 @@ def knobs() -> list[tuple[str, str]]:
 
 def test_the_default_file_has_every_knob_with_its_default() -> None:
     tree = yaml.safe_load(policyfile.text("default"))
-    assert tree == msgspec.to_builtins(Policy()), "src/myriad/server/policies/default.yaml"
+    assert tree == msgspec.to_builtins(Policy()), "src/myriad/control/policies/default.yaml"
     assert policyfile.choose("default").policy == Policy()
 
 

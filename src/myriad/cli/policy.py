@@ -7,8 +7,8 @@ import yaml
 
 from myriad.cli import show
 from myriad.cli.context import Context, given
+from myriad.control import policyfile
 from myriad.control.policy import Policy
-from myriad.server import policyfile
 
 
 @click.group()

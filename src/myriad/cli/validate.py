@@ -1,4 +1,4 @@
-"""`myriad validate performance`: predictions beside published measurements, and their errors."""
+"""`myriad validate`: predictions beside published measurements, and their errors."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +21,7 @@ def validate() -> None:
     \b
     Example:
       myriad validate performance
+      myriad validate reliability
     """
 
 
@@ -56,6 +57,33 @@ def performance(
     _tell(judged, failed)
     if plot:
         click.echo(f"\nwritten to {plot}")
+
+
+@validate.command()
+@click.option("--quick", is_flag=True, help="Fewer runs, wider intervals.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of all chance.")
+@click.option("--only", metavar="WORD", default="", help="Figures whose id has this word.")
+@click.option(
+    "--parts", type=click.Path(path_type=Path), help="The folder with faults-llama3.yaml and others."
+)
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.html", help="Also draw them.")
+@show.as_json
+def reliability(
+    quick: bool, seed: int, only: str, parts: Path | None, plot: Path | None, as_json: bool
+) -> None:
+    """Compare the model of failures with published figures.
+
+    Beside each: a closed form, and a Monte Carlo of one job with its 95 % interval. FORM says whether the
+    usual first-order formula holds there. Only figures whose BASIS is `predicted` say anything of the model.
+
+    \b
+    Example:
+      myriad validate reliability
+      myriad validate reliability --only rsc --quick --json
+    """
+    from myriad.cli import reliability_table
+
+    reliability_table.tell(quick=quick, seed=seed, only=only, parts=parts, plot=plot, as_json=as_json)
 
 
 def _judged(data: Path | None, recommended: bool, catalog: Catalog) -> tuple[list[Judged], list[Unmodelled]]:

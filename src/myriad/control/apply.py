@@ -125,6 +125,7 @@ def _node_moved(state: State, fact: facts.NodeMoved) -> None:
         node.past = (*node.past, node.instance)[-8:]
         node.instance = fact.instance
         node.unhealthy = {}
+        node.silent_since = 0
 
 
 @_applies(facts.NodeCordoned)
@@ -142,11 +143,15 @@ def _node_spared(state: State, fact: facts.NodeSpared) -> None:
 
 @_applies(facts.NodeEvidence)
 def _node_evidence(state: State, fact: facts.NodeEvidence) -> None:
-    unhealthy = state.nodes[fact.node].unhealthy
-    if fact.healthy:
-        unhealthy.pop(fact.source, None)
-    else:
-        unhealthy.setdefault(fact.source, fact.at)
+    node = state.nodes[fact.node]
+    if not fact.healthy:
+        node.unhealthy.setdefault(fact.source, fact.at)
+        if fact.since:
+            node.silent_since = min(node.silent_since or fact.since, fact.since)
+        return
+    node.unhealthy.pop(fact.source, None)
+    if not node.unhealthy:
+        node.silent_since = 0
 
 
 _APPLIERS[facts.NodeLost] = failures.on_lost
@@ -435,6 +440,11 @@ def _service_scaled(state: State, fact: facts.ServiceScaled) -> None:
     service.wanted, service.below_since = fact.replicas, fact.below_since
     service.in_flight, service.queued = fact.in_flight, fact.queued
     service.why, service.until = fact.why, fact.until
+
+
+@_applies(facts.ServiceLoaded)
+def _service_loaded(state: State, fact: facts.ServiceLoaded) -> None:
+    state.services[fact.service].busy = fact.busy
 
 
 @_applies(facts.ServiceHeld)

@@ -41,6 +41,7 @@ def on_lost(state: State, fact: facts.NodeLost) -> None:
     node.counted = state.node_state(fact.node) in IN_SERVICE
     state.failures += node.counted
     node.lost_at = node.lost_at or fact.at
+    node.silent_since = 0
     hold_against(state, fact.node, (*node.losses, fact.at))
     for domain in state.domains_of(fact.node):
         domain.lost.pop(fact.node, None)

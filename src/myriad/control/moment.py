@@ -21,3 +21,7 @@ class Moment(NamedTuple):
     def after(self, span: str) -> Instant:
         """The instant when a span of the recovery policy has passed: `m.after("stop_timeout")`."""
         return self.now + self.policy.recover.ns(span)
+
+    def past(self, since: Instant) -> Instant:
+        """An instant that someone else's clock names, if it is past; else 0: no news."""
+        return since if 0 < since < self.now else 0

@@ -7,6 +7,7 @@ from myriad.control.moment import Moment
 from myriad.control.records import Gang, GangPhase, Job
 from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import NodeId
+from myriad.kernel.units import Instant
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Reason, StopCause
@@ -77,6 +78,9 @@ def on_steps(m: Moment, given: inputs.StepsReported) -> Iterator[Fact]:
         flops=given.flops,
         loss=given.loss,
         step_ns=max(0, given.step_ns),
+        straggled_ns=max(0, given.straggled_ns),
+        exposed_ns=max(0, given.exposed_ns),
+        throttled_ns=max(0, given.throttled_ns),
     )
 
 
@@ -100,6 +104,7 @@ def on_checkpoint(m: Moment, given: inputs.CheckpointReported) -> Iterator[Fact]
             path=given.path,
             checkpoint_bytes=given.checkpoint_bytes,
             stall_ns=max(0, given.stall_ns),
+            saves=max(1, given.saves),
             write_ns=max(0, given.write_ns),
             request=given.request,
             tier=given.tier,
@@ -159,7 +164,8 @@ def on_member_exited(m: Moment, given: inputs.MemberExited) -> Iterator[Fact]:
     if gang.phase is GangPhase.STOPPING:
         yield from settle(m, gang)
     elif given.code != 0 or gang.service:
-        yield from stop(m, gang, "job", given.detail or f"exit code {given.code} on {given.node}")
+        why = given.detail or f"exit code {given.code} on {given.node}"
+        yield from stop(m, gang, "job", why, given.since)
     elif not gang.left:
         yield from _finish(m, gang, "done", "")
 
@@ -180,7 +186,9 @@ def on_gang_exited(m: Moment, given: inputs.GangExited) -> Iterator[Fact]:
     if given.code == 0 and gang.job and gang.phase is not GangPhase.STOPPING and not gang.done:
         yield from _finish(m, gang, "done", "")
         return
-    root = given.root if given.root in gang.left else next(iter(gang.left), NodeId(""))
+    # a body that does not know where it began blames nobody; a refusal is the same everywhere
+    refused = given.code == blame.REFUSED
+    root = given.root if given.root in gang.left else next(iter(gang.left if refused else ()), NodeId(""))
     if root:
         yield facts.MemberDone(
             at=m.now, attempt=gang.attempt, node=root, code=given.code, detail=given.detail
@@ -190,7 +198,7 @@ def on_gang_exited(m: Moment, given: inputs.GangExited) -> Iterator[Fact]:
     if gang.phase is GangPhase.STOPPING:
         yield from settle(m, gang)
     else:
-        yield from stop(m, gang, "job", given.detail or f"exit code {given.code}")
+        yield from stop(m, gang, "job", given.detail or f"exit code {given.code}", given.since)
 
 
 def on_gang_gone(m: Moment, given: inputs.GangGone) -> Iterator[Fact]:
@@ -221,15 +229,21 @@ def member_fenced(m: Moment, gang: Gang, node: NodeId) -> Iterator[Fact]:
         yield from stop(m, gang, "node", f"its processes on {node} vanished")
 
 
-def stop(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]:
-    """Begin to stop a gang; asked again, the weightier cause counts."""
-    if gang.phase is GangPhase.STOPPING:
-        if _WEIGHT[cause] > _WEIGHT[gang.cause]:
-            yield facts.GangStopping(at=m.now, attempt=gang.attempt, cause=cause, why=why, until=gang.until)
+def stop(m: Moment, gang: Gang, cause: StopCause, why: str, since: Instant = 0) -> Iterator[Fact]:
+    """Begin to stop a gang whose work ended at `since`; asked again, the weightier cause counts."""
+    stopping = gang.phase is GangPhase.STOPPING
+    if stopping and _WEIGHT[cause] <= _WEIGHT[gang.cause]:
         return
-    until = m.after("stop_timeout")
-    yield facts.GangStopping(at=m.now, attempt=gang.attempt, cause=cause, why=why, until=until)
-    yield from settle(m, gang)
+    yield facts.GangStopping(
+        at=m.now,
+        attempt=gang.attempt,
+        cause=cause,
+        why=why,
+        until=gang.until if stopping else m.after("stop_timeout"),
+        since=m.past(since),
+    )
+    if not stopping:
+        yield from settle(m, gang)
 
 
 def settle(m: Moment, gang: Gang) -> Iterator[Fact]:

@@ -60,7 +60,12 @@ def on_signalled(m: Moment, given: inputs.NodeSignalled) -> Iterator[Fact]:
     if given.healthy == (given.source not in node.unhealthy):
         return
     yield facts.NodeEvidence(
-        at=m.now, node=given.node, source=given.source, healthy=given.healthy, detail=given.detail
+        at=m.now,
+        node=given.node,
+        source=given.source,
+        healthy=given.healthy,
+        detail=given.detail,
+        since=m.past(given.since),
     )
     yield from _judge(m, given.node)
 
@@ -182,12 +187,13 @@ def _judge(m: Moment, node: NodeId) -> Iterator[Fact]:
 def _lose(m: Moment, node: NodeId, evidence: tuple[Signal, ...], detail: str) -> Iterator[Fact]:
     """The node is gone: fence it, stop what ran there, and see whether it went alone."""
     yield from _forget(m, node)
-    yield facts.NodeLost(at=m.now, node=node, evidence=evidence, detail=detail)
+    since = m.past(m.state.nodes[node].silent_since)
+    yield facts.NodeLost(at=m.now, node=node, evidence=evidence, detail=detail, since=since)
     why = detail or f"lost by {' and '.join(evidence)}"
     yield from _move(m, node, NodeState.REPAIRING, why, m.after("repair_timeout"))
     yield from _explain(m, node)
     for attempt in list(m.state.nodes[node].gangs):
-        yield from on_gangs.stop(m, m.state.gangs[attempt], "node", f"{node} {why}")
+        yield from on_gangs.stop(m, m.state.gangs[attempt], "node", f"{node} {why}", since)
 
 
 def _explain(m: Moment, node: NodeId) -> Iterator[Fact]:

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 from myriad.control.moment import Moment
-from myriad.control.records import Service, Usage
+from myriad.control.records import GangPhase, Service, Usage
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.route import scale
+
+#: A change of a service's busy share that is worth a fact: a twentieth of its capacity (chosen so that a
+#: noisy load does not fill the journal; what is between two facts is wrong by at most that much).
+_BUSIER = 0.05
 
 
 def on_load(m: Moment, given: inputs.LoadObserved) -> Iterator[Fact]:
@@ -18,6 +22,16 @@ def on_load(m: Moment, given: inputs.LoadObserved) -> Iterator[Fact]:
     needs = scale.needed(service.spec, in_flight, queued)
     if needs != scale.needed(service.spec, service.in_flight, service.queued):
         yield from rescale(m, service, in_flight, queued)
+    busy = given.busy if given.busy > 0 else _busy(m, service, in_flight)
+    busy = min(busy, 1.0)
+    if abs(busy - service.busy) > _BUSIER or (busy > 0) != (service.busy > 0):
+        yield facts.ServiceLoaded(at=m.now, service=service.service, busy=busy)
+
+
+def _busy(m: Moment, service: Service, in_flight: float) -> float:
+    """What requests in flight fill of the replicas that are ready, by the concurrency of one."""
+    ready = sum(m.state.gangs[attempt].phase is GangPhase.RUNNING for attempt in service.gangs)
+    return in_flight / (ready * service.spec.concurrency) if ready else 0.0
 
 
 def on_deadline(m: Moment, service: Service) -> Iterator[Fact]:
@@ -66,4 +80,5 @@ def on_tokens(m: Moment, given: inputs.TokensMetered) -> Iterator[Fact]:
             prompt_tokens=max(given.prompt_tokens, known.prompt_tokens),
             completion_tokens=max(given.completion_tokens, known.completion_tokens),
             final=given.final,
+            estimated=given.estimated,
         )

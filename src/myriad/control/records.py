@@ -49,6 +49,8 @@ class Node(msgspec.Struct, kw_only=True):
     past: tuple[str, ...] = ()
     #: Signals that are unhealthy now, and since when.
     unhealthy: dict[Signal, Instant] = {}
+    #: When whatever ran there stopped, by the earliest word of the signals that are unhealthy (0: none says).
+    silent_since: Instant = 0
     #: Someone wants it out of service.
     cordoned: bool = False
     cordoned_by: str = ""
@@ -218,6 +220,8 @@ class Service(msgspec.Struct, kw_only=True):
     in_flight: float = 0.0
     queued: int = 0
     below_since: Instant = 0
+    #: Share of its ready replicas' capacity in use, as last told.
+    busy: float = 0.0
     attempts: int = 0
     gangs: dict[AttemptId, None] = {}
     faults: int = 0

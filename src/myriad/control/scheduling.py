@@ -165,10 +165,12 @@ def _free_for(m: Moment, gang: Gang) -> int:
 def _trim_services(m: Moment) -> Iterator[Fact]:
     """Stop replicas nobody wants any more: those not yet ready first, then the newest."""
     for service in list(m.state.services.values()):
+        if len(service.gangs) <= service.wanted:
+            continue
         gangs = asks.staying(m.state, service)
-        extra = len(gangs) - service.wanted
+        extra = max(0, len(gangs) - service.wanted)
         order = sorted(enumerate(gangs), key=lambda item: (item[1].phase is GangPhase.RUNNING, -item[0]))
-        for _, gang in order[: max(0, extra)]:
+        for _, gang in order[:extra]:
             yield from on_gangs.stop(m, gang, "scaled", service.why or "fewer replicas are wanted")
 
 

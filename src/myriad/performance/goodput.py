@@ -25,9 +25,18 @@ WRITE_LATENCY_S: Final = 3.0
 REQUEUE_S: Final = 454.0
 REQUEUE_CHIPS: Final = 2048
 REQUEUE_DOUBLING_S: Final = 105.0
+#: Restart in place, as after an update of the code: 46 s at 2,048 chips, 51, 54 and 65 s at each doubling
+#: (table 7); least squares. Measured.
+IN_PLACE_S: Final = 45.0
+IN_PLACE_DOUBLING_S: Final = 6.0
+#: Replacing lost nodes by warm standbys is so much faster than a requeue, and than scheduling new nodes for
+#: the lost ones only (ByteRobust, 2025). Measured.
+STANDBY_SPEEDUP: Final = 10.87
+STANDBY_OVER_RESCHEDULE: Final = 5.36
 #: From a fault to its detection, with inspections of the nodes (ByteRobust, table 3: 10 to 60 s). Measured.
 DETECT_S: Final = 60.0
 _LEAST_RESTART_S: Final = 120.0
+_LEAST_IN_PLACE_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +74,33 @@ def share(interval_s: float, cost_s: float, restart_s: float, mean_s: float) -> 
     return interval_s / (mean_s * math.exp(restart_s / mean_s) * math.expm1(exponent))
 
 
+def mean_between_s(chips: float, failures_per_chip_day: float) -> float:
+    """Mean time to failure of a gang that the failure of any chip interrupts: 1 / (N r)."""
+    return DAY_S / (chips * failures_per_chip_day)
+
+
+def first_order(interval_s: float, cost_s: float, restart_s: float, mean_s: float) -> float:
+    """The same to first order in the losses (Kokolis et al., HPCA 2025): (1 - (R + t/2)/M) / (1 + C/t).
+
+    Below 0 where it means nothing: see `first_order_error`.
+    """
+    return (1.0 - losses(interval_s, restart_s, mean_s)) / (1.0 + cost_s / interval_s)
+
+
+def losses(interval_s: float, restart_s: float, mean_s: float) -> float:
+    """Share of the time that failures take, to first order: half an interval and a restart each."""
+    return (restart_s + interval_s / 2.0) / mean_s
+
+
+def first_order_error(interval_s: float, cost_s: float, restart_s: float, mean_s: float) -> float:
+    """How far `first_order` may be below `share`: half the square of the losses, checkpoints in them.
+
+    Expanding `share` for small x = (R + (t + C)/2)/M leaves R^2/2 + R t/2 + t^2/12 in units of M, at most
+    x^2/2.
+    """
+    return losses(interval_s + cost_s, restart_s, mean_s) ** 2 / 2.0
+
+
 def expected(
     *,
     parameters: float,
@@ -78,7 +114,7 @@ def expected(
 
     A checkpoint is taken to be written while training waits, its bytes spread over all nodes.
     """
-    mean = DAY_S / (failures_per_chip_day * chips)
+    mean = mean_between_s(chips, failures_per_chip_day)
     size = STATE_BYTES * parameters
     cost = write_s(size, max(chips // chips_per_node, 1)) if checkpoint_s is None else checkpoint_s
     restart = requeue_s(chips) + DETECT_S if restart_s is None else restart_s
@@ -102,6 +138,21 @@ def write_s(size_bytes: float, nodes: int) -> float:
 def requeue_s(chips: int) -> float:
     """Time from the end of a job to its first step on the same chips."""
     return max(REQUEUE_S + REQUEUE_DOUBLING_S * math.log2(chips / REQUEUE_CHIPS), _LEAST_RESTART_S)
+
+
+def in_place_s(chips: int) -> float:
+    """Time of a restart on the same nodes without giving them back."""
+    return max(IN_PLACE_S + IN_PLACE_DOUBLING_S * math.log2(chips / REQUEUE_CHIPS), _LEAST_IN_PLACE_S)
+
+
+def standby_s(chips: int) -> float:
+    """Time to go on with warm standbys in place of lost nodes."""
+    return requeue_s(chips) / STANDBY_SPEEDUP
+
+
+def reschedule_s(chips: int) -> float:
+    """Time to go on with nodes that are started anew in place of lost ones."""
+    return standby_s(chips) * STANDBY_OVER_RESCHEDULE
 
 
 def rate(text: str) -> float:

@@ -78,6 +78,7 @@ __all__ = [
     "ReplicaStalled",
     "RungTaken",
     "ServiceHeld",
+    "ServiceLoaded",
     "ServiceRemoved",
     "ServiceScaled",
     "ServiceSet",
@@ -247,6 +248,11 @@ class StepsDone(Fact, frozen=True, kw_only=True):
     flops: float = 0.0
     loss: float = 0.0
     step_ns: Span = 0
+    #: Parts of the time since the last report, of one chip: waiting for slow nodes, communication that no
+    #: computation hides, what a limit on power or heat took.
+    straggled_ns: Span = 0
+    exposed_ns: Span = 0
+    throttled_ns: Span = 0
 
 
 class LeaveAsked(Fact, frozen=True, kw_only=True):
@@ -276,7 +282,9 @@ class CheckpointRecorded(Fact, frozen=True, kw_only=True):
     step: int
     path: str
     checkpoint_bytes: int = 0
+    #: For it, and for `saves` - 1 before that nobody told of.
     stall_ns: Span = 0
+    saves: int = 1
     write_ns: Span = 0
     request: str = ""
     tier: Tier = "storage"
@@ -307,6 +315,8 @@ class GangStopping(Fact, frozen=True, kw_only=True):
     cause: StopCause
     why: str = ""
     until: Instant = 0
+    #: When work really stopped: from then until now nobody knew (0: when the fact became so).
+    since: Instant = 0
 
 
 class MemberFenced(Fact, frozen=True, kw_only=True):
@@ -362,6 +372,13 @@ class ServiceScaled(Fact, frozen=True, kw_only=True):
     until: Instant = 0
 
 
+class ServiceLoaded(Fact, frozen=True, kw_only=True):
+    """The share of its ready replicas' capacity that is in use from now on; told when it changed much."""
+
+    service: ServiceId
+    busy: float
+
+
 class ServiceHeld(Fact, frozen=True, kw_only=True):
     """No replica is started before `until`: crash-loop back-off."""
 
@@ -385,6 +402,8 @@ class TokensServed(Fact, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     final: bool
+    #: The model did not count them: of an answer that was cut, or while it goes on.
+    estimated: bool = False
 
 
 # ---- reservations and maintenance --------------------------------------------------------------
@@ -459,6 +478,7 @@ AnyFact = (
     | GangStopped
     | ServiceSet
     | ServiceScaled
+    | ServiceLoaded
     | ServiceHeld
     | ServiceRemoved
     | TokensServed

@@ -145,6 +145,8 @@ class NodeSignalled(Input, frozen=True, kw_only=True):
     source: Signal
     healthy: bool
     detail: str = ""
+    #: When whatever ran there stopped, as far as the source can tell (0: it cannot, or now).
+    since: Instant = 0
 
 
 class NodeFenced(Input, frozen=True, kw_only=True):
@@ -171,6 +173,8 @@ class MemberExited(Input, frozen=True, kw_only=True):
     node: NodeId
     code: int  # negative: killed by that signal
     detail: str = ""
+    #: When it last did any work: earlier than its end if it hung (0: now).
+    since: Instant = 0
 
 
 class GangStarted(Input, frozen=True, kw_only=True):
@@ -187,6 +191,8 @@ class GangExited(Input, frozen=True, kw_only=True):
     #: The node that failed first, if the body knows.
     root: NodeId = NodeId("")
     detail: str = ""
+    #: When it last did any work: earlier than its end if it hung (0: now).
+    since: Instant = 0
 
 
 class GangGone(Input, frozen=True, kw_only=True):
@@ -218,6 +224,11 @@ class StepsReported(Input, frozen=True, kw_only=True):
     flops: float = 0.0  # model FLOPs, since the last report
     loss: float = 0.0
     step_ns: Span = 0  # the last step's time
+    #: Parts of the time since the last report, of one chip: waiting for nodes that are slower than they
+    #: should be; communication that no computation hides; what a limit on power or heat took.
+    straggled_ns: Span = 0
+    exposed_ns: Span = 0
+    throttled_ns: Span = 0
 
 
 class GangPaced(Input, frozen=True, kw_only=True):
@@ -238,7 +249,8 @@ class CheckpointReported(Input, frozen=True, kw_only=True):
     path: str
     tier: Tier = "storage"
     checkpoint_bytes: int = 0
-    stall_ns: Span = 0  # how long training stood still for it
+    stall_ns: Span = 0  # how long training stood still, for it and `saves` - 1 before that were not reported
+    saves: int = 1
     write_ns: Span = 0
     request: str = ""  # the request it answers, if any; only storage answers one
 
@@ -275,6 +287,8 @@ class LoadObserved(Input, frozen=True, kw_only=True):
     service: ServiceId
     in_flight: float
     queued: int
+    #: Share of what the ready replicas can do that is in use (0: not known; from `in_flight` then).
+    busy: float = 0.0
 
 
 class TokensMetered(Input, frozen=True, kw_only=True):
@@ -286,6 +300,8 @@ class TokensMetered(Input, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     final: bool
+    #: The model did not count them: of an answer that was cut, or while it goes on.
+    estimated: bool = False
 
 
 class Woke(Input, frozen=True, kw_only=True):

@@ -41,6 +41,8 @@ class NodeEvidence(Fact, frozen=True, kw_only=True):
     source: Signal
     healthy: bool
     detail: str = ""
+    #: When whatever ran there stopped, as far as the source can tell (0: it cannot, or when it became so).
+    since: Instant = 0
 
 
 class NodeLost(Fact, frozen=True, kw_only=True):
@@ -49,6 +51,8 @@ class NodeLost(Fact, frozen=True, kw_only=True):
     node: NodeId
     evidence: tuple[Signal, ...]
     detail: str = ""
+    #: When it really was gone: from then until now nobody knew (0: when the fact became so).
+    since: Instant = 0
 
 
 class LossesForgotten(Fact, frozen=True, kw_only=True):

@@ -41,8 +41,8 @@ class Cycle:
         self.view, self.board, self.rules, self.now = view, board, rules, now
         #: Asks held back by a quota, newly found, and whose quota it is.
         self._full: list[tuple[Ask, TenantId]] = []
-        #: Shapes of which one would have kept nodes from the gang in front: others that run longer would, too,
-        #: until something is placed.
+        #: Shapes of which one would have kept nodes from the gang in front: others that run longer would,
+        #: too, until something is placed.
         self._in_the_way: dict[Shape, None] = {}
 
     # ---- the queue in order ------------------------------------------------------------------------

@@ -13,20 +13,22 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from importlib import resources
 from pathlib import Path
 
 import uvloop
 from aiohttp import web
 
+from myriad.control import policyfile, sitefile
+from myriad.control.sitefile import Setup
 from myriad.engines.local import LocalEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
-from myriad.server import api, policyfile, sitefile
+from myriad.server import api
 from myriad.server.gateway import Directory, Sink
 from myriad.server.home import Home
 from myriad.server.paced import PacedEngine
 from myriad.server.plane import Body, Plane
-from myriad.server.sitefile import Setup
 from myriad.server.wheel import BrokenLaw
 from myriad.store.sqlite import SqliteJournal
 from myriad.twin.world import World
@@ -140,10 +142,15 @@ def _setup(site: str, policy: str, home: Home) -> Setup:
     if site or home.site_file.exists():
         setup = sitefile.read(Path(site or home.site_file))
     else:
-        setup = sitefile.parse(sitefile.laptop(), "laptop.yaml")
+        setup = sitefile.parse(_laptop(), "laptop.yaml")
     if policy or home.policy_file.exists():
         return setup.under(policyfile.choose(policy or str(home.policy_file)))
     return setup
+
+
+def _laptop() -> str:
+    """The text of the site that ships with Myriad: this machine."""
+    return resources.files("myriad.server").joinpath("laptop.yaml").read_text(encoding="utf-8")
 
 
 def _body(options: argparse.Namespace, plane: Plane) -> Body:

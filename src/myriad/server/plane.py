@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from myriad.control.apply import apply
 from myriad.control.core import Core, Step
 from myriad.control.moment import Moment
+from myriad.control.sitefile import Setup
 from myriad.control.state import State
 from myriad.kernel.ports import Engine, Journal
 from myriad.ledger.ledger import Ledger
@@ -26,7 +27,6 @@ from myriad.server.events import Events
 from myriad.server.home import Context, Home
 from myriad.server.identity import Caller, Keys
 from myriad.server.names import Names
-from myriad.server.sitefile import Setup
 from myriad.server.tallies import Tallies
 from myriad.server.wheel import Observer, Wheel
 

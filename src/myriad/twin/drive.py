@@ -1,7 +1,7 @@
 """Turns the wheel in virtual time: inputs from the world into the core, its orders back into the world."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -9,8 +9,13 @@ import msgspec
 from myriad.control.core import Core, Step
 from myriad.kernel.units import Instant
 from myriad.protocol import wire
+from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input
-from myriad.twin.world import Event, World
+from myriad.twin.timeline import Event
+from myriad.twin.world import World
+
+#: Is given each step's facts once they are applied, before the orders that follow are obeyed.
+Follower = Callable[[Sequence[Fact]], None]
 
 
 class Script(NamedTuple):
@@ -23,9 +28,14 @@ class Script(NamedTuple):
 class Driver:
     """One core in one world. Keeps a digest of every fact: the same run gives the same digest."""
 
-    def __init__(self, core: Core, world: World) -> None:
+    def __init__(
+        self, core: Core, world: World, followers: Sequence[Follower] = (), *, keep: bool = True
+    ) -> None:
+        """`keep`: hold the journal in memory; the digest is the same without."""
         self.core, self.world = core, world
         self.journal: list[bytes] = []
+        self.input_count = self.fact_count = 0
+        self._followers, self._keep = tuple(followers), keep
         self._digest = hashlib.blake2b(digest_size=16)
 
     @property
@@ -36,10 +46,15 @@ class Driver:
     def give(self, given: Input) -> Step:
         """Feed one input; record its facts; pass its orders on."""
         step = self.core.step(given)
+        self.input_count += 1
         if step.facts:
+            self.fact_count += len(step.facts)
             body = wire.encode(type(given).__name__, step.facts)
-            self.journal.append(body)
             self._digest.update(body)
+            if self._keep:
+                self.journal.append(body)
+            for follow in self._followers:
+                follow(step.facts)
         for order in step.orders:
             self.world.obey(order)
         return step
@@ -50,6 +65,13 @@ class Driver:
             self.world.at(entry.at, self._asker(entry.given))
         while self.world.pending() and self.world.now < until:
             for given in self.world.advance():
+                self.give(given)
+
+    def pass_until(self, until: Instant) -> None:
+        """Let everything happen that happens up to an instant, and no more."""
+        world = self.world
+        while world.pending() and world.next_at() <= until:
+            for given in world.advance():
                 self.give(given)
 
     def _asker(self, given: Input) -> Event:

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from myriad.control import policyfile
 from myriad.control.policy import Policy
-from myriad.server import policyfile
-from myriad.server.policyfile import Chosen
+from myriad.control.policyfile import Chosen
 from myriad.server.routing import Ask, Route
 
 

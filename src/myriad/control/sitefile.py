@@ -3,16 +3,16 @@
 `policy` is a mapping of knobs, or the name or file of a policy.
 """
 
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from myriad.control import policyfile
 from myriad.control.policy import Own, Policy
+from myriad.control.policyfile import Chosen
 from myriad.fleet.site import Site
 from myriad.kernel import documents
 from myriad.kernel.errors import UserError, near
-from myriad.server import policyfile
-from myriad.server.policyfile import Chosen
 from myriad.workload.prices import PriceBook
 
 _SECTIONS = ("policy", "prices")
@@ -33,11 +33,6 @@ class Setup(NamedTuple):
         return self._replace(policy=chosen.policy, own=chosen.own, policy_source=chosen.source)
 
 
-def laptop() -> str:
-    """The text of the site that ships with Myriad: this machine."""
-    return resources.files("myriad.server").joinpath("laptop.yaml").read_text(encoding="utf-8")
-
-
 def read(path: Path) -> Setup:
     """The setup in a file. Raises UserError naming file and field."""
     return parse(documents.read(path), str(path), path.parent)
@@ -48,7 +43,12 @@ def parse(text: str, source: str, folder: Path | None = None) -> Setup:
     trees = list(documents.documents(text, source))
     if len(trees) > 1:
         raise UserError("holds several documents", field=source, remedy="Write one site a file")
-    tree = dict(trees[0])
+    return of_tree(trees[0], source, folder)
+
+
+def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -> Setup:
+    """The same of a mapping that was read already. Raises UserError."""
+    tree = dict(given)
     sections = {name: tree.pop(name, None) or {} for name in _SECTIONS}
     for name in tree:
         if name not in Site.__struct_fields__:

@@ -73,7 +73,7 @@ def announced() -> list[str]:
 
 
 def _folder() -> Traversable:
-    return resources.files("myriad.server").joinpath("policies")
+    return resources.files("myriad.control").joinpath("policies")
 
 
 # ---- reading -------------------------------------------------------------------------------------
