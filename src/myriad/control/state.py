@@ -110,7 +110,7 @@ class State:
     def running(
         self, tenant: TenantId, rank: int, before: Instant, chips_per_node: int = 0
     ) -> Iterable[Running]:
-        """Gangs of a tenant and priority placed before then, of so many chips a node or more, newest first."""
+        """Gangs of a tenant and priority placed before then, newest first: of that size or more."""
         for attempt in reversed(self.holders.get((tenant, rank), {})):
             gang = self.gangs[attempt]
             if gang.placed_at <= before and gang.chips_per_node >= chips_per_node:

@@ -157,7 +157,7 @@ class View(Protocol):
     def running(
         self, tenant: TenantId, rank: int, before: Instant, chips_per_node: int = 0
     ) -> Iterable[Running]:
-        """Gangs of a tenant and priority placed before then, of so many chips a node or more, newest first."""
+        """Gangs of a tenant and priority placed before then, newest first: of that size or more."""
         ...
 
     def busy_until(self, row: int) -> Instant:
