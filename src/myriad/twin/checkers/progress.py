@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from myriad.control import views
 from myriad.fleet.columns import NodeState
 from myriad.kernel import units
+from myriad.kernel.ids import JobId
 from myriad.kernel.units import DAY, HOUR, Span
 from myriad.twin.checkers.base import Checker
 from myriad.twin.checkers.reading import Job
@@ -53,8 +55,18 @@ class Progress(Checker):
                 yield service, f"{service} has the {wanted} replicas it wants, not {ready}"
 
     def _can_finish(self, job: Job) -> bool:
-        """A job may only run in its reservation, and only as long as that lasts."""
-        return not job.spec.reservation or job.spec.reservation in self.reading.windows
+        """Not beside spares that are kept for others, nor when its reservation is over."""
+        reading, site = self.reading, self.reading.site
+        assert site is not None
+        if job.spec.reservation and job.spec.reservation not in reading.windows:
+            return False
+        chip = job.spec.chip or site.chip
+        usable = [
+            place
+            for node, place in reading.places.items()
+            if place.chip == chip and place.chips >= job.spec.chips_per_node and node not in reading.spares
+        ]
+        return len(usable) >= job.spec.min_nodes
 
     def _has_room(self, service: str, lacking: int) -> bool:
         """Whether its tenants may hold so many replicas more."""
@@ -72,4 +84,11 @@ class Progress(Checker):
     def demand(self) -> None:
         """The bound has passed. Raises BrokenLaw with the first that has not finished."""
         for subject, expected in self.unfinished():
-            raise self.broken(subject, f"within {units.seconds(self.bound_ns()) / units.seconds(DAY):.1f} d {expected}")
+            within = f"within {self.bound_ns() / DAY:.1f} d"
+            raise self.broken(subject, f"{within} {expected}; it says: {self._told(subject)}")
+
+    def _told(self, subject: str) -> str:
+        """The core's own words about a job."""
+        core = self.scene.core
+        job = core.state.jobs.get(JobId(subject))
+        return views.explain(core.moment(self.scene.world.now), job).text if job else "nothing"

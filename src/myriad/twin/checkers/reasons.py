@@ -35,7 +35,9 @@ class Reasons(Checker):
             waiting = self._waiting()
             self._next += _ASKED
             turn = self._next % max(1, len(waiting))
-            self._check(waiting, (waiting[turn:] + waiting[:turn])[:_ASKED])
+            asked = (waiting[turn:] + waiting[:turn])[:_ASKED]
+            again = [name for name in self._about if name not in asked]
+            self._check(waiting, [*again, *asked])
 
     def at_end(self) -> None:
         """All that wait, once more."""
@@ -49,9 +51,12 @@ class Reasons(Checker):
         if list(dict.fromkeys(waiting)) != waiting or len(waiting) != len(state.waiting):
             raise self.broken(waiting[0] if waiting else "", f"{len(waiting)} jobs wait, not {len(state.waiting)}")
         for name in asked:
+            if (job := self.reading.jobs.get(name)) is None or job.attempt is not None:
+                self._about.pop(name, None)
+                continue
             if name not in state.waiting:
                 raise self.broken(name, f"{name} has neither a gang nor an end, so it waits")
-            self._ask(name, self.reading.jobs[name])
+            self._ask(name, job)
         for attempt, gang in self.reading.gangs.items():
             if gang.until and self.reading.now > gang.until + _SLACK:
                 late = show_span(self.reading.now - gang.until)

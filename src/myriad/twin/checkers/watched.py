@@ -187,9 +187,13 @@ class Watched(Driver):
 
 def _subjects(fact: Fact) -> Iterator[str]:
     """Whom the fact is about."""
-    for name in ("attempt", "job", "service", "node", "incident", "owner"):
+    for name in ("job", "service", "node", "incident"):
         if subject := getattr(fact, name, ""):
             yield subject
+    if attempt := getattr(fact, "attempt", ""):
+        yield attempt
+        if not getattr(fact, "job", ""):
+            yield attempt.rpartition(".")[0]
     if isinstance(fact, facts.GangPlaced):
         for member in fact.members:
             yield member.node

@@ -165,7 +165,7 @@ def _policy(chance: Stream) -> Chosen:
         backfill=change(
             policy.backfill,
             reservations=chance.choice((1, 4, 32)),
-            depth=chance.choice((2, 128)),
+            depth=chance.choice((100, 1000)),
             slack=chance.choice((1.0, 2.0)),
         ),
         preemption=change(

@@ -49,9 +49,10 @@ def _spec(
     tenant = chance.choice(tenants)
     kinds = site.kinds()
     chip = chance.choice(list(kinds))
-    nodes, per_node = kinds[chip]
+    per_node = kinds[chip][1]
     limit = min(tenant.quota.limit, *(one.quota.limit for one in tenants if one.name == tenant.parent), 1 << 30)
     chips = per_node if chance.happens(0.6) else chance.integer(1, per_node)
+    nodes = sum(place.chip == chip and place.chips >= chips for place in site.places())
     most = max(1, min(nodes, limit // chips))
     size = most if chance.happens(0.05) else min(most, math.ceil(chance.exponential(nodes / 6) + 0.01))
     if chips < per_node and chance.happens(0.7):
