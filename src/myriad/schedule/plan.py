@@ -125,7 +125,8 @@ class Cycle:
         found = search.improve(free, items, self.rules.order.search)
         for one in found.order:
             ask, start = asks[one], found.starts[one]
-            decision = self.attempt(ask) if start == self.now else None
+            # those before it may have taken what its quota allowed
+            decision = self.attempt(ask) if start == self.now and not self._is_full(ask) else None
             if isinstance(decision, Placed):
                 yield decision
             elif self.board.front is None:
@@ -195,8 +196,8 @@ class Cycle:
         if not (self.rules.place.wait_for_pod and lost_ns):
             return None
         held = self._reserve_in_pod(ask, nodes)
-        if not held.starts_at or held.starts_at - self.now >= lost_ns:
-            return None
+        if held.starts_at <= self.now or held.starts_at - self.now >= lost_ns:
+            return None  # nothing to wait for, or not worth it
         return Waits(ask, "topology", held.starts_at)
 
     def lost_to_spread(self, ask: Ask, nodes: int, cores: int) -> Span:
