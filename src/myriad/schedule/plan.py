@@ -70,6 +70,8 @@ class Cycle:
             yield from self.whole()
             return
         for ask in news:
+            if self.board.queue.get(ask.owner) is None:
+                continue  # it passed one that came with it
             front = self.board.front
             if front is not None and self.board.queue.get(front.owner) is None:
                 front = self.board.front = None
