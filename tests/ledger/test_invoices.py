@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myriad.kernel.units import HOUR, SECOND
-from myriad.ledger import invoices
+from myriad.ledger import invoices, periods
 from myriad.protocol import facts
 from tests.ledger.story import ACME, OTHER, Story, prices, site
 
@@ -48,11 +48,11 @@ def test_the_books_of_one_job_agree_with_its_line() -> None:
 
 def test_a_period_is_billed_the_difference_and_late_corrections_are_credits() -> None:
     told = faulty().told
-    first = invoices.of_period(told, ACME, 0, 14 * SECOND)
-    second = invoices.of_period(told, ACME, 14 * SECOND, 99 * SECOND)
+    first = periods.of_period(told, ACME, 0, 14 * SECOND)
+    second = periods.of_period(told, ACME, 14 * SECOND, 99 * SECOND)
     assert [line.exact for line in first.lines] == [14 * SECOND]
     assert [line.exact for line in second.lines] == [6 * SECOND, 7 * SECOND]  # 10 done, 4 credited
-    whole = invoices.of_period(told, ACME, 0, 99 * SECOND)
+    whole = periods.of_period(told, ACME, 0, 99 * SECOND)
     assert whole.total == first.total + second.total
 
 

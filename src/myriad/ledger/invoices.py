@@ -1,8 +1,8 @@
 """What a tenant owes: exact integers in, one rounding a line, cents out.
 
-A tenant pays for the chip-time its jobs and services held, except what the site wasted (work lost and
-restarts after faults or moves of nodes): that is shown at price 0. Its callers pay for tokens only on
-other tenants' shared services. Prices are those that held when the time was spent.
+A tenant pays for the chip-time its jobs and services held, except what the site wasted (work lost, and the
+time to detect and restart, after faults or moves of nodes): that is shown at price 0. Its callers pay for
+tokens only on other tenants' shared services. Prices are those that held when the time was spent.
 """
 
 from collections.abc import Iterable
@@ -14,17 +14,17 @@ import msgspec
 
 from myriad.kernel.ids import TenantId
 from myriad.kernel.units import HOUR, Instant
+from myriad.ledger.accounts import Account
 from myriad.ledger.books import Books
-from myriad.ledger.buckets import Slot
-from myriad.ledger.ledger import Ledger
+from myriad.ledger.buckets import BY_SITE, total
 from myriad.ledger.records import Owner, Terms
 from myriad.ledger.tokens import Tokens
-from myriad.protocol.facts import Fact
 from myriad.workload.prices import PriceBook
 
 Kind = Literal["training", "serving", "prompt_tokens", "completion_tokens"]
 NOT_CHARGED = "not charged: caused by the site"
-_BY_SITE = (Slot.LOST_SITE, Slot.RESTART_SITE)
+#: Of jobs that ended so long ago that they are no longer known one by one: one line for each chip and price.
+EARLIER = "earlier jobs"
 _MILLION = 1_000_000
 
 
@@ -89,7 +89,7 @@ def usage(books: Books, tenant: TenantId) -> Usage:
 
 def invoice(now: Usage, earlier: Usage | None = None) -> Invoice:
     """The invoice for what was used after `earlier` (None: from the beginning)."""
-    before = {_key(item): item.quantity for item in earlier.items} if earlier else {}
+    before = _before(now, earlier) if earlier else {}
     lines: list[Line] = []
     for item in now.items:
         quantity = item.quantity - before.get(_key(item), 0)
@@ -107,21 +107,16 @@ def invoice(now: Usage, earlier: Usage | None = None) -> Invoice:
     )
 
 
-def of_period(facts: Iterable[Fact], tenant: TenantId, start: Instant, end: Instant) -> Invoice:
-    """The invoice for [start, end), from the facts of a journal."""
-    ledger, earlier = Ledger(), None
-    for fact in facts:
-        if fact.at >= end:
-            break
-        if earlier is None and fact.at >= start:
-            ledger.advance(start)
-            earlier = usage(ledger, tenant)
-        ledger.fold(fact)
-    if earlier is None:
-        ledger.advance(start)
-        earlier = usage(ledger, tenant)
-    ledger.advance(end)
-    return invoice(usage(ledger, tenant), earlier)
+def _before(now: Usage, earlier: Usage) -> dict[tuple[object, ...], int]:
+    """What was billed before. What was forgotten since is in the line of earlier jobs by now."""
+    known = {_key(item) for item in now.items}
+    before: dict[tuple[object, ...], int] = {}
+    for item in earlier.items:
+        key = _key(item)
+        if key not in known:
+            key = _key(msgspec.structs.replace(item, subject=EARLIER))
+        before[key] = before.get(key, 0) + item.quantity
+    return before
 
 
 def cost(books: Books, owner: Owner) -> Decimal:
@@ -129,7 +124,7 @@ def cost(books: Books, owner: Owner) -> Decimal:
     exact = sum(
         (
             _price(item.unit_price, item.quantity, HOUR)
-            for item in _items_of(books, owner, "training", "", "")
+            for item in _items_of(books, books.account(owner), "training", "", "")
         ),
         Fraction(0),
     )
@@ -139,17 +134,19 @@ def cost(books: Books, owner: Owner) -> Decimal:
 def _chip_items(books: Books, tenant: TenantId) -> Iterable[Item]:
     if tenant not in books.tenants:
         return
-    for job in books.tenants[tenant].jobs:
-        yield from _items_of(books, books.jobs[job], "training", job, books.jobs[job].spec.name)
-    for service in books.tenants[tenant].services:
-        record = books.services[service]
-        yield from _items_of(books, record, "serving", service, record.spec.name)
+    record = books.tenants[tenant]
+    yield from _items_of(books, record.past.account, "training", EARLIER, EARLIER)
+    for job in record.jobs:
+        account = books.account(books.jobs[job])
+        yield from _items_of(books, account, "training", job, books.jobs[job].spec.name)
+    for service in record.services:
+        account = books.account(books.services[service])
+        yield from _items_of(books, account, "serving", service, books.services[service].spec.name)
 
 
-def _items_of(books: Books, owner: Owner, kind: Kind, subject: str, name: str) -> Iterable[Item]:
-    for number, tally in owner.account.tallies.items():
-        terms, totals = books.terms[number], tally.totals()
-        by_site = sum(totals.get(slot, 0) for slot in _BY_SITE)
+def _items_of(books: Books, account: Account, kind: Kind, subject: str, name: str) -> Iterable[Item]:
+    for number, totals in account.by_terms().items():
+        terms, by_site = books.terms[number], total(totals, BY_SITE)
         for quantity, wasted in ((sum(totals.values()) - by_site, False), (by_site, True)):
             yield Item(
                 kind=kind,

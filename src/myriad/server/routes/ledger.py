@@ -4,7 +4,7 @@ import msgspec
 
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.ids import TenantId
-from myriad.ledger import invoices, predictions, views
+from myriad.ledger import costs, domains, invoices, predictions, views
 from myriad.ledger.books import Books
 from myriad.server.routing import Ask, Route
 
@@ -16,6 +16,11 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     tenants: list[views.TenantView]
     jobs: list[views.JobView]
     services: list[views.ServiceView]
+    #: For who may see the whole: by pod and by rack, by size of job, and what the site costs.
+    pods: list[domains.DomainView] = []
+    racks: list[domains.DomainView] = []
+    sizes: list[domains.SizeView] = []
+    cost: costs.Cost | None = None
 
 
 class Predictions(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +36,13 @@ async def look(ask: Ask) -> Ledger:
     tenant = ask.caller.scope or TenantId(ask.word("tenant")) or None
     if tenant is not None:
         _check_known(ask, tenant)
+    whole = ask.caller.scope is None
     return Ledger(
-        site=views.site(books) if ask.caller.scope is None else None,
+        site=views.site(books) if whole else None,
+        pods=domains.domains(books) if whole else [],
+        racks=domains.domains(books, "rack") if whole and ask.word("racks") else [],
+        sizes=domains.sizes(books) if whole else [],
+        cost=costs.cost(books) if whole else None,
         # every tenant of the site: one that only called others' services holds no chips and has books too
         tenants=[views.tenant(books, name) for name in ([tenant] if tenant else ask.plane.state.tenants)],
         jobs=views.jobs(books, tenant),
@@ -50,7 +60,7 @@ async def invoice(ask: Ask) -> invoices.Invoice:
 async def scorecard(ask: Ask) -> Predictions:
     """Promises against outcomes."""
     found = predictions.scores(_books(ask), ask.caller.scope)
-    return Predictions(scores=found, calibration=predictions.calibration(found))
+    return Predictions(scores=found, calibration=predictions.calibration(found, _books(ask).kept_promises))
 
 
 def _books(ask: Ask) -> Books:
@@ -69,7 +79,7 @@ def _check_known(ask: Ask, tenant: TenantId) -> None:
 ROUTES = (
     Route(
         "GET", "/api/v1/ledger", look, "all", "Chip-time by what it was spent on", Ledger,
-        query={"tenant": "only this tenant's"},
+        query={"tenant": "only this tenant's", "racks": "true: every rack too"},
     ),
     Route("GET", "/api/v1/invoices/{tenant}", invoice, "all", "A tenant's invoice", invoices.Invoice),
     Route("GET", "/api/v1/predictions", scorecard, "all", "Promises against outcomes", Predictions),
