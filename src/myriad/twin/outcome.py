@@ -1,11 +1,12 @@
 """What came of a simulation, as plain values: for tables, reports and comparisons."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from myriad.kernel.units import DAY, HOUR, Instant, Span, seconds
 from myriad.ledger import views
+from myriad.protocol.values import DomainKind
 from myriad.twin.energy import Energy
 from myriad.twin.serving import Served
 from myriad.twin.statistics import Statistics, size_names
@@ -97,7 +98,7 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found |= {f"jobs.{name}": float(count) for name, count in outcome.jobs.items()}
     found |= {f"stops.{name}": float(count) for name, count in outcome.stops.items()}
     found |= {f"faults.{name}": float(count) for name, count in outcome.faults.items()}
-    found |= {f"incidents.{name}": float(count) for name, count in outcome.incidents.items()}
+    found |= {f"incidents.{name}": float(outcome.incidents.get(name, 0)) for name in get_args(DomainKind)}
     for size, row in outcome.by_size.items():
         found |= {f"{size}.{name}": value for name, value in row.items()}
     found |= {f"{size}.mtti_h": value / 3600 for size, value in outcome.mtti_s.items()}

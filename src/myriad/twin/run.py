@@ -127,6 +127,7 @@ class Simulation:
             self._expect(works)
         if self._refill is not None:
             self._top_up(self._refill)
+        self.driver.listen()
 
     def _tenants(self) -> Iterator[Tenant]:
         """Whom work and services belong to, each once."""

@@ -309,14 +309,20 @@ class Injector:
         self._pace([node])
 
     def follow(self, happened: Sequence[Fact]) -> None:
-        """The operator sends what the brain keeps out to the vendor, and gives it back when it comes."""
+        """The operator looks at what the brain keeps out, and gives it back once it is well."""
         for fact in happened:
             if type(fact) is facts.NodeCordoned and fact.cordoned and fact.by == "myriad":
                 self._return_later(fact.node)
 
     def _return_later(self, node: NodeId) -> None:
+        """A node that fails or lags goes to the vendor; one that is well after all is given back."""
+        row = self._rows[node]
+        ill = node in self._wrong or node in self._slow or self._hazards.factor(row) > 1.0
+        after_s = self._repair.seconds("vendor" if ill else "automatic")
+
         def back() -> None:
-            self._renew(node)
+            if ill:
+                self._renew(node)
             self._world.say(inputs.UndrainNode(at=self._world.now, node=node))
 
-        self._world.later(self._repair.seconds("vendor"), back)
+        self._world.later(after_s, back)
