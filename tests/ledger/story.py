@@ -125,6 +125,7 @@ class Story:
         final: bool = False,
         tenant: TenantId = OTHER,
         service: str = "chat",
+        estimated: bool = False,
     ) -> None:
         self.tell(
             facts.TokensServed,
@@ -135,6 +136,7 @@ class Story:
             prompt_tokens=prompt,
             completion_tokens=completion,
             final=final,
+            estimated=estimated,
         )
 
     def buckets(self, until: float) -> dict[str, float]:

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from myriad.cli import show
+from myriad.cli import instants, show
 from myriad.cli.context import Context, given
 from myriad.kernel import units
 from myriad.kernel.units import SECOND, Instant
@@ -239,19 +239,26 @@ def _share(value: float | None) -> str:
 
 @click.command()
 @click.argument("tenant")
+@click.option("--from", "start", default="", help="Begin of the period: 2026-11-01 (default: of the books).")
+@click.option("--to", "end", default="", help="Its end, which is not part of it (default: now).")
+@click.option("--month", default="", help="A whole month instead: 2026-11, by this machine's time zone.")
 @show.as_json
 @given
-def invoice(context: Context, tenant: str, as_json: bool) -> None:
-    """Show what TENANT owes, line by line.
+def invoice(context: Context, tenant: str, start: str, end: str, month: str, as_json: bool) -> None:
+    """Show what TENANT owes, line by line, for a period or since the books began.
 
-    Time that the site itself wasted is shown and not charged.
+    Time that the site itself wasted is shown and not charged. An invoice of a period that is over never
+    changes: what turns out differently later is a credit in the period in which it does.
 
     \b
     Example:
       myriad invoice acme
+      myriad invoice acme --month 2026-11
+      myriad invoice acme --from 2026-11-01 --to 2026-11-15T12:00
     """
+    period = instants.period(start, end, month)
     with context.client() as client:
-        found = client.invoice(tenant)
+        found = client.invoice(tenant, period)
     if as_json:
         show.dump(found)
         return

@@ -15,6 +15,7 @@ from myriad.control.policy import Policy
 from myriad.control.records import Ended
 from myriad.control.views import Explanation, IncidentView, JobView, NodeView, ServiceView, SiteView
 from myriad.kernel.errors import UserError
+from myriad.kernel.units import Instant
 from myriad.ledger import views as books
 from myriad.ledger.costs import Cost
 from myriad.ledger.domains import DomainView, SizeView
@@ -301,9 +302,10 @@ class Client:
         query = {"tenant": tenant} if tenant else {}
         return self._ask("GET", "/ledger", Ledger, query=query | ({"racks": "true"} if racks else {}))
 
-    def invoice(self, tenant: str) -> Invoice:
-        """What a tenant owes."""
-        return self._ask("GET", f"/invoices/{tenant}", Invoice)
+    def invoice(self, tenant: str, period: tuple[Instant, Instant] | None = None) -> Invoice:
+        """What a tenant owes, for a period or since the books began."""
+        query = {"from": str(period[0]), "to": str(period[1])} if period else {}
+        return self._ask("GET", f"/invoices/{tenant}", Invoice, query=query)
 
     def predictions(self) -> Predictions:
         """Promises against outcomes."""

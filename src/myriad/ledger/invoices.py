@@ -17,11 +17,13 @@ from myriad.kernel.units import HOUR, Instant
 from myriad.ledger.accounts import Account
 from myriad.ledger.books import Books
 from myriad.ledger.buckets import BY_SITE, total
-from myriad.ledger.records import Owner, Terms
+from myriad.ledger.records import Owner, Service, Terms
 from myriad.ledger.tokens import Tokens
 from myriad.workload.prices import PriceBook
 
 Kind = Literal["training", "serving", "prompt_tokens", "completion_tokens"]
+#: Of answers that were cut (the client left, the replica died) the gateway counted what it had passed on.
+ESTIMATED = "estimated in part: answers that were cut"
 NOT_CHARGED = "not charged: caused by the site"
 #: Of jobs that ended so long ago that they are no longer known one by one: one line for each chip and price.
 EARLIER = "earlier jobs"
@@ -39,6 +41,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     unit_price: Decimal
     quantity: int
     by_site: bool = False
+    #: Tokens of both kinds that no model counted.
+    estimated: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,18 +87,20 @@ def usage(books: Books, tenant: TenantId) -> Usage:
     for item in (*_chip_items(books, tenant), *_token_items(books, tenant)):
         have = merged.get(_key(item))
         quantity = item.quantity + (have.quantity if have else 0)
-        merged[_key(item)] = msgspec.structs.replace(item, quantity=quantity)
+        estimated = item.estimated + (have.estimated if have else 0)
+        merged[_key(item)] = msgspec.structs.replace(item, quantity=quantity, estimated=estimated)
     return Usage(tenant=tenant, at=books.now, since=books.terms[0].since, items=tuple(merged.values()))
 
 
 def invoice(now: Usage, earlier: Usage | None = None) -> Invoice:
     """The invoice for what was used after `earlier` (None: from the beginning)."""
     before = _before(now, earlier) if earlier else {}
+    guessed = {_key(item): item.estimated for item in earlier.items} if earlier else {}
     lines: list[Line] = []
     for item in now.items:
         quantity = item.quantity - before.get(_key(item), 0)
         if quantity:
-            lines.append(_line(item, quantity))
+            lines.append(_line(item, quantity, item.estimated > guessed.get(_key(item), 0)))
     currencies = {item.currency for item in now.items}
     assert len(currencies) <= 1, f"one invoice, one currency: {currencies}"
     return Invoice(
@@ -168,10 +174,11 @@ def _token_items(books: Books, tenant: TenantId) -> Iterable[Item]:
     for line, tokens in books.meter.lines.items():
         service = books.services.get(line.service)
         if line.tenant == tenant and service is not None and service.tenant != tenant:
-            yield from _token_pair(books.terms[line.terms], line.service, service.spec.name, tokens)
+            estimated = books.meter.estimated.get(line, 0)
+            yield from _token_pair(books.terms[line.terms], service, tokens, estimated)
 
 
-def _token_pair(terms: Terms, subject: str, name: str, tokens: Tokens) -> Iterable[Item]:
+def _token_pair(terms: Terms, service: Service, tokens: Tokens, estimated: int) -> Iterable[Item]:
     prices = terms.prices.tokens
     for kind, price, quantity in (
         ("prompt_tokens", prices.prompt, tokens.prompt),
@@ -179,12 +186,13 @@ def _token_pair(terms: Terms, subject: str, name: str, tokens: Tokens) -> Iterab
     ):
         yield Item(
             kind=kind,  # type: ignore[arg-type]
-            subject=subject,
-            name=name,
+            subject=service.service,
+            name=service.spec.name,
             chip=terms.chip,
             currency=terms.prices.currency,
             unit_price=price,
             quantity=quantity,
+            estimated=estimated,
         )
 
 
@@ -192,7 +200,7 @@ def _key(item: Item) -> tuple[object, ...]:
     return item.kind, item.subject, item.chip, item.unit_price, item.by_site
 
 
-def _line(item: Item, quantity: int) -> Line:
+def _line(item: Item, quantity: int, estimated: bool = False) -> Line:
     tokens = item.kind in ("prompt_tokens", "completion_tokens")
     scale = _MILLION if tokens else HOUR
     return Line(
@@ -204,7 +212,7 @@ def _line(item: Item, quantity: int) -> Line:
         unit="million tokens" if tokens else "chip-hour",
         unit_price=item.unit_price,
         amount=_cents(_price(item.unit_price, quantity, scale)),
-        note=NOT_CHARGED if item.by_site else "",
+        note=NOT_CHARGED if item.by_site else ESTIMATED if estimated else "",
         exact=quantity,
     )
 

@@ -17,6 +17,8 @@ from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import StopCause
 
+#: Nobody does the work again: it is done, or its owner has seen enough of it.
+_NOT_REDONE: frozenset[StopCause] = frozenset({"done", "cancelled"})
 #: Causes that are the site's doing: the tenant pays neither for the work lost nor for the restart.
 SITE_CAUSES: frozenset[StopCause] = frozenset({"node", "moved"})
 #: Ended jobs of which each is still known by itself.
@@ -354,7 +356,7 @@ def _gang_stopped(ledger: Ledger, fact: facts.GangStopped) -> None:
     owner.last_cause = fact.cause
     owner.ends[fact.cause] = owner.ends.get(fact.cause, 0) + 1
     gang.lost_slot = buckets.LOST_SITE if fact.cause in SITE_CAUSES else buckets.LOST_OWN
-    if gang.timeline and fact.cause != "done":
+    if gang.timeline and fact.cause not in _NOT_REDONE:
         ledger.book(gang, gang.timeline.keep(fact.kept_step, gang.lost_slot))
     if isinstance(owner, Job):
         past.count_gang(ledger, gang, fact.cause)

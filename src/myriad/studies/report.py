@@ -62,6 +62,8 @@ def render(ledger: Books, story: Story, title: str) -> str:
     parts = [
         _cards(ledger, site),
         _where_time_went(site),
+        _pods(ledger),
+        _sizes(ledger),
         _timeline(story),
         *(_training(ledger, story, job) for job in list(story.points)[-4:]),
         _promises(ledger),
@@ -231,6 +233,45 @@ def _score_rows(score: predictions.Score) -> list[tuple[str, ...]]:
         ),
         ("", "cost", escape(score.cost_promised), escape(score.cost), _signed(score.cost_error), ""),
     ]
+
+
+def _pods(ledger: Books) -> Html:
+    found = domains.domains(ledger)
+    if len(found) < 2:
+        return Html("")
+    head = ("pod", "nodes", "goodput", "available", "ETTR", "MFU", "losses", "MTTF", "MTTR")
+    rows = [
+        (
+            escape(one.name),
+            f"{one.nodes:,}",
+            *(_percent(share) for share in (one.goodput, one.availability, one.ettr, one.mfu)),
+            f"{one.node_losses:,}",
+            _seconds(one.mttf_s),
+            _seconds(one.mttr_s),
+        )
+        for one in found
+    ]
+    return page.section("Pods", page.table(head, rows, numbers=tuple(range(1, 9))))
+
+
+def _sizes(ledger: Books) -> Html:
+    found = domains.sizes(ledger)
+    if not found:
+        return Html("")
+    head = ("chips up to", "succeeded", "failed", "cancelled", "interruptions", "MTTI", "ETTR", "recovery")
+    rows = [
+        (
+            f"{one.chips:,}",
+            *(f"{one.jobs.get(outcome, 0):,}" for outcome in ("succeeded", "failed", "cancelled")),
+            f"{one.interruptions:,}",
+            _seconds(one.mtti_s),
+            _percent(one.ettr),
+            _seconds(one.recovery_s),
+        )
+        for one in found
+    ]
+    note = page.note("Jobs by size. Interruptions: gangs that a fault ended, of the job or of a node.")
+    return page.section("Jobs by size", page.table(head, rows, numbers=tuple(range(8))) + note)
 
 
 def _services(ledger: Books) -> Html:

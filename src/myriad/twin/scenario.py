@@ -153,6 +153,7 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
     setup = _setup(given, source, folder)
     if isinstance(faults := found.get("faults"), Faults):
         check_faults(faults, setup.site, f"{source}: faults")
+        _check_patience(setup, found.get("repair", Repair()), source)
     return Scenario(
         name=str(given.get("name") or Path(source).stem),
         about=str(given.get("about", "")),
@@ -166,6 +167,19 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
         digest=hashlib.blake2b(msgspec.json.encode(given), digest_size=8).hexdigest(),
         **found,
     )
+
+
+def _check_patience(setup: Setup, repair: Repair, source: str) -> None:
+    """A brain that does not wait for the check after a repair never gets a node back."""
+    patience = setup.policy.recover.repair_timeout
+    # the world's delays may be longer than they say, by its jitter
+    if units.span_ns(patience) < 2 * units.span_ns(repair.burn_in):
+        raise UserError(
+            f"is less than two burn-ins ({repair.burn_in}): no node would come back from repair",
+            field=f"{source}: policy.recover.repair_timeout",
+            value=patience,
+            remedy="Write 60d, or make repair.burn_in shorter",
+        )
 
 
 def _kinds(given: Mapping[str, Any]) -> Mapping[str, type[msgspec.Struct]]:

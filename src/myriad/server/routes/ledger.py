@@ -1,11 +1,16 @@
 """The books: chip-time by bucket, invoices, predictions against outcomes, the site's report."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.ids import TenantId
-from myriad.ledger import costs, domains, invoices, predictions, views
+from myriad.ledger import costs, domains, invoices, periods, predictions, views
 from myriad.ledger.books import Books
+from myriad.protocol import wire
+from myriad.protocol.facts import Fact
+from myriad.server.plane import Plane
 from myriad.server.routing import Ask, Route
 
 
@@ -51,10 +56,29 @@ async def look(ask: Ask) -> Ledger:
 
 
 async def invoice(ask: Ask) -> invoices.Invoice:
-    """What a tenant owes since the books began."""
+    """What a tenant owes since the books began, or for a period: the difference between its two instants."""
     tenant = TenantId(ask.part("tenant"))
     _check_known(ask, tenant)
-    return invoices.invoice(invoices.usage(_books(ask), tenant))
+    if not (ask.word("from") or ask.word("to")):
+        return invoices.invoice(invoices.usage(_books(ask), tenant))
+    plane, now, last = ask.plane, ask.plane.wheel.now(), ask.plane.wheel.seq
+    start, end = ask.number("from", 0), min(ask.number("to", now), now)
+    if start >= end:
+        raise UserError(
+            "must be before the end of the period, and before now",
+            field="from",
+            value=start,
+            remedy="Give from and to in nanoseconds since 1970, from first",
+        )
+    return await plane.reading(lambda: periods.of_period(_facts(plane, last), tenant, start, end))
+
+
+def _facts(plane: Plane, last: int) -> Iterator[Fact]:
+    """Of the journal up to an entry."""
+    for record in plane.journal.read():
+        if record.seq > last:
+            return
+        yield from wire.decode(record.body).facts
 
 
 async def scorecard(ask: Ask) -> Predictions:
@@ -81,6 +105,9 @@ ROUTES = (
         "GET", "/api/v1/ledger", look, "all", "Chip-time by what it was spent on", Ledger,
         query={"tenant": "only this tenant's", "racks": "true: every rack too"},
     ),
-    Route("GET", "/api/v1/invoices/{tenant}", invoice, "all", "A tenant's invoice", invoices.Invoice),
+    Route(
+        "GET", "/api/v1/invoices/{tenant}", invoice, "all", "A tenant's invoice", invoices.Invoice,
+        query={"from": "ns since 1970: begin of the period", "to": "its end; now, if left out"},
+    ),
     Route("GET", "/api/v1/predictions", scorecard, "all", "Promises against outcomes", Predictions),
 )  # fmt: skip

@@ -60,6 +60,6 @@ def nodes_of(event: Event, places: Sequence[NodePlace], field: str = "faults.eve
     if not found:
         kind = "feed" if event.scope == "power" else _KEYS[event.scope]
         raise UserError(
-            f"is no {kind} of the site", field=f"{field}: of", value=event.of, remedy=near(event.of, names)
+            f"is no {kind} of the site", field=f"{field}: of", value=event.of, remedy=near(event.of, dict.fromkeys(names))
         )
     return found
