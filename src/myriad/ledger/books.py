@@ -163,7 +163,7 @@ class Books:
         node.settle(self.now, self.idle)
         slot, served = node.slot, node.serves
         self._enter(node, -node.pool)
-        node.judge()
+        node.judge(self.now)
         self._enter(node, node.pool)
         self._grow(((node.slot is not None) - (slot is not None)) * node.pool)
         if change := node.serves - served:

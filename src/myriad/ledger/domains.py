@@ -79,7 +79,7 @@ def _domain(books: Books, kind: Kind, name: str, nodes: list[Node]) -> DomainVie
         ettr=figures.ratio(total(times, KEPT), total(times, _TRAINING)),
         mfu=figures.mfu(books, flops, {nodes[0].terms: times}),
         node_losses=losses,
-        mttf_s=figures.mean_s(sum(node.served_ns for node in nodes), losses),
+        mttf_s=figures.mean_s(sum(node.served_ns(books.now) for node in nodes), losses),
         mttr_s=figures.mean_s(repair_ns, repairs),
     )
 

@@ -10,9 +10,9 @@ from myriad.kernel.units import Instant, Span
 from myriad.ledger import buckets, past
 from myriad.ledger.books import Books
 from myriad.ledger.buckets import Slot
-from myriad.ledger.medians import Recent, Sample
+from myriad.ledger.medians import Sample
 from myriad.ledger.records import GONE, Gang, Job, Node, Owner, Phase, Service
-from myriad.ledger.stretches import NO_PARTS, WINDOW, Parts, Shift, Timeline
+from myriad.ledger.stretches import NO_PARTS, Parts, Shift, Timeline
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import StopCause
@@ -214,8 +214,7 @@ def _resume(ledger: Ledger, gang: Gang, job: Job, step: int) -> None:
     """Training goes on after `step`; a plain command may say so a second time, when it has loaded."""
     if gang.timeline is None:
         _settle_earlier(ledger, job, step)
-        pace = job.paces.setdefault(len(gang.members), Recent(WINDOW))
-        gang.timeline = Timeline(step, ledger.now, pace)
+        gang.timeline = Timeline(step, ledger.now, job.paces, len(gang.members))
         job.runs.append(gang)
     elif gang.timeline.fresh and gang.timeline.step != step:
         job.runs.pop()

@@ -43,6 +43,7 @@ class Node:
     """A node and its pool: the chips that no gang keeps."""
 
     __slots__ = (
+        "_served_sum",
         "chips",
         "flops",
         "gangs",
@@ -56,7 +57,6 @@ class Node:
         "rack",
         "repair_ns",
         "repairs",
-        "served_ns",
         "serves",
         "since",
         "slot",
@@ -82,38 +82,41 @@ class Node:
         self.gangs: dict[AttemptId, Gang] = {}
         #: Model FLOPs of gangs that have stopped, as far as its chips did them.
         self.flops = 0.0
-        #: Whether it is up, and for how long it was: the time that counts towards time to failure.
+        #: Whether it is up: the time that counts towards time to failure, kept as in a `Page`.
         self.serves = False
-        self.served_ns: Span = 0
+        self._served_sum: Span = 0
         self.losses = 0
         self.lost_at: Instant | None = None
         self.repairs = 0
         self.repair_ns: Span = 0
 
-    def judge(self) -> None:
+    def served_ns(self, now: Instant) -> Span:
+        """For how long it was up."""
+        return self._served_sum + self.serves * now
+
+    def judge(self, now: Instant) -> None:
         """Find slot and service from the state."""
+        self._served_sum += self.serves * now
         self.slot = buckets.DOWN if self.lost else _SLOT_OF.get(self.state)
         if self.spare and self.slot == buckets.IDLE:
             self.slot = buckets.SPARE
         self.serves = not self.lost and self.state not in OUT_OF_SERVICE
+        self._served_sum -= self.serves * now
 
     def settle(self, now: Instant, idle: IdleSince) -> None:
         """Book the time of its pool up to now."""
         before, self.idle = self.idle, idle
-        elapsed, slot = now - self.since, self.slot
-        if not elapsed:
+        since, self.since = self.since, now
+        slot, pool = self.slot, self.pool
+        if not pool or slot is None:
             return
-        if self.serves:
-            self.served_ns += elapsed
-        if slot == buckets.IDLE:
-            if before is idle:
-                self.times[idle.slot] += elapsed * self.pool
-            else:
-                for k, (late, early) in enumerate(zip(idle.held(now), before.held(self.since), strict=True)):
-                    self.times[buckets.IDLE_NO_DEMAND + k] += (late - early) * self.pool
-        elif slot is not None:
-            self.times[slot] += elapsed * self.pool
-        self.since = now
+        if slot != buckets.IDLE:
+            self.times[slot] += (now - since) * pool
+        elif before is idle:
+            self.times[idle.slot] += (now - since) * pool
+        else:
+            for k, (late, early) in enumerate(zip(idle.held(now), before.held(since), strict=True)):
+                self.times[buckets.IDLE_NO_DEMAND + k] += (late - early) * pool
 
 
 class Phase(IntEnum):

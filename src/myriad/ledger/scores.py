@@ -10,7 +10,7 @@ from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Outcome
 
 #: Errors in the sample, before every second of them is dropped.
-_MOST = 2048
+_MOST = 512
 
 
 class _Errors(NamedTuple):

@@ -18,7 +18,7 @@ from myriad.ledger.medians import Recent
 STRAGGLING_NUMERATOR, STRAGGLING_DENOMINATOR = 3, 2
 #: The median of this many reports, and how many there must be before it says anything. The first report of
 #: an attempt is slow (warm-up): it is neither judged nor a measure.
-WINDOW, _LEAST = 64, 8
+_WINDOW, _LEAST = 64, 8
 #: Places of the kinds of time in a stretch: those of their slots in KEPT.
 STRAGGLING, EXPOSED, THROTTLED = 1, 2, 3
 #: Stretches without a checkpoint beyond which neighbours are joined.
@@ -71,11 +71,14 @@ class Stretch:
 
 
 class Timeline:
-    """Begins when training goes on after `step`. `pace`: times of steps on as many nodes, so far."""
+    """Begins when training goes on after `step`. `paces`: the job's last step times, by number of nodes."""
 
-    __slots__ = ("_gap", "_marked_at", "_pace", "_recent", "_sealed", "_stalled", "_tells", "kept", "step")
+    __slots__ = (
+        *("_gap", "_marked_at", "_nodes", "_paces", "_recent", "_sealed", "_stalled", "_tells"),
+        *("kept", "step"),
+    )
 
-    def __init__(self, step: int, at: Instant, pace: Recent | None = None) -> None:
+    def __init__(self, step: int, at: Instant, paces: dict[int, Recent], nodes: int) -> None:
         self.step = step
         self.kept = ALL_STEPS
         self._marked_at = at
@@ -84,7 +87,7 @@ class Timeline:
         #: Up to the last checkpoint, joined; and since then.
         self._sealed: list[Stretch] = []
         self._recent: list[Stretch] = []
-        self._pace = Recent(WINDOW) if pace is None else pace
+        self._paces, self._nodes = paces, nodes
         #: Whether reports bring their parts; and whether nobody may have listened since the last one.
         self._tells = self._gap = False
 
@@ -123,8 +126,11 @@ class Timeline:
         if unclear or cold:
             return
         pace = step_ns or stretch.spans[0] // steps
-        median = self._pace.median() if len(self._pace) >= _LEAST else 0
-        self._pace.add(pace)
+        known = self._paces.get(self._nodes)
+        if known is None:
+            known = self._paces[self._nodes] = Recent(_WINDOW)
+        median = known.median() if len(known) >= _LEAST else 0
+        known.add(pace)
         if median and pace * STRAGGLING_DENOMINATOR > median * STRAGGLING_NUMERATOR:
             excess = (pace - median) * steps if step_ns else stretch.spans[0] - median * steps
             yield stretch.take(STRAGGLING, excess)

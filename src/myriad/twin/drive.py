@@ -46,18 +46,23 @@ class Driver:
     def give(self, given: Input) -> Step:
         """Feed one input; record its facts; pass its orders on."""
         step = self.core.step(given)
-        self.input_count += 1
-        if step.facts:
-            self.fact_count += len(step.facts)
-            body = wire.encode(type(given).__name__, step.facts)
-            self._digest.update(body)
-            if self._keep:
-                self.journal.append(body)
-            for follow in self._followers:
-                follow(step.facts)
+        self.record(given, step)
         for order in step.orders:
             self.world.obey(order)
         return step
+
+    def record(self, given: Input, step: Step) -> None:
+        """Keep what became true: facts into the digest, the journal, and to whoever follows."""
+        self.input_count += 1
+        if not step.facts:
+            return
+        self.fact_count += len(step.facts)
+        body = wire.encode(type(given).__name__, step.facts)
+        self._digest.update(body)
+        if self._keep:
+            self.journal.append(body)
+        for follow in self._followers:
+            follow(step.facts)
 
     def run(self, until: Instant, script: Iterable[Script] = ()) -> None:
         """Let the world go on until an instant, asking what the script says on the way."""

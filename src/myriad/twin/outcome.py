@@ -112,7 +112,7 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
     ledger, statistics, core = simulation.ledger, simulation.statistics, simulation.core
     seen = views.site(ledger)
     energy: Energy | None = simulation.energy
-    useful = sum(seen.buckets.get(name, 0) for name in ("productive", "serving", "serving_busy"))
+    useful = sum(seen.buckets.get(name, 0) for name in ("productive", "serving_busy"))
     held = seen.capacity_chip_ns - sum(seen.buckets.get(name, 0) for name in (*_FREE, *_OUT))
     out = sum(seen.buckets.get(name, 0) for name in _OUT)
     costs = energy.bill(span_ns) if energy else {}
@@ -188,7 +188,7 @@ class Samples:
         state, draw = simulation.core.state, simulation.energy.draw if simulation.energy else None
         idle = sum(count for name, count in chips_now.items() if name.startswith("idle"))
         out = {name: chips_now.get(name, 0) for name in ("spare", "down", "drained", "burn_in")}
-        useful = sum(chips_now.get(name, 0) for name in ("productive", "serving", "serving_busy"))
+        useful = sum(chips_now.get(name, 0) for name in ("productive", "serving_busy"))
         replicas = sum(len(service.gangs) for service in state.services.values())
         values = (
             seconds(now), useful, simulation.world.site.chip_count - idle - sum(out.values()), idle,

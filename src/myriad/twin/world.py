@@ -69,6 +69,10 @@ class World(Timeline):
 
         self.at(instant, ring)
 
+    def drop_wakes(self) -> None:
+        """The control plane that asked for them is gone, and its timers with it."""
+        self._wakes.clear()
+
     # ---- orders ----------------------------------------------------------------------------------
 
     def obey(self, order: Order) -> None:

@@ -55,6 +55,8 @@ class Injector:
         self._lags: dict[NodeId, list[float]] = {}
         #: Until when a domain's nodes cannot come back.
         self._dark: dict[NodeId, int] = {}
+        #: Nothing strikes any more.
+        self._over = False
         #: What has struck so far, by cause; those that met a gang.
         self.struck: Counter[str] = Counter()
         self.broke: Counter[str] = Counter()
@@ -89,10 +91,20 @@ class Injector:
             return
 
         def strike() -> None:
-            self._strike(fault)
-            self._await()
+            if not self._over:
+                self._strike(fault)
+                self._await()
 
         self._world.at(at, strike)
+
+    def end(self) -> None:
+        """Nothing strikes from now on, and what was wrong is mended; who is in repair comes back in time."""
+        self._over = True
+        self._wrong.clear()
+        self._slow.clear()
+        self._dark.clear()
+        for node in self._names:
+            self._world.slow_node(node, 1.0)
 
     # ---- strikes ---------------------------------------------------------------------------------
 
@@ -258,7 +270,7 @@ class Injector:
             return
 
         def strike() -> None:
-            if run.broken or run.finished:
+            if run.broken or run.finished or self._over:
                 return
             self.struck[fault.cause] += 1
             self.broke[fault.cause] += 1
