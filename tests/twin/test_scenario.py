@@ -18,10 +18,24 @@ from myriad.twin.run import Simulation
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 SMALL: dict[str, Span] = {"serving-day": 5 * HOUR, "power-cut": 23 * HOUR, "must-fail": 4 * HOUR}
 
-CLASS = {"name": "one", "share": 1, "sizes": {16: 1}, "succeeded": {"share": 1, "lasts": [{"median": "1h", "sigma": 0.5}]}}
+CLASS = {
+    "name": "one",
+    "share": 1,
+    "sizes": {16: 1},
+    "succeeded": {"share": 1, "lasts": [{"median": "1h", "sigma": 0.5}]},
+}
 SERVICE: dict[str, Any] = {
-    "service": {"kind": "service", "name": "chat", "tenant": "serving", "model": {"path": "/m"}, "chips_per_replica": 4},
-    "rate": {"mean": 5}, "prompt": {"mean": 500}, "answer": {"mean": 100}, "replica": {"requests_per_s": 2},
+    "service": {
+        "kind": "service",
+        "name": "chat",
+        "tenant": "serving",
+        "model": {"path": "/m"},
+        "chips_per_replica": 4,
+    },
+    "rate": {"mean": 5},
+    "prompt": {"mean": 500},
+    "answer": {"mean": 100},
+    "replica": {"requests_per_s": 2},
 }
 PLAIN: dict[str, Any] = {
     "name": "plain",
@@ -92,7 +106,9 @@ def test_what_is_said_to_serve_is_what_callers_need() -> None:
     assert simulation.serving is not None
     needed = sum(
         done.requests / one.replica.requests_per_s * one.load.service.chips_per_replica * SECOND
-        for done, one in zip(simulation.serving.served().values(), simulation.serving.demands.values(), strict=True)
+        for done, one in zip(
+            simulation.serving.served().values(), simulation.serving.demands.values(), strict=True
+        )
     )
     told = outcome.of(simulation, 12 * HOUR, 0.0).buckets["serving_busy"]
     # facts tell of changes above a twentieth, after the time they are of
@@ -123,8 +139,14 @@ def test_a_feed_is_lost_at_its_time_and_its_nodes_come_back_after_it() -> None:
 
 
 def test_of_several_that_slow_a_node_the_worst_counts_until_it_is_over() -> None:
-    events = event(scope="cooling", lasts="4h", factor=1.2) + event(scope="rack", of="p0/r0", at="2h", lasts="1h", factor=2)
-    quiet = {"hardware": {"chip": 0, "host": 0}, "slow": {"share": 0, "nodes": 0, "links": 0}, "network": {"flaps": 0}}
+    events = event(scope="cooling", lasts="4h", factor=1.2) + event(
+        scope="rack", of="p0/r0", at="2h", lasts="1h", factor=2
+    )
+    quiet = {
+        "hardware": {"chip": 0, "host": 0},
+        "slow": {"share": 0, "nodes": 0, "links": 0},
+        "network": {"flaps": 0},
+    }
     simulation = Simulation(asked("faults", {**quiet, "events": events, "plant": {"cooling": 0}}), 1)
     simulation.open(8 * HOUR)
     seen = []
@@ -142,7 +164,10 @@ def test_each_type_of_chip_draws_its_own_watts() -> None:
     assert idle.energy is not None
     shares = idle.energy.plant.power.shares.idle
     chips_w = shares * (8 * 16 * 400 + 8 * 8 * 500)
-    rest_w = 16 * idle.energy.plant.power.host_idle_w + (8 * 16 + 8 * 8) * idle.energy.plant.power.network_w_per_chip
+    rest_w = (
+        16 * idle.energy.plant.power.host_idle_w
+        + (8 * 16 + 8 * 8) * idle.energy.plant.power.network_w_per_chip
+    )
     assert idle.energy.draw.it_w == pytest.approx(chips_w + rest_w, abs=1)
 
 
@@ -198,7 +223,11 @@ def test_a_mistake_is_told_with_its_remedy_before_anything_runs(path: str, value
     [
         ("workload.classes", [{**CLASS, "sizes": {1024: 1}}], "8 nodes of 16"),
         ("workload.classes", [{**CLASS, "chip": "h100-sxm"}], "zhenwu-810e, h20"),
-        ("jobs", [{"name": "whole", "nodes": 9, "chips_per_node": 16, "lasts": "1d"}], "larger than the site"),
+        (
+            "jobs",
+            [{"name": "whole", "nodes": 9, "chips_per_node": 16, "lasts": "1d"}],
+            "larger than the site",
+        ),
         ("services.loads.chat.service.chips_per_replica", 32, "16 zhenwu-810e"),
         ("services.loads.chat.trace", "none.csv", "none.csv"),
         ("power.chip_w", {"h200": 3}, "h20"),

@@ -58,9 +58,7 @@ def _up(spec: InferenceService, in_flight: float, queued: int, count: int) -> st
     return f"{load}, {spec.replicas.max} at most" if count == spec.replicas.max else load
 
 
-def _down(
-    in_flight: float, queued: int, current: int, fewer: int, idle_ns: Span, policy: Policy
-) -> Wanted:
+def _down(in_flight: float, queued: int, current: int, fewer: int, idle_ns: Span, policy: Policy) -> Wanted:
     # the last replica is given up only by a service that may have none and has no request at all
     patience_ns = policy.ns("idle_to_zero" if current == 1 else "scale_down_after")
     why = "no request" if current == 1 else f"{in_flight:.1f} in flight and {queued} queued need fewer"

@@ -38,7 +38,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.factor and not 1 <= self.factor < float("inf"):
             raise ValueError(f"factor must be 0 (gone) or 1 and more (slow), not {self.factor}")
         if (self.scope == "site") is bool(self.of):
-            wrong = "of must be left out: it is all of the site" if self.of else f"of must name the {self.scope}"
+            wrong = (
+                "of must be left out: it is all of the site" if self.of else f"of must name the {self.scope}"
+            )
             raise ValueError(wrong)
 
 
@@ -60,6 +62,9 @@ def nodes_of(event: Event, places: Sequence[NodePlace], field: str = "faults.eve
     if not found:
         kind = "feed" if event.scope == "power" else _KEYS[event.scope]
         raise UserError(
-            f"is no {kind} of the site", field=f"{field}: of", value=event.of, remedy=near(event.of, dict.fromkeys(names))
+            f"is no {kind} of the site",
+            field=f"{field}: of",
+            value=event.of,
+            remedy=near(event.of, dict.fromkeys(names)),
         )
     return found
