@@ -64,7 +64,9 @@ def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:
     subjects += [("service", service) for service in state.services]
     subjects += [("window", name) for name in state.windows]
     subjects.append(("cycle", ""))
-    return tuple(order for kind, name in subjects for order in about(state, policy, kind, name))
+    found = [order for kind, name in subjects for order in about(state, policy, kind, name)]
+    # a pause may have ended while nobody looked
+    return (*found, WakeAt(about="pause:", wake_at=state.now))
 
 
 def about(state: State, policy: Policy, kind: str, name: str) -> Iterable[Order]:
