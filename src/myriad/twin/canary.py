@@ -14,7 +14,6 @@ from myriad.control.sitefile import Setup
 from myriad.control.state import State
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.units import MINUTE, SECOND, Instant
-from myriad.ledger.buckets import Slot
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input
@@ -77,7 +76,7 @@ class Lies(Canary):
 
 
 class Harms(Canary):
-    """Something is taken away from the world, the books or the core's memory; tried until it could be done."""
+    """Something is taken away from the world, the books or the core's memory, as soon as it can be."""
 
     def __init__(self, name: str, law: str, harm: Callable[[Watched], bool], again: bool = False) -> None:
         super().__init__(name, law)
@@ -141,7 +140,7 @@ def _start_again(driver: Watched) -> bool:
 
 def _leave_behind(driver: Watched) -> bool:
     """Nodes say that they stopped a gang and go on running it."""
-    driver.world.nodes.clear = lambda _node, _attempt: None  # type: ignore[method-assign]
+    driver.world.nodes.clear = lambda node, attempt: None  # type: ignore[method-assign]  # noqa: ARG005
     return True
 
 

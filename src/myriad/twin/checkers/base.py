@@ -1,4 +1,4 @@
-"""What a checker is: it hears every fact before it is counted, looks after every step, and once at the end."""
+"""What a checker is: it hears each fact before it is counted, looks after each step, and at the end."""
 
 from typing import ClassVar, Protocol
 

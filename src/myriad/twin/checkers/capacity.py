@@ -55,7 +55,8 @@ class Capacity(Checker):
         free, total = int(columns.free_count.sum()), int(columns.chips.sum())
         if free + self._held != total:
             raise self.broken(
-                nodes[0] if nodes else "", f"{free} free and {self._held} held chips are the {total} of the site"
+                nodes[0] if nodes else "",
+                f"{free} free and {self._held} held chips are the {total} of the site",
             )
         if whole and total != sum(place.chips for place in places.values()):
             raise self.broken("", f"the site has as many chips as its file says, not {total}")
@@ -71,6 +72,10 @@ class Capacity(Checker):
         free, held = int(columns.free[row]), self.reading.held[node]
         full = (1 << self.reading.places[node].chips) - 1
         if free & held or free | held != full:
-            raise self.broken(node, f"of {node} free {free:b} and held {held:b} are its chips {full:b}, each once")
+            raise self.broken(
+                node, f"of {node} free {free:b} and held {held:b} are its chips {full:b}, each once"
+            )
         if int(columns.free_count[row]) != free.bit_count():
-            raise self.broken(node, f"{node} has {free.bit_count()} chips free, not {columns.free_count[row]}")
+            raise self.broken(
+                node, f"{node} has {free.bit_count()} chips free, not {columns.free_count[row]}"
+            )

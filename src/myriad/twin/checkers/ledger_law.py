@@ -46,7 +46,9 @@ class LedgerLaw(Checker):
         if step.facts:
             totals = ledger.account.totals()
             if sum(totals.values()) != self._capacity_ns:
-                raise self.broken("", f"{sum(totals.values())} chip-ns in buckets are {self._capacity_ns} of the site")
+                raise self.broken(
+                    "", f"{sum(totals.values())} chip-ns in buckets are {self._capacity_ns} of the site"
+                )
             if low := [slot.name for slot, amount in totals.items() if amount < 0]:
                 raise self.broken("", f"{', '.join(low)} is 0 or more")
         if self.scene.input_count % _DEEP == 0:

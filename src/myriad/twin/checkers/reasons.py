@@ -1,4 +1,4 @@
-"""Every admitted job ends or has a stated reason to wait, and the reason holds; nobody is stuck on the way."""
+"""Every admitted job ends or has a stated reason to wait, which holds; nobody is stuck on the way."""
 
 from typing import ClassVar
 
@@ -49,7 +49,9 @@ class Reasons(Checker):
     def _check(self, waiting: list[JobId], asked: list[JobId]) -> None:
         state = self.scene.core.state
         if list(dict.fromkeys(waiting)) != waiting or len(waiting) != len(state.waiting):
-            raise self.broken(waiting[0] if waiting else "", f"{len(waiting)} jobs wait, not {len(state.waiting)}")
+            raise self.broken(
+                waiting[0] if waiting else "", f"{len(waiting)} jobs wait, not {len(state.waiting)}"
+            )
         for name in asked:
             if (job := self.reading.jobs.get(name)) is None or job.attempt is not None:
                 self._about.pop(name, None)
@@ -74,7 +76,9 @@ class Reasons(Checker):
             return
         since = self._about.setdefault(name, now)
         if now - max(since, job.waits_since) > _SLACK:
-            raise self.broken(name, f"{name} starts in the next cycle, as is said for {show_span(now - since)}")
+            raise self.broken(
+                name, f"{name} starts in the next cycle, as is said for {show_span(now - since)}"
+            )
 
     def _holds(self, name: JobId, job: Job, reason: Reason, now: Instant) -> None:
         """Whether what is said is so."""

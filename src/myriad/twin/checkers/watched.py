@@ -1,4 +1,4 @@
-"""Turns the wheel with every checker on; messages come twice and late, and the control plane dies now and then."""
+"""Turns the wheel with every checker on; messages come twice and late, and the control plane dies."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,15 @@ from myriad.twin.drive import Driver, Follower
 from myriad.twin.world import World
 
 #: Every law, in the order in which a breach of several is reported.
-CHECKERS: Final[tuple[type[Checker], ...]] = (NoDouble, WholeGangs, Quotas, Capacity, LedgerLaw, Folding, Reasons)
+CHECKERS: Final[tuple[type[Checker], ...]] = (
+    NoDouble,
+    WholeGangs,
+    Quotas,
+    Capacity,
+    LedgerLaw,
+    Folding,
+    Reasons,
+)
 #: Last facts of a subject that a story tells; and of all.
 _TOLD, _LAST = 12, 6
 
@@ -47,7 +55,7 @@ class Noise(NamedTuple):
 
 
 class Watched(Driver):
-    """A driver whose every step is checked. `make` builds a control plane over a folded state (None: a new one)."""
+    """A driver whose every step is checked."""
 
     def __init__(
         self,
@@ -58,6 +66,7 @@ class Watched(Driver):
         stream: Stream,
         followers: Sequence[Follower] = (),
     ) -> None:
+        """`make` builds a control plane over a folded state (None: a new one)."""
         self.ledger, self.reading, self.marks = Ledger(), Reading(), Marks()
         super().__init__(make(None), world, [self._book, *followers, self._clear, self.marks.follow])
         self._make, self._opening, self._noise, self._chance = make, opening, noise, stream
