@@ -1,6 +1,7 @@
 """Jobs and services of a swarm: gangs of all sizes, elastic ones, with deadlines, budgets and wishes."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -78,6 +79,15 @@ def _spec(chance: Stream, site: Site, tenants: Sequence[Tenant], windows: Sequen
         recipe="" if command else "pretrain",
         retries=chance.integer(0, 5),
     )
+
+
+def _within(chance: Stream, site: Site, chip: str, chips: int, size: int) -> Within:
+    """A domain that has twice the nodes, so that spares and broken nodes are no hindrance."""
+    within = chance.choice(_WITHIN)
+    held = Counter(
+        getattr(place, within) for place in site.places() if place.chip == chip and place.chips >= chips
+    )
+    return within if 2 * size <= max(held.values()) else ""
 
 
 def _work(chance: Stream, job: JobId, spec: TrainingJob, at: int, physics: Physics, busy: float) -> Work:
