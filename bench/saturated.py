@@ -7,7 +7,7 @@ import msgspec
 
 from bench.peers.slurm import mix
 from myriad.control.core import Core
-from myriad.control.policy import Policy
+from myriad.control.policy import Own, Policy
 from myriad.fleet.site import Pod, Site
 from myriad.kernel.ids import JobId, TenantId
 from myriad.kernel.rng import Stream
@@ -36,9 +36,9 @@ def site(chips: int, chips_per_node: int = 16) -> Site:
     )
 
 
-def opened(of: Site, policy: Policy | None = None) -> Core:
+def opened(of: Site, policy: Policy | None = None, own: Own | None = None) -> Core:
     """A core with every node of the site in service and nobody on it."""
-    core = Core(policy)
+    core = Core(policy, own=own)
     core.step(inputs.OpenSite(at=0, site=of))
     for place in of.places():
         core.step(inputs.NodeJoined(at=0, node=place.node, instance="i", chips=place.chips))

@@ -1,4 +1,4 @@
-"""What bodies say beyond the event itself: since when work stood still, parts of steps, how busy replicas are."""
+"""What bodies say beyond the event: since when work stood still, parts of steps, how busy replicas are."""
 
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.kernel.units import SECOND

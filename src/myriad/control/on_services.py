@@ -80,4 +80,5 @@ def on_tokens(m: Moment, given: inputs.TokensMetered) -> Iterator[Fact]:
             prompt_tokens=max(given.prompt_tokens, known.prompt_tokens),
             completion_tokens=max(given.completion_tokens, known.completion_tokens),
             final=given.final,
+            estimated=given.estimated,
         )

@@ -107,11 +107,13 @@ class State:
         """The tenant and what it is part of, outermost last."""
         return self.paths[tenant]
 
-    def running(self, tenant: TenantId, rank: int, before: Instant) -> Iterable[Running]:
-        """Gangs of a tenant and priority that hold nodes and were placed before then, newest first."""
+    def running(
+        self, tenant: TenantId, rank: int, before: Instant, chips_per_node: int = 0
+    ) -> Iterable[Running]:
+        """Gangs of a tenant and priority placed before then, newest first: of that size or more."""
         for attempt in reversed(self.holders.get((tenant, rank), {})):
             gang = self.gangs[attempt]
-            if gang.placed_at <= before:
+            if gang.placed_at <= before and gang.chips_per_node >= chips_per_node:
                 yield self._running(gang)
 
     def is_spent(self, tenant: TenantId, now: Instant) -> bool:

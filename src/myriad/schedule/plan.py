@@ -41,7 +41,11 @@ class Cycle:
         self.view, self.board, self.rules, self.now = view, board, rules, now
         #: Asks held back by a quota, newly found, and whose quota it is.
         self._full: list[tuple[Ask, TenantId]] = []
+        #: Those for whom chips are being emptied, when they were first asked for.
         self._claimants: list[Ask] | None = None
+        #: Shapes of which one would have kept nodes from the gang in front: others that run longer would,
+        #: too, until something is placed.
+        self._in_the_way: dict[Shape, None] = {}
 
     # ---- the queue in order ------------------------------------------------------------------------
 
@@ -68,6 +72,8 @@ class Cycle:
             yield from self.whole()
             return
         for ask in news:
+            if self.board.queue.get(ask.owner) is None:
+                continue  # it passed one that came with it
             front = self.board.front
             if front is not None and self.board.queue.get(front.owner) is None:
                 front = self.board.front = None
@@ -140,7 +146,7 @@ class Cycle:
             return True
         if self.view.claims and self._is_promised(ask, chips):
             return True
-        return self.view.is_spent(ask.tenant, self.now) or self._is_kept_out(ask)
+        return self.view.is_spent(ask.tenant, self.now) or (bool(ask.reservation) and self._is_kept_out(ask))
 
     def _is_promised(self, ask: Ask, chips: int) -> bool:
         """Whether it would take the quota that lower classes are giving back for a higher one.
@@ -152,6 +158,7 @@ class Cycle:
             self._claimants = [one for one in waiting if one is not None]
         return any(
             ask.rank < one.rank
+            and self.board.queue.get(one.owner) is not None
             and quota.short_of(self.view, one.tenant, one.least * one.chips_per_node) is not None
             and quota.room_beside(self.view, ask.tenant, one.tenant, one.least * one.chips_per_node) < chips
             for one in self._claimants
@@ -159,7 +166,7 @@ class Cycle:
 
     def _is_kept_out(self, ask: Ask) -> bool:
         """Whether it waits for its reservation: it may have no other nodes, so it holds nobody up."""
-        return bool(ask.reservation) and self.attempt(ask) is None
+        return self.attempt(ask) is None
 
     def _worth(self, tenant: TenantId, shape: Shape) -> bool:
         return shape.chips < self.board.full.chips.get(tenant, _MANY)
@@ -172,16 +179,17 @@ class Cycle:
             return "quota"
         if self.view.is_spent(ask.tenant, self.now):
             return "budget"
-        return "reservation" if self._is_kept_out(ask) else None
+        return "reservation" if ask.reservation and self._is_kept_out(ask) else None
 
     def attempt(self, ask: Ask) -> Placed | Waits | None:
         """A place for it now, at the largest size that can be had; Waits: one pod later is better."""
         barred = self.view.barred(ask, self.now)
         fitting = self._fitting(ask, barred)
-        if fitting < ask.least:
+        least = ask.least
+        if fitting < least:
             return None
         for nodes in ask.choices:
-            larger = nodes > ask.least
+            larger = nodes > least
             if nodes > fitting or (
                 larger and quota.short_of(self.view, ask.tenant, nodes * ask.chips_per_node) is not None
             ):
@@ -338,6 +346,7 @@ class Cycle:
     def _easy(self, front: Front) -> Iterator[Placed]:
         """Shortest first: whoever ends before the reserved start, or needs only what it leaves over."""
         knobs, held = self.rules.backfill, front.held
+        self._in_the_way.clear()
         shapes = [shape for shape in self.board.queue.shapes() if self._may_fit(shape)]
         if not shapes:
             return
@@ -349,12 +358,15 @@ class Cycle:
                 continue
             if ask.owner == front.owner or self._is_full(ask):
                 continue
+            if ask.shape in self._in_the_way and _is_plain(ask):
+                continue
             passed = self.passes(ask, now_front)
             if passed is None:
                 continue
             # before it is applied: whoever is looked at next must find what is left
             self.board.front = now_front._replace(held=passed[1])
             yield passed[0]
+            self._in_the_way.clear()
             if not any(self._may_fit(shape) for shape in shapes):
                 return
 
@@ -396,7 +408,11 @@ class Cycle:
         if self.rules.backfill.policy == "conservative" or backfill.ends_in_time(run_ns, held, self.now):
             return decision, held
         taken = self._taken_from(front, decision, run_ns)
-        return (decision, held._replace(extra=held.extra - taken)) if taken <= held.extra else None
+        if taken <= held.extra:
+            return decision, held._replace(extra=held.extra - taken)
+        if _is_plain(ask) and self.view.barred(ask, self.now) is None:
+            self._in_the_way[ask.shape] = None
+        return None
 
     def _taken_from(self, front: Front, decision: Placed, run_ns: Span) -> int:
         """Nodes that it keeps from the one in front: not those that others keep broken for longer anyway."""
@@ -470,6 +486,11 @@ class Cycle:
     def behind(self, ask: Ask) -> Code:
         """Why it does not pass the one in front."""
         return self.no_room(ask) if self.fitting(ask) < ask.least else "priority"
+
+
+def _is_plain(ask: Ask) -> bool:
+    """Whether it goes where any other of its shape would."""
+    return not (ask.keep or ask.avoid or ask.sizes)
 
 
 def _at_most(ask: Ask, nodes: int) -> Ask:

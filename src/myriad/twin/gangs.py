@@ -91,6 +91,7 @@ class Run:
         self.order, self.does = order, does
         #: Its nodes by rank.
         self.nodes = [member.node for member in order.members]
+        self.chips = len(order.members) * order.members[0].chip_count
         #: Time of a step on these nodes, all healthy and in one rack.
         self.base_ns: Span = int(does.step_s * SECOND * scale)
         #: What makes a step longer: where the nodes are, the slowest of them, the site's power.

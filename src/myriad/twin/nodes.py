@@ -135,14 +135,15 @@ class Nodes:
             return
         record.alive, since = False, self._timeline.now
         instance = self.instance(node)
-        died(node)
-        record.running.clear()
         shows: tuple[tuple[Signal, float], ...] = (
             ("channel", self._physics.channel_s if after_s is None else after_s),
             ("process", self._physics.process_s if after_s is None else after_s),
         )
         for source, delay_s in shows:
             self._later(delay_s, self._signaller(node, instance, source, healthy=False, since=since))
+        # where it takes as long for both, the node is missed before its peers give up
+        died(node)
+        record.running.clear()
 
     def pause(self, node: NodeId) -> None:
         """It freezes: only its heartbeat tells."""

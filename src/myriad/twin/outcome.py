@@ -47,6 +47,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     ettr: float | None
     # ---- faults
     faults: dict[str, int]
+    #: Those of them that stopped a gang, each gang once.
+    broke: dict[str, int]
     stops: dict[str, int]
     #: Mean time to interruption of jobs by size class, in seconds, and interruptions.
     mtti_s: dict[str, float]
@@ -106,7 +108,7 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
     ledger, statistics, core = simulation.ledger, simulation.statistics, simulation.core
     seen = views.site(ledger)
     energy: Energy | None = simulation.energy
-    useful = sum(seen.buckets.get(name, 0) for name in ("productive", "serving", "serving_busy"))
+    useful = sum(seen.buckets.get(name, 0) for name in ("productive", "serving_busy"))
     held = seen.capacity_chip_ns - sum(seen.buckets.get(name, 0) for name in (*_FREE, *_OUT))
     out = sum(seen.buckets.get(name, 0) for name in _OUT)
     costs = energy.bill(span_ns) if energy else {}
@@ -133,8 +135,9 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
         mfu=getattr(seen, "mfu", None),
         ettr=getattr(seen, "ettr", None),
         faults=dict(simulation.faults.struck) if simulation.faults else {},
+        broke=dict(simulation.faults.broke) if simulation.faults else {},
         stops=dict(statistics.stops),
-        **_by_size(statistics),
+        **_by_size(statistics, simulation.world.now),
         node_losses=seen.node_losses,
         mttf_s=seen.mttf_s,
         mttr_s=seen.mttr_s,
@@ -155,15 +158,15 @@ def per_useful(costs: dict[str, float], useful_chip_ns: int) -> float | None:
     return costs["total"] / (useful_chip_ns / HOUR) if costs and useful_chip_ns else None
 
 
-def _by_size(statistics: Statistics) -> dict[str, Any]:
+def _by_size(statistics: Statistics, now: Instant) -> dict[str, Any]:
     """Interruptions by size class, and running time for each."""
     names = size_names()
     counts: dict[str, int] = {}
     for (_, number), count in statistics.interruptions.items():
         counts[names[number]] = counts.get(names[number], 0) + count
     mtti_s = {
-        names[number]: seconds(held) / counts[names[number]]
-        for number, held in statistics.held_ns.items()
+        names[number]: seconds(ran) / counts[names[number]]
+        for number, ran in statistics.running_now(now).items()
         if counts.get(names[number])
     }
     return {"interruptions": counts, "mtti_s": mtti_s}
@@ -180,7 +183,7 @@ class Samples:
         state, draw = simulation.core.state, simulation.energy.draw if simulation.energy else None
         idle = sum(count for name, count in chips_now.items() if name.startswith("idle"))
         out = {name: chips_now.get(name, 0) for name in ("spare", "down", "drained", "burn_in")}
-        useful = sum(chips_now.get(name, 0) for name in ("productive", "serving", "serving_busy"))
+        useful = sum(chips_now.get(name, 0) for name in ("productive", "serving_busy"))
         replicas = sum(len(service.gangs) for service in state.services.values())
         values = (
             seconds(now), useful, simulation.world.site.chip_count - idle - sum(out.values()), idle,

@@ -4,6 +4,8 @@ import math
 
 import msgspec
 
+from myriad.performance.goodput import REQUEUE_CHIPS
+
 
 class Physics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long things take in this world, in seconds. Estimated, from what the local engine shows.
@@ -13,8 +15,8 @@ class Physics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     boot_s: float = 1.0
     qualify_s: float = 0.5
-    #: Until the processes of a gang exist: at least; and `requeue_s` at 128 nodes with so much more at each
-    #: doubling. A gang on the nodes it had (`in_place`), or on most of them (`replace`), is faster.
+    #: Until the processes of a gang exist: at least; and `requeue_s` at 2,048 chips with so much more at each
+    #: doubling. A gang on the nodes it had (`in_place`), or on most of them (`replace` more), is faster.
     start_s: float = 0.1
     requeue_s: float = 0.0
     requeue_doubling_s: float = 0.0
@@ -45,6 +47,8 @@ class Physics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     #: Progress is told of this often, and when it matters; 0: at every step. By exception a gang of months
     #: costs what one of an hour does.
     report_s: float = 0.0
+    #: The body looks this often, and tells all that it sees then; 0: it tells of everything as it happens.
+    poll_s: float = 0.0
     #: While nodes of a gang differ in speed, it says so this often.
     pace_s: float = 300.0
     #: Every delay is multiplied by a draw from [1 - jitter, 1 + jitter].
@@ -57,14 +61,17 @@ class Physics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if self.jitter >= 1:
             raise ValueError("jitter must be below 1")
 
-    def starts_s(self, nodes: int, known: float) -> float:
-        """Until the processes exist of a gang of `nodes`, of which a share `known` had the job before."""
-        doublings = math.log2(nodes / 128)
+    def starts_s(self, chips: int, known: float) -> float:
+        """Until the processes of a gang exist; its job had a share `known` of these nodes before.
+
+        The form is that of `performance.goodput`: so much at 2,048 chips, and more with each doubling.
+        """
+        doublings = math.log2(chips / REQUEUE_CHIPS)
+        again_s = max(self.start_s, self.in_place_s + self.in_place_doubling_s * doublings)
         if self.in_place_s and known == 1:
-            return max(self.start_s, self.in_place_s + self.in_place_doubling_s * doublings)
+            return again_s
         if self.replace_s and known >= 0.5:
-            again_s = self.in_place_s + self.in_place_doubling_s * doublings
-            return self.replace_s + max(self.start_s, again_s)
+            return self.replace_s + again_s
         return max(self.start_s, self.requeue_s + self.requeue_doubling_s * doublings)
 
     def save_stall_s(self, size: float, nodes: int) -> float:

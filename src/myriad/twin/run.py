@@ -33,6 +33,8 @@ from myriad.workload.tenants import Tenant
 
 #: How often a closed loop looks whether it should submit more.
 _REFILL: Span = 5 * MINUTE
+#: Jobs that ended and stay in the books one by one; older ones are their tenants' past.
+_KEPT = 1000
 #: How often power is read and the time series goes on; oftener in short runs.
 _LOOK: Span = HOUR
 #: Parts in which a run reports its progress.
@@ -61,7 +63,7 @@ class Simulation:
         setup = scenario.setup
         self.core = Core(setup.policy, check=check, own=setup.own)
         self.world = World(setup.site, seed, scenario.physics)
-        self.ledger, self.statistics = Ledger(), Statistics(self.core.state)
+        self.ledger, self.statistics = Ledger(keep_ended=_KEPT), Statistics(self.core.state)
         chance = Stream(seed, "simulation")
         self.faults: Injector | None = None
         own: list[Follower] = [self._book, self.statistics.follow, self._clear]

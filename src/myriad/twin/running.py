@@ -60,7 +60,7 @@ class Running:
         run = self.runs.get(order.attempt)
         if run is None:
             run = self.runs[order.attempt] = self._made(order)
-        starts_s = self._physics.starts_s(len(run.nodes), self._known(order.job, run.nodes))
+        starts_s = self._physics.starts_s(run.chips, self._known(order.job, run.nodes))
         if self._physics.whole_gangs:
             self._later(starts_s, lambda: self._start_whole(run))
             return
@@ -176,13 +176,16 @@ class Running:
         first = nodes.index(ending.root) if ending.root else 0
         self._exits(run, [*nodes[first:], *nodes[:first]], ending)
 
-    def broke(self, run: Run, after_s: float, ending: Ending) -> None:
-        """Its work stops now; its processes end after a while, and say so then."""
-        if run.broken:
-            return
-        self.training.settle(run)
+    def halt(self, run: Run) -> Instant:
+        """Its work stops now, and nobody knows; `ended` is for when its processes say so."""
+        if not run.broken:
+            self.training.settle(run)
         run.broken = True
-        self._later(after_s, self._breaker(run, run.nodes, ending._replace(since=self._now)))
+        return self._now
+
+    def ended(self, run: Run, ending: Ending) -> None:
+        """The processes of a gang that has halted end, and say so."""
+        self._exits(run, run.nodes, ending)
 
     def _breaker(self, run: Run, nodes: Sequence[NodeId], ending: Ending) -> Event:
         return lambda: self._exits(run, nodes, ending)

@@ -25,6 +25,8 @@ from myriad.twin.physics import Physics
 from myriad.twin.power import Power
 from myriad.twin.workload.config import Workload
 from myriad.twin.workload.listed import Listed
+from myriad.twin.workload.traces import Replay
+from myriad.twin.workload.work import Source
 
 #: Sections that are structs of their own; `site` and `policy` are read as everywhere.
 _KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {
@@ -51,7 +53,7 @@ class Scenario(NamedTuple):
     start: str = "2026-01-01"
     span_ns: Span = 0
     seed: int = 0
-    workload: Workload | None = None
+    workload: Source | None = None
     #: Jobs named one by one, beside the workload.
     jobs: tuple[Listed, ...] = ()
     services: Services = Services()
@@ -70,11 +72,15 @@ class Scenario(NamedTuple):
 
 def tree(path: Path) -> dict[str, Any]:
     """The scenario as plain mappings, its parts put in. Raises UserError naming file and field."""
-    given = _one(path)
-    for section in SECTIONS:
-        if section in given:
-            given[section] = _part(given[section], path.parent, f"{path}: {section}", section)
-    return given
+    return composed(_one(path), path.parent, str(path))
+
+
+def composed(given: Mapping[str, Any], folder: Path, source: str) -> dict[str, Any]:
+    """The same of mappings whose parts are named as seen from `folder`."""
+    return {
+        name: _part(value, folder, f"{source}: {name}", name) if name in SECTIONS else value
+        for name, value in given.items()
+    }
 
 
 def _one(path: Path) -> dict[str, Any]:
@@ -142,9 +148,11 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
         )
     found: dict[str, Any] = {
         name: documents.convert(given[name], kind, f"{source}: {name}")
-        for name, kind in _KINDS.items()
+        for name, kind in _kinds(given).items()
         if given.get(name) is not None
     }
+    if isinstance(replay := found.get("workload"), Replay):
+        found["workload"] = replay.open(folder or Path())
     return Scenario(
         name=str(given.get("name") or Path(source).stem),
         about=str(given.get("about", "")),
@@ -155,9 +163,22 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
         jobs=tuple(documents.convert(given.get("jobs") or [], list[Listed], f"{source}: jobs")),
         folder=folder or Path(),
         expect=_expected(given.get("expect") or {}, source),
-        digest=hashlib.blake2b(msgspec.json.encode(given), digest_size=8).hexdigest(),
+        digest=_digest(given),
         **found,
     )
+
+
+def _digest(given: Mapping[str, Any]) -> str:
+    """The same whatever the order of the keys, all of which JSON makes texts."""
+    plain = msgspec.json.decode(msgspec.json.encode(given))
+    return hashlib.blake2b(msgspec.json.encode(plain, order="sorted"), digest_size=8).hexdigest()
+
+
+def _kinds(given: Mapping[str, Any]) -> Mapping[str, type[msgspec.Struct]]:
+    """A workload that names a trace is a replay."""
+    workload = given.get("workload")
+    replay = isinstance(workload, Mapping) and "trace" in workload
+    return {**_KINDS, "workload": Replay} if replay else _KINDS
 
 
 def read(path: Path) -> Scenario:
@@ -167,12 +188,12 @@ def read(path: Path) -> Scenario:
 
 def _setup(given: Mapping[str, Any], source: str, folder: Path | None) -> Setup:
     site, policy = dict(given["site"]), given.get("policy")
+    _count_spares(site, source)
     if isinstance(policy, str):
         setup = sitefile.of_tree({**site, "policy": {}}, f"{source}: site", folder)
         return setup.under(choose(policy))
     if isinstance(policy, Mapping):
         site["policy"] = over(site.get("policy") or {}, policy)
-    _count_spares(site, source)
     setup = sitefile.of_tree({**site, "policy": {}}, f"{source}: site", folder)
     chosen = from_tree(dict(site.get("policy") or {}), f"{source}: policy", folder)
     return setup.under(chosen if site.get("policy") else Chosen(chosen.policy, chosen.own, "default"))

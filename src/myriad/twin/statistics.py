@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from myriad.control.state import State
-from myriad.kernel.ids import JobId
-from myriad.kernel.units import SECOND
+from myriad.kernel.ids import AttemptId, JobId
+from myriad.kernel.units import SECOND, Instant
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Outcome
@@ -41,8 +41,9 @@ class Statistics:
         #: Gangs that stopped, by cause; of them those that had been running, by size class.
         self.stops: Counter[str] = Counter()
         self.interruptions: Counter[tuple[str, int]] = Counter()
-        #: How long jobs' gangs held chips, by size class.
-        self.held_ns: Counter[int] = Counter()
+        #: How long jobs' gangs were running, by size class; and since when those do that run now.
+        self.running_ns: Counter[int] = Counter()
+        self._since: dict[AttemptId, Instant] = {}
         self.losses = 0
         #: One entry for each job that ended: chips, wait, turnaround, outcome.
         self._chips, self._ended = array("l"), array("b")
@@ -50,6 +51,8 @@ class Statistics:
         self._on: Mapping[type[Fact], Callable[[Any], None]] = {
             facts.JobAdmitted: self._admitted,
             facts.JobEnded: self._job_ended,
+            facts.GangRunning: self._running,
+            facts.GangStopping: self._stopping,
             facts.GangStopped: self._stopped,
             facts.NodeLost: self._lost,
         }
@@ -69,12 +72,34 @@ class Statistics:
         del fact
         self.losses += 1
 
+    def _running(self, fact: facts.GangRunning) -> None:
+        if not fact.url:
+            self._since.setdefault(fact.attempt, fact.at)
+
+    def _stopping(self, fact: facts.GangStopping) -> None:
+        self._rested(fact.attempt, fact.since or fact.at)
+
+    def _rested(self, attempt: AttemptId, at: Instant) -> None:
+        """It runs no more."""
+        since = self._since.pop(attempt, None)
+        job = self._state.jobs.get(JobId(attempt.rpartition(".")[0]))
+        if since is not None and job is not None:
+            self.running_ns[size_class(job.spec.chips)] += max(0, at - since)
+
+    def running_now(self, now: Instant) -> Counter[int]:
+        """Running time by size class, that of gangs that still run included."""
+        found = self.running_ns.copy()
+        for attempt, since in self._since.items():
+            job = self._state.jobs[JobId(attempt.rpartition(".")[0])]
+            found[size_class(job.spec.chips)] += now - since
+        return found
+
     def _stopped(self, fact: facts.GangStopped) -> None:
         self.stops[fact.cause] += 1
         job = self._state.jobs.get(JobId(fact.attempt.rpartition(".")[0]))
         if job is not None and job.history:
-            number, ended = size_class(job.spec.chips), job.history[-1]
-            self.held_ns[number] += ended.stopped_at - ended.placed_at
+            number = size_class(job.spec.chips)
+            self._rested(fact.attempt, fact.at)
             if fact.cause not in ("done", "cancelled"):
                 self.interruptions[fact.cause, number] += 1
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from myriad.kernel.ids import NodeId
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import SECOND, Span
+from myriad.kernel.units import SECOND, Instant, Span
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Signal
@@ -20,6 +20,7 @@ from myriad.twin.faults.repair import Workshop, factor_after, plan
 from myriad.twin.faults.software import software_fault
 from myriad.twin.gangs import Ending, Run
 from myriad.twin.nodes import Qualified
+from myriad.twin.timeline import Event
 from myriad.twin.world import World
 
 #: A fault that was laid at another door strikes again after this, on average. Estimated.
@@ -98,7 +99,7 @@ class Injector:
         if fault.symptom in ("slow", "flap"):
             self._slow_down([node], fault)
         elif fault.symptom == "false_alarm":
-            self._sick(node, fault.detect_s)
+            self._world.later(fault.detect_s, self._sickness(node))
         else:
             self._hit(node, fault)
 
@@ -125,16 +126,33 @@ class Injector:
             self._world.kill_node(node, seen_s)
             return
         named = self._named(node, fault, runs)
+        if fault.symptom == "corrupt":
+            for run in runs:
+                self._world.running.training.settle(run)
+                run.spoiled_from = run.progress.steps_at(self._world.now) if run.progress else 0
+        since = self._world.now
+        if fault.symptom != "corrupt":
+            for run in runs:
+                self._world.running.halt(run)
+        sick = self._sickness(named) if fault.permanent else None
+        self._world.later(seen_s, lambda: self._seen(fault, runs, named, sick, since))
+        if fault.permanent and named != node:
+            self._strike_again(node, fault, seen_s)
+
+    def _seen(
+        self, fault: Fault, runs: Sequence[Run], named: NodeId, sick: Event | None, since: Instant
+    ) -> None:
+        """Health checks fail, and processes end, at the same time: the checks are heard first."""
+        if sick is not None:
+            sick()
         for run in runs:
-            ending = Ending(1, named if named in run.nodes else NodeId(""), fault.cause)
+            root = named if named in run.nodes else NodeId("")
             if fault.symptom == "corrupt":
-                self._corrupt(run, seen_s, ending)
-            else:
-                self._world.running.broke(run, seen_s, ending)
-        if fault.permanent:
-            self._sick(named, seen_s)
-            if named != node:
-                self._strike_again(node, fault, seen_s)
+                if run.broken:
+                    continue
+                self._world.running.training.checkpoints.drop_copies(run.order.job)
+                since = self._world.running.halt(run)
+            self._world.running.ended(run, Ending(1, root, fault.cause, since))
 
     def _victims(self, node: NodeId, fault: Fault) -> list[Run]:
         """The gangs that feel it: those on the chip, or all of the node."""
@@ -164,19 +182,8 @@ class Injector:
 
         self._world.later(again_s, again)
 
-    def _corrupt(self, run: Run, seen_s: float, ending: Ending) -> None:
-        """Its numbers are wrong from now on; that is seen late, and what it saved meanwhile is of no use."""
-        run.spoiled_from = run.progress.steps_at(self._world.now) if run.progress else 0
-
-        def seen() -> None:
-            if not run.broken:
-                self._world.running.training.checkpoints.drop_copies(run.order.job)
-                self._world.running.broke(run, 0.0, ending)
-
-        self._world.later(seen_s, seen)
-
-    def _sick(self, node: NodeId, after_s: float) -> None:
-        """Its health checks fail, as far as anybody can tell: it is to be taken out."""
+    def _sickness(self, node: NodeId) -> Event:
+        """The node's health checks, from now on: they fail, and it is to be taken out."""
         world, since = self._world, self._world.now
         instance = world.nodes.instance(node)
 
@@ -191,7 +198,7 @@ class Injector:
                     )
                 )
 
-        world.later(after_s, show)
+        return show
 
     # ---- slowness --------------------------------------------------------------------------------
 
@@ -213,8 +220,7 @@ class Injector:
 
     def _began(self, run: Run) -> None:
         """A gang goes on: its own next fault."""
-        chips = sum(member.chip_count for member in run.order.members)
-        after_s, fault = software_fault(self._faults, self._software, chips)
+        after_s, fault = software_fault(self._faults, self._software, run.chips)
         if fault is None or self._outlives(run, after_s):
             return
 
@@ -223,8 +229,9 @@ class Injector:
                 return
             self.struck[fault.cause] += 1
             self.broke[fault.cause] += 1
+            ending = Ending(1, NodeId(""), fault.cause, self._world.running.halt(run))
             seen_s = fault.detect_s + fault.diagnose_s
-            self._world.running.broke(run, seen_s, Ending(1, NodeId(""), fault.cause))
+            self._world.later(seen_s, lambda: self._world.running.ended(run, ending))
 
         self._world.later(after_s, strike)
 

@@ -17,7 +17,7 @@ RANKS: Final[tuple[Priority, ...]] = tuple(PRIORITIES)  # type: ignore[arg-type]
 
 
 class Jobs(NamedTuple):
-    """A block of jobs, one row each. Numbers of classes, sizes and so on count in the order of their lists."""
+    """A block of jobs, one row each. Classes, sizes and so on are numbers in the order of their lists."""
 
     at_s: Floats  # since the start of the workload
     kind: Ints

@@ -12,9 +12,10 @@ from myriad.kernel.errors import UserError
 from myriad.kernel.rng import Stream
 from myriad.kernel.units import Instant, Span
 from myriad.twin.workload import moments
+from myriad.twin.workload.columns import Jobs
 from myriad.twin.workload.crowds import crowd
 from myriad.twin.workload.draws import Clock
-from myriad.twin.workload.generator import Ask, Loop, Maker, arrivals, gang_of
+from myriad.twin.workload.generator import Ask, Loop, Maker, arrivals, drawn, gang_of
 from myriad.twin.workload.shapes import Estimates, JobClass, KeepWaiting, Rhythm, Shape, Share
 from myriad.twin.workload.work import Refill, Work
 from myriad.workload.tenants import Tenant
@@ -62,13 +63,22 @@ class Workload(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         hold what would come.
         """
         maker = Maker(self._ask, site, stream, "job-")
+        clock = self._clock(maker, site, start)
+        return arrivals(maker, clock, span_ns, start) if clock else iter(())
+
+    def columns(self, site: Site, stream: Stream, span_ns: Span, start: Instant = 0) -> Iterator[Jobs]:
+        """The same jobs as columns, for statistics: nothing is made of them."""
+        maker = Maker(self._ask, site, stream, "job-")
+        clock = self._clock(maker, site, start)
+        return drawn(maker, clock, span_ns) if clock else iter(())
+
+    def _clock(self, maker: Maker, site: Site, start: Instant) -> Clock | None:
+        """When submissions come; None for a closed loop."""
         per_day = self.per_day(site)
         if per_day <= 0:
-            return iter(())
-        rhythm = self.rhythm
+            return None
         submissions = per_day / maker.shapes.jobs_per_submission
-        clock = Clock(submissions, rhythm.hours, rhythm.days, units.seconds(start))
-        return arrivals(maker, clock, span_ns, start)
+        return Clock(submissions, self.rhythm.hours, self.rhythm.days, units.seconds(start))
 
     def backlog(self, site: Site, stream: Stream) -> Refill | None:
         """The closed loop, if it has one."""

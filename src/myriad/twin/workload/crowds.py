@@ -9,8 +9,10 @@ from myriad.kernel.ids import TenantId
 from myriad.twin.workload.shapes import JobClass, Share
 from myriad.workload.tenants import Quota, Tenant
 
-#: Where a workload names none: one organisation of twenty users who may all borrow what is free.
-ANYONE = (Share(name="lab", jobs=1.0, quota=1.0, borrow=0.0, users=20),)
+#: Where a workload names none: one organisation of twenty users who may all borrow what is free. Its limit
+#: is beyond the site, so that room is what a gang waits for: who waits for quota holds nobody up, and would
+#: be passed.
+ANYONE = (Share(name="lab", jobs=1.0, quota=1.0, borrow=1.0, users=20),)
 
 
 class Crowd(NamedTuple):
@@ -58,7 +60,7 @@ def _weight(share: Share, kind: str) -> float:
 
 def _tenant(share: Share, name: str, parent: str, chips: int) -> Tenant:
     own = int(share.quota * chips + 1e-6)
-    quota = Quota(chips=own, borrow=min(int(share.borrow * chips + 1e-6), chips - own))
+    quota = Quota(chips=own, borrow=int(share.borrow * chips + 1e-6))
     return Tenant(name=TenantId(name), parent=TenantId(parent), quota=quota, weight=share.weight)
 
 

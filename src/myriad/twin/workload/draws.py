@@ -1,8 +1,8 @@
 """Draws in blocks: chance of one `Stream`, made into columns.
 
-A block's uniform numbers come from PCG64, whose bits NumPy keeps the same in all versions and whose seed comes
-from the Stream; everything else is worked out from them here, by inversion and Box-Muller. Times are rounded
-to a second, far above the last bit in which mathematical libraries differ.
+A block's uniform numbers come from PCG64, whose bits NumPy keeps the same in all versions and whose seed
+comes from the Stream; everything else is worked out from them here, by inversion and Box-Muller. Times are
+rounded to a second, far above the last bit in which mathematical libraries differ.
 """
 
 from collections.abc import Sequence
@@ -62,8 +62,11 @@ class Choices:
 
     def pick(self, rows: Any, uniform: Floats) -> Ints:
         """For each row number a column number."""
-        found = np.searchsorted(self._ends, rows + uniform, side="right") - rows * self._width
-        return np.clip(found, 0, self._width - 1)
+        # the largest number below 1, added to a row number, would be the next row
+        below = np.minimum(uniform, 1.0 - 1e-12)
+        found = np.searchsorted(self._ends, rows + below, side="right") - rows * self._width
+        picked: Ints = np.clip(found, 0, self._width - 1)
+        return picked
 
 
 class Clock:

@@ -16,7 +16,7 @@ from myriad.kernel.units import HOUR, MILLISECOND, MINUTE, SECOND, Instant, Span
 from myriad.protocol.values import Profile
 from myriad.twin.workload.columns import OUTCOMES, RANKS, Jobs, Shapes
 from myriad.twin.workload.crowds import crowd
-from myriad.twin.workload.draws import BLOCK, Chance, Clock
+from myriad.twin.workload.draws import BLOCK, Chance, Clock, Floats
 from myriad.twin.workload.shapes import Estimates, JobClass, Share, Training
 from myriad.twin.workload.work import Truth, Work
 from myriad.workload.jobs import NodeRange, TrainingJob
@@ -135,7 +135,10 @@ class Maker:
 
     def make(self, jobs: Jobs, start: Instant) -> Iterator[Work]:
         """The jobs of a block, in its order."""
-        said_s, silent = self._said_s(jobs)
+        said, silent = (
+            said_s(self._estimates, jobs.meant_s, jobs.error),
+            jobs.silent < self._estimates.unknown,
+        )
         sizes = max(len(gangs) for gangs in self._gangs)
         key = (((jobs.kind * len(self.crowd.users) + jobs.user) * sizes + jobs.size) * 3 + jobs.rank) * 4
         key += jobs.elastic * 2 + (jobs.outcome == 1)
@@ -149,7 +152,7 @@ class Maker:
             jobs.size.tolist(),
             jobs.outcome.tolist(),
             (jobs.work_s.astype(np.int64) * SECOND).tolist(),
-            np.where(silent, 0, said_s.astype(np.int64) * SECOND).tolist(),
+            np.where(silent, 0, said.astype(np.int64) * SECOND).tolist(),
             (jobs.meant_s * steps_error * 1e9).tolist(),
             jobs.variant.tolist(),
             strict=True,
@@ -169,19 +172,8 @@ class Maker:
                 profile, truth = self._training(kind, of, work_ns, meant_ns, outcome)
             else:
                 profile = Profile(expected_ns=said_ns)
-                truth = Truth(*_pieces(work_ns), OUTCOMES[outcome])
+                truth = Truth(*pieces(work_ns), OUTCOMES[outcome])
             yield Work(instant, job, spec, profile, truth)
-
-    def _said_s(self, jobs: Jobs) -> tuple[np.ndarray, np.ndarray]:
-        """What users say of run times, rounded up as people do; and who says nothing."""
-        said = self._estimates
-        factor = said.bias * np.exp(said.error * jobs.error)
-        guess = np.minimum(jobs.meant_s * factor, _MOST_SAID_S)
-        if said.rounded:
-            # people say 5 minutes, a quarter, an hour, a day: up to the next that is a round number
-            grain = np.select([guess < 900, guess < 3600, guess < 86400], [300, 900, 3600], 86400)
-            guess = np.ceil(guess / grain) * grain
-        return np.maximum(guess, 1.0), jobs.silent < said.unknown
 
     def _training(
         self, kind: int, of: Configuration, work_ns: Span, meant_ns: float, outcome: int
@@ -246,7 +238,17 @@ def _sized(kind: JobClass, site: Site, largest: int) -> list[Gang]:
     return found
 
 
-def _pieces(work_ns: Span) -> tuple[Span, Span]:
+def said_s(estimates: Estimates, meant_s: Floats, error: Floats) -> Floats:
+    """What users say of run times that they mean, in seconds, rounded up as people do."""
+    guess = np.minimum(meant_s * estimates.bias * np.exp(estimates.error * error), _MOST_SAID_S)
+    if estimates.rounded:
+        # people say 5 minutes, a quarter, an hour, a day: up to the next that is a round number
+        grain = np.select([guess < 900, guess < 3600, guess < 86400], [300, 900, 3600], 86400)
+        guess = np.ceil(guess / grain) * grain
+    return np.maximum(guess, 1.0)
+
+
+def pieces(work_ns: Span) -> tuple[Span, Span]:
     """Work in whole pieces of a minute at most, and a piece."""
     pieces = -(-work_ns // PIECE)
     piece = work_ns // pieces
@@ -292,13 +294,21 @@ class Loop:
         return [work._replace(at=now) for work in given]
 
 
-def arrivals(maker: Maker, clock: Clock, span_ns: Span, start: Instant) -> Iterator[Work]:
-    """Jobs of [start, start + span), block by block."""
+def drawn(maker: Maker, clock: Clock, span_ns: Span) -> Iterator[Jobs]:
+    """What arrives within a span, as columns, block by block. A longer span begins with the same jobs."""
     end_s = units.seconds(span_ns)
     while True:
-        at_s = clock.next(maker.chance, BLOCK)
-        inside = at_s[at_s < end_s]
-        if len(inside):
-            yield from maker.make(maker.shapes.draw(maker.chance, inside), start)
-        if len(inside) < len(at_s):
-            return
+        jobs = maker.shapes.draw(maker.chance, clock.next(maker.chance, BLOCK))
+        if jobs.at_s[-1] < end_s:
+            yield jobs
+            continue
+        inside = int(np.searchsorted(jobs.at_s, end_s))
+        if inside:
+            yield Jobs(*(column[:inside] for column in jobs))  # type: ignore[arg-type]
+        return
+
+
+def arrivals(maker: Maker, clock: Clock, span_ns: Span, start: Instant) -> Iterator[Work]:
+    """Jobs of [start, start + span), block by block."""
+    for block in drawn(maker, clock, span_ns):
+        yield from maker.make(block, start)

@@ -62,8 +62,8 @@ class Ending(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 class Training(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What makes a class one of training jobs: they count steps, and save what they have.
 
-    Jobs of one class and size come in `variants` configurations that recur, as they do in practice: 8 of 10
-    jobs of PAI are runs of what ran before (Weng et al., NSDI 2022, 65 % at least five times; published).
+    Jobs of one class and size come in `variants` configurations that recur, as they do in practice: 65 % of
+    PAI's tasks ran at least five times (Weng et al., NSDI 2022; published, from memory). Eight is estimated.
     """
 
     #: Median time of a step, and its spread between configurations.
@@ -73,7 +73,8 @@ class Training(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     parameters: dict[float, str]
     #: Share of peak that a step reaches (MFU): the chip's `training_share` where it is not said.
     mfu: float = 0.0
-    #: Spread of the true MFU about what the performance model predicts: 5 % to 10 % (bench.accuracy; measured).
+    #: Spread of the true MFU about what the performance model predicts: 5 % to 10 % (bench.accuracy;
+    #: measured).
     mfu_sigma: float = 0.07
     #: Weights in 2 bytes, master weights and two moments of Adam in 4 each (ZeRO, 2020; published).
     checkpoint_bytes_per_parameter: float = 14.0
@@ -120,7 +121,8 @@ class JobClass(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     elastic_least: float = 0.5
     #: Catalogue name of the chip type they must have; empty: the site's own.
     chip: str = ""
-    #: Restarts after faults of the job itself, of jobs that would succeed without. Who fails by itself has none.
+    #: Restarts after faults of the job itself, of jobs that would succeed without. Who fails by itself has
+    #: none.
     retries: int = 3
     training: Training | None = None
 
@@ -150,8 +152,9 @@ class JobClass(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 class Rhythm(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """When jobs are submitted: weights of the hours of a day and of the days of a week, Monday first.
 
-    Defaults: the rise through the working day, the dips at noon and at dinner and the low at night that Helios
-    shows (Hu et al., SC 2021, figure 2; shape published, values read off and estimated); weekends estimated.
+    Defaults: the rise through the working day, the dips at noon and at dinner and the low at night that
+    Helios shows (Hu et al., SC 2021, figure 2; shape published, values read off and estimated); weekends
+    estimated.
     """
 
     hours: tuple[float, ...] = (
@@ -168,7 +171,7 @@ class Rhythm(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
 
 class Share(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A tenant of the workload. Its quota is a share of the site's chips, so that it fits a site of any size."""
+    """A tenant of the workload; its quota is a share of the chips, so that it fits a site of any size."""
 
     name: str
     parent: str = ""
@@ -182,7 +185,7 @@ class Share(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     weight: float = 1.0
     #: So many users as parts, `<name>-u1` and on; they share its quota evenly and submit its jobs.
     users: int = 0
-    #: Zipf exponent of how active these are. At 1.3 the first 5 of 100 submit two thirds of the jobs; in
+    #: Zipf exponent of how active these are. At 1.3 the first 5 of 100 submit 63 % of the jobs; in
     #: PAI the top 5 % submit 77 % (Weng et al., NSDI 2022; published).
     skew: float = 1.3
 
@@ -210,14 +213,15 @@ class KeepWaiting(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 class Estimates(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What users say of run times before they know: the brain sees that, and never the truth."""
 
-    #: Standard deviation of the logarithm of what is said over what is so: run times of commands, and steps of
-    #: training. Estimated: two thirds are within 1.8 either way of the usual. 0: all are wrong alike.
+    #: Standard deviation of the logarithm of what is said over what is so: run times of commands, and steps
+    #: of training. Estimated: two thirds are within 1.8 either way of the usual. 0: all are wrong alike.
     error: float = 0.6
-    #: Median of what is said over what is so, for commands. Users of batch systems overestimate: half of the jobs
-    #: use less than half of what was asked (Mu'alem and Feitelson, IEEE TPDS 2001; published shape, from memory).
+    #: Median of what is said over what is so, for commands. Users of batch systems overestimate: half of
+    #: the jobs use less than half of what was asked (Mu'alem and Feitelson, IEEE TPDS 2001; published
+    #: shape, from memory).
     bias: float = 2.0
-    #: Up to 5 minutes, quarters, hours, days: few values make up most estimates (Tsafrir, Etsion and Feitelson,
-    #: JSSPP 2005; published shape, from memory).
+    #: Up to 5 minutes, quarters, hours, days: few values make up most estimates (Tsafrir, Etsion and
+    #: Feitelson, JSSPP 2005; published shape, from memory).
     rounded: bool = True
     #: Share of commands of which nothing is said. Estimated.
     unknown: float = 0.2
