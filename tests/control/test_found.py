@@ -10,6 +10,7 @@ from myriad.fleet.site import Pod, Site
 from myriad.kernel.ids import JobId, NodeId
 from myriad.kernel.units import DAY, SECOND, span_ns
 from myriad.protocol import inputs
+from myriad.protocol.orders import WakeAt
 from myriad.protocol.values import Profile
 from myriad.schedule.policy import Order, Placement, Preemption
 from myriad.workload.windows import Window
@@ -110,3 +111,23 @@ def test_who_left_for_a_quota_does_not_take_it_back_before_the_others_have_left(
         site.now += SECOND
         site.core.step(inputs.GangGone(at=site.now, attempt=attempt))
     assert site.running() == ["high"]
+
+
+def test_a_pause_that_is_over_within_the_same_turn_ends() -> None:
+    """Its timer is ordered when the whole turn is known, and is due by then."""
+    site = Site0(Policy(), build.site(racks=1, nodes_per_rack=2, spares=0), quota=2)
+    site.submit("failing", 2)
+    for _ in range(2):
+        site.start("failing")
+        attempt = site.core.state.jobs[JobId("failing")].attempt
+        assert attempt
+        failed = inputs.GangExited(at=site.now, attempt=attempt, code=1)
+        site.now += 60 * SECOND
+        steps, cycle = site.core.turn([failed, inputs.DrainNode(at=site.now, node=NodeId("n1"))])
+        orders = [order for step in (*steps, cycle) for order in step.orders]
+        for order in orders:
+            if isinstance(order, WakeAt) and order.about == "job:failing":
+                site.core.step(inputs.Woke(at=site.now, about=order.about))
+        site.core.step(inputs.UndrainNode(at=site.now, node=NodeId("n1")))
+        site.core.step(inputs.NodeQualified(at=site.now, node=NodeId("n1"), instance="i", ok=True))
+    assert site.running() == ["failing"]

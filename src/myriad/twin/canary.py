@@ -146,11 +146,11 @@ def _leave_behind(driver: Watched) -> bool:
 
 def _lose_time(driver: Watched) -> bool:
     """A chip drops out of the books."""
-    ledger = driver.ledger
-    for slot, chips in ledger.account.chips().items():
-        if chips:
-            ledger.account.move(ledger.term, slot, None, 1)
-            return True
+    for page in driver.ledger.pages:
+        for slot, chips in enumerate(page.chips):
+            if chips:
+                page.chips[slot] -= 1
+                return True
     return False
 
 

@@ -222,6 +222,7 @@ def _physics(chance: Stream) -> Physics:
         report_s=chance.choice((0.0, 60.0, 600.0)),
         pace_s=chance.choice((30.0, 300.0)),
         jitter=chance.choice((0.0, 0.2, 0.5)),
+        poll_s=chance.choice((0.0, 0.0, 2.0)),
     )
 
 
