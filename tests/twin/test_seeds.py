@@ -14,11 +14,12 @@ from myriad.twin.check import Verdict, check
 from myriad.twin.checkers.marks import MARKS
 
 ROOT = Path(__file__).parents[2]
-SEEDS = (21, 23, 31, 35, 49, 62, 68, 100, 106, 108)
+SEEDS = (0, 21, 31, 37, 92, 100, 106, 108, 111, 118)
 #: Seeds that are run again in a process with other hashes; the rest again in this one.
-ELSEWHERE = (1, 8)
-#: What these seeds together must have seen: when a change makes one vanish, another seed has to show it.
-DEMANDED: tuple[str, ...] = ()
+ELSEWHERE = (0, 118)
+#: These seeds together must have seen every mark but these: when a change makes one vanish, another seed has
+#: to show it. No burn-in fails here (a bad repair comes back at once), and few asked why they wait for a pod.
+UNSEEN = ("burn-in failed", "waits: topology")
 
 seen = cache(check)
 
@@ -48,8 +49,8 @@ def test_a_seed_keeps_every_law_and_gives_one_digest(seed: int) -> None:
 
 def test_the_seeds_see_what_is_rare() -> None:
     verdicts = [seen(seed) for seed in SEEDS]
-    missing = [mark for mark in DEMANDED if not any(one.marks.get(mark) for one in verdicts)]
-    assert not missing and set(DEMANDED) <= set(MARKS)
+    missing = [mark for mark in MARKS if not any(one.marks.get(mark) for one in verdicts)]
+    assert missing == list(UNSEEN)
 
 
 @pytest.mark.parametrize("canary", [name for name in CANARIES if name != "by-hash"])

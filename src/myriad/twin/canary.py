@@ -14,7 +14,7 @@ from myriad.control.sitefile import Setup
 from myriad.control.state import State
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.units import MINUTE, SECOND, Instant
-from myriad.protocol import facts
+from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input
 from myriad.twin.checkers.capacity import Capacity
@@ -178,8 +178,10 @@ def _hang(driver: Watched) -> bool:
 
 
 def _by_hash(driver: Watched) -> bool:
-    """Time depends on the hash of a string, which is another in every process."""
-    driver.world.now += hash("canary") % 1000
+    """A word depends on the hash of a string, which is another in every process."""
+    world = driver.world
+    reason = f"number {hash('canary') % 1000}"
+    world.say(inputs.DrainNode(at=world.now, node=next(iter(world.nodes)), by="canary", reason=reason))
     return True
 
 
@@ -194,7 +196,7 @@ CANARIES: Final[Mapping[str, Callable[[str], Canary]]] = {
     "unwritten": lambda name: Harms(name, Folding.law, _remember_wrong),
     "forgotten-job": lambda name: Harms(name, Reasons.law, _forget_job, again=True),
     "hanging": lambda name: Harms(name, Progress.law, _hang, again=True),
-    "by-hash": lambda name: Harms(name, "", _by_hash, again=True),
+    "by-hash": lambda name: Harms(name, "", _by_hash),
 }
 
 
