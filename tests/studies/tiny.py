@@ -27,6 +27,7 @@ SCENARIO: dict[str, Any] = {
             }
         ],
     },
+    "policy": {"recover": {"repair_timeout": "60d"}},
     "faults": {"hardware": {"chip": 20, "host": 100}},
     "physics": {"boot_s": 60.0, "requeue_s": 60.0, "report_s": 300.0, "whole_gangs": True},
     "expect": {"goodput": ">= 0.1", "jobs.cancelled": 0},

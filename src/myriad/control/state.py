@@ -224,8 +224,9 @@ class State:
         self._in_service += change
 
     def domains_of(self, node: NodeId) -> tuple[Domain, ...]:
-        """What the node can fail together with, widest first."""
-        return tuple(self.domains[key] for key in self.domain_keys(node))
+        """What the node can fail together with, widest first: a feed may be of several pods, or of a part."""
+        domains = [self.domains[key] for key in self.domain_keys(node)]
+        return tuple(sorted(domains, key=lambda domain: -domain.size))
 
     def domain_keys(self, node: NodeId) -> Iterator[str]:
         """Names of its domains. A site without power groups has one in each pod: the pod."""

@@ -88,6 +88,12 @@ class Driver:
             for given in self.world.advance():
                 self.give(given)
 
+    def listen(self) -> None:
+        """Give what was said outside of any event, as when a site opens."""
+        while said := self.world.hear():
+            for given in said:
+                self.give(given)
+
     def pass_until(self, until: Instant) -> None:
         """Let everything happen that happens up to an instant, and no more.
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from myriad.fleet.site import NodePlace, Site
 from myriad.kernel.ids import AttemptId, NodeId
-from myriad.kernel.units import Instant
+from myriad.kernel.units import SECOND, Instant, Span
 from myriad.protocol import inputs
 from myriad.protocol.inputs import Input
 from myriad.protocol.values import Signal
@@ -30,6 +30,10 @@ class Care(Protocol):
         """How long until a node that was fenced is up again."""
         ...
 
+    def dark_ns(self, node: NodeId) -> Span:
+        """How long it cannot come up, because its power or network is gone."""
+        ...
+
     def qualify(self, node: NodeId) -> Qualified:
         """What burn-in will find."""
         ...
@@ -45,6 +49,11 @@ class Plain:
         """The same for all."""
         del node
         return self._physics.repair_s
+
+    def dark_ns(self, node: NodeId) -> Span:
+        """Nothing else is amiss."""
+        del node
+        return 0
 
     def qualify(self, node: NodeId) -> Qualified:
         """All are well."""
@@ -178,8 +187,11 @@ class Nodes:
     # ---- orders ----------------------------------------------------------------------------------
 
     def boot(self, node: NodeId) -> None:
-        """It comes up as another incarnation."""
+        """It comes up as another incarnation, once it can."""
         record = self._nodes[node]
+        if not record.alive and (dark_ns := self.care.dark_ns(node)):
+            self._later(dark_ns / SECOND + self._physics.boot_s, lambda: self.boot(node))
+            return
         record.repairing = False
         if not record.alive:
             record.alive, record.paused = True, False

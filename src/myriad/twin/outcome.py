@@ -1,11 +1,12 @@
 """What came of a simulation, as plain values: for tables, reports and comparisons."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from myriad.kernel.units import DAY, HOUR, Instant, Span, seconds
 from myriad.ledger import views
+from myriad.protocol.values import DomainKind
 from myriad.twin.energy import Energy
 from myriad.twin.serving import Served
 from myriad.twin.statistics import Statistics, size_names
@@ -57,6 +58,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     mttf_s: float | None
     mttr_s: float | None
     recovery_s: float | None
+    #: Losses that the brain took for one event, by what failed: rack, power, pod, site.
+    incidents: dict[str, int]
     # ---- power and money
     energy_j: float
     mean_pue: float
@@ -84,7 +87,7 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found = {bucket: outcome.share(bucket) for bucket in outcome.buckets}
     plain = (
         "goodput", "utilisation", "availability", "mfu", "ettr", "node_losses", "mttf_s", "mttr_s",
-        "recovery_s", "mean_pue", "peak_w", "submitted", "waiting", "cost_per_useful_chip_hour",
+        "recovery_s", "mean_pue", "peak_w", "throttled_s", "submitted", "waiting", "cost_per_useful_chip_hour",
     )  # fmt: skip
     for name in plain:
         if (value := getattr(outcome, name)) is not None:
@@ -95,6 +98,7 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found |= {f"jobs.{name}": float(count) for name, count in outcome.jobs.items()}
     found |= {f"stops.{name}": float(count) for name, count in outcome.stops.items()}
     found |= {f"faults.{name}": float(count) for name, count in outcome.faults.items()}
+    found |= {f"incidents.{name}": float(outcome.incidents.get(name, 0)) for name in get_args(DomainKind)}
     for size, row in outcome.by_size.items():
         found |= {f"{size}.{name}": value for name, value in row.items()}
     found |= {f"{size}.mtti_h": value / 3600 for size, value in outcome.mtti_s.items()}
@@ -142,6 +146,7 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
         mttf_s=seen.mttf_s,
         mttr_s=seen.mttr_s,
         recovery_s=seen.recovery_s,
+        incidents=dict(statistics.incidents),
         energy_j=energy.meter.energy_j if energy else 0.0,
         mean_pue=energy.meter.mean_pue if energy else 0.0,
         peak_w=float(energy.meter.peak_w) if energy else 0.0,

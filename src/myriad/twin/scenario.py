@@ -19,6 +19,7 @@ from myriad.kernel import documents, units
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.units import Span
 from myriad.twin.faults import Faults, Repair
+from myriad.twin.faults.checks import check_faults
 from myriad.twin.load import Services
 from myriad.twin.money import Costs
 from myriad.twin.physics import Physics
@@ -153,19 +154,36 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
     }
     if isinstance(replay := found.get("workload"), Replay):
         found["workload"] = replay.open(folder or Path())
+    setup = _setup(given, source, folder)
+    if isinstance(faults := found.get("faults"), Faults):
+        check_faults(faults, setup.site, f"{source}: faults")
+        _check_patience(setup, found.get("repair", Repair()), source)
     return Scenario(
         name=str(given.get("name") or Path(source).stem),
         about=str(given.get("about", "")),
         start=_start(given.get("start", "2026-01-01"), source),
         span_ns=_span(given.get("span", "30d"), source),
         seed=_seed(given.get("seed", 0), source),
-        setup=_setup(given, source, folder),
+        setup=setup,
         jobs=tuple(documents.convert(given.get("jobs") or [], list[Listed], f"{source}: jobs")),
         folder=folder or Path(),
         expect=_expected(given.get("expect") or {}, source),
         digest=_digest(given),
         **found,
     )
+
+
+def _check_patience(setup: Setup, repair: Repair, source: str) -> None:
+    """A brain that does not wait for the check after a repair never gets a node back."""
+    patience = setup.policy.recover.repair_timeout
+    # the world's delays may be longer than they say, by its jitter
+    if units.span_ns(patience) < 2 * units.span_ns(repair.burn_in):
+        raise UserError(
+            f"is less than two burn-ins ({repair.burn_in}): no node would come back from repair",
+            field=f"{source}: policy.recover.repair_timeout",
+            value=patience,
+            remedy="Write 60d, or make repair.burn_in shorter",
+        )
 
 
 def _digest(given: Mapping[str, Any]) -> str:

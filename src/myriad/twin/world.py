@@ -94,6 +94,12 @@ class World(Timeline):
             case _:
                 raise AssertionError(f"unknown order {order}")
 
+    def light_up(self) -> None:
+        """All nodes are up, before anybody looks: a site that was in service already."""
+        for name in self.nodes:
+            self.nodes.boot(name)
+        self.hear()
+
     def census(self) -> None:
         """Say everything that is so now, before what was not heard yet: what an opened engine reports."""
         unheard = self.hear()

@@ -10,11 +10,12 @@ from typing import Final
 
 from myriad.kernel.ids import NodeId
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import SECOND, Instant, Span
+from myriad.kernel.units import SECOND, Instant, Span, span_ns
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Signal
 from myriad.twin.faults.config import Faults, Repair
+from myriad.twin.faults.events import Event, nodes_of
 from myriad.twin.faults.hazards import NEVER, Fault, Hazards, Terrain
 from myriad.twin.faults.repair import Workshop, factor_after, plan
 from myriad.twin.faults.software import software_fault
@@ -28,6 +29,8 @@ _AGAIN_S: Final = 1800.0
 #: The first qualification, of a site that is in service when the scenario begins.
 _OPENING_S: Final = 1.0
 _DOMAINS: Final = ("rack", "pod", "power", "cooling")
+#: An outage shows after this: nodes and channels are silent at once. Estimated.
+_SHOWS_S: Final = 10.0
 
 
 class Injector:
@@ -48,6 +51,8 @@ class Injector:
         self._visits: Counter[NodeId] = Counter()
         self._own = dict.fromkeys(self._hazards.lemons, faults.lemons.factor)
         self._slow = {self._names[row]: faults.slow.factor for row in self._hazards.slow}
+        #: What slows a node for a while.
+        self._lags: dict[NodeId, list[float]] = {}
         #: Until when a domain's nodes cannot come back.
         self._dark: dict[NodeId, int] = {}
         #: Nothing strikes any more.
@@ -62,7 +67,23 @@ class Injector:
         self._world.running.training.on_begin = self._began
         for node, factor in self._slow.items():
             self._world.slow_node(node, factor)
+        for event in self._faults.events:
+            self._plan(event)
         self._await()
+
+    def _plan(self, event: Event) -> None:
+        """What the scenario says strikes at its time."""
+        nodes, lasts_s = nodes_of(event, self._world.site.places()), span_ns(event.lasts) / SECOND
+        slow = event.factor or (self._faults.plant.cooling_factor if event.scope == "cooling" else 0.0)
+
+        def strike() -> None:
+            self.struck[event.scope] += 1
+            if slow:
+                self._slow_for(nodes, slow, lasts_s)
+            else:
+                self._go_dark(nodes, lasts_s, _SHOWS_S, event.scope)
+
+        self._world.at(self._world.now + span_ns(event.at), strike)
 
     def _await(self) -> None:
         at, fault = self._hazards.next(self._world.now)
@@ -108,12 +129,18 @@ class Injector:
         nodes = [self._names[row] for row in self._hazards.rows_of(fault)]
         self.struck[fault.cause] += 1
         if fault.symptom == "slow":
-            self._slow_down(nodes, fault)
-            return
-        back_at = self._world.now + int(fault.lasts_s * SECOND)
+            self._slow_for(nodes, fault.factor, fault.lasts_s)
+        else:
+            self._go_dark(nodes, fault.lasts_s, fault.detect_s, fault.cause)
+
+    def _go_dark(self, nodes: Sequence[NodeId], lasts_s: float, shows_s: float, cause: str) -> None:
+        """They are gone, and none of them comes back before so long; those under repair neither."""
+        world, back_at = self._world, self._world.now + int(lasts_s * SECOND)
+        hit = dict.fromkeys(one for node in nodes for one in world.nodes[node].running)
+        self.broke[cause] += len(hit)
         for node in nodes:
             self._dark[node] = max(back_at, self._dark.get(node, 0))
-            self._world.kill_node(node, fault.detect_s)
+            world.kill_node(node, shows_s)
 
     def _hit(self, node: NodeId, fault: Fault) -> None:
         """A chip or a host fails: what runs on it breaks, and someone is named."""
@@ -204,17 +231,35 @@ class Injector:
 
     def _slow_down(self, nodes: Sequence[NodeId], fault: Fault) -> None:
         """They are slow for a while, or until they are repaired."""
-        for node in nodes:
-            self._world.slow_node(node, max(fault.factor, self._slow.get(node, 1.0)))
         if fault.permanent or fault.lasts_s == float("inf"):
             self._wrong |= dict.fromkeys(nodes, fault)
-            return
+            self._pace(nodes)
+        else:
+            self._slow_for(nodes, fault.factor, fault.lasts_s)
+
+    def _slow_for(self, nodes: Sequence[NodeId], factor: float, lasts_s: float) -> None:
+        """They are slow for a while; of several causes the worst counts."""
+        for node in nodes:
+            self._lags.setdefault(node, []).append(factor)
+        self._pace(nodes)
 
         def over() -> None:
             for node in nodes:
-                self._world.slow_node(node, self._slow.get(node, 1.0))
+                self._lags[node].remove(factor)
+                if not self._lags[node]:
+                    del self._lags[node]
+            self._pace(nodes)
 
-        self._world.later(fault.lasts_s, over)
+        self._world.later(lasts_s, over)
+
+    def _pace(self, nodes: Sequence[NodeId]) -> None:
+        """Let them be as slow as all that ails them makes them."""
+        for node in nodes:
+            factor = max(self._slow.get(node, 1.0), *self._lags.get(node, ()), 1.0)
+            if (fault := self._wrong.get(node)) is not None:
+                factor = max(factor, fault.factor)
+            if factor != self._world.nodes[node].slowness:
+                self._world.slow_node(node, factor)
 
     # ---- software --------------------------------------------------------------------------------
 
@@ -248,19 +293,25 @@ class Injector:
         """A visit to the workshop: how long until the node is up again."""
         world, row = self._world, self._rows[node]
         fault = self._wrong.pop(node, None)
-        dark_ns = max(0, self._dark.pop(node, 0) - world.now)
-        if not dark_ns:
+        if not self.dark_ns(node):
             self._visits[node] += 1
         done = plan(self._repair, fault, self._repairs, losses=self._visits[node])
         if fault is not None:
             self._hazards.set_factor(row, factor_after(self._repair, self._own.get(row, 1.0), done))
         if done.cured:
             self._renew(node)
-        elif self._slow.get(node, 1.0) != world.nodes[node].slowness:
-            world.slow_node(node, self._slow.get(node, 1.0))
+        else:
+            self._pace([node])
         back_at = self._workshop.book(world.now, done)
         check_s = self._repair.seconds("burn_in")
-        return max(1.0, (dark_ns + back_at - world.now) / SECOND - check_s)
+        return max(1.0, (back_at - world.now) / SECOND - check_s)
+
+    def dark_ns(self, node: NodeId) -> Span:
+        """How long it cannot come up yet, whatever is done about it."""
+        left_ns = self._dark.get(node, 0) - self._world.now
+        if left_ns <= 0:
+            self._dark.pop(node, None)
+        return max(0, left_ns)
 
     def qualify(self, node: NodeId) -> Qualified:
         """Burn-in; what it would have found is in the visit's plan already."""
@@ -275,17 +326,23 @@ class Injector:
         self._wrong.pop(node, None)
         self._visits[node] = 0
         self._hazards.set_factor(row, 1.0)
-        self._world.slow_node(node, 1.0)
+        self._pace([node])
 
     def follow(self, happened: Sequence[Fact]) -> None:
-        """The operator sends what the brain keeps out to the vendor, and gives it back when it comes."""
+        """The operator looks at what the brain keeps out, and gives it back once it is well."""
         for fact in happened:
             if type(fact) is facts.NodeCordoned and fact.cordoned and fact.by == "myriad":
                 self._return_later(fact.node)
 
     def _return_later(self, node: NodeId) -> None:
+        """A node that fails or lags goes to the vendor; one that is well after all is given back."""
+        row = self._rows[node]
+        ill = node in self._wrong or node in self._slow or self._hazards.factor(row) > 1.0
+        after_s = self._repair.seconds("vendor" if ill else "automatic")
+
         def back() -> None:
-            self._renew(node)
+            if ill:
+                self._renew(node)
             self._world.say(inputs.UndrainNode(at=self._world.now, node=node))
 
-        self._world.later(self._repair.seconds("vendor"), back)
+        self._world.later(after_s, back)
