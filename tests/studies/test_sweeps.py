@@ -92,7 +92,7 @@ def test_places_have_names() -> None:
 def test_the_twin_is_checked_and_a_broken_law_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     found = seeds.farm(seeds.check_twin, Here(), 7, 1)
     assert not found[0].problem and "faults" in found[0].story
-    assert dict((mark, seen) for mark, _, seen in seeds.marks(found))["node lost"] == 1
+    assert {mark: seen for mark, _, seen in seeds.marks(found)}["node lost"] == 1
     check = seeds.check
     monkeypatch.setattr(seeds, "check", lambda seed: check(seed, "double-placement"))
     found = seeds.farm(seeds.check_twin, Here(), 7, 1)

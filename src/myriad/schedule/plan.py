@@ -14,7 +14,7 @@ from myriad.kernel.ids import TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Code
 from myriad.schedule import backfill, place, preempt, quota, search
-from myriad.schedule.asks import Ask, Leaves, Placed, Running, Shape, View, Waits
+from myriad.schedule.asks import Ask, Leaves, Placed, Shape, View, Waits
 from myriad.schedule.backfill import Reservation
 from myriad.schedule.board import Board, Front, Rules
 
@@ -41,8 +41,6 @@ class Cycle:
         self.view, self.board, self.rules, self.now = view, board, rules, now
         #: Asks held back by a quota, newly found, and whose quota it is.
         self._full: list[tuple[Ask, TenantId]] = []
-        #: Those for whom chips are being emptied, when they were first asked for.
-        self._claimants: list[Ask] | None = None
         #: Shapes of which one would have kept nodes from the gang in front: others that run longer would,
         #: too, until something is placed.
         self._in_the_way: dict[Shape, None] = {}
@@ -149,20 +147,10 @@ class Cycle:
         return self.view.is_spent(ask.tenant, self.now) or (bool(ask.reservation) and self._is_kept_out(ask))
 
     def _is_promised(self, ask: Ask, chips: int) -> bool:
-        """Whether it would take the quota that lower classes are giving back for a higher one.
-
-        Else a victim that has left comes back before the others have, again and again.
-        """
-        if self._claimants is None:
-            waiting = (self.board.queue.get(owner) for owner, gangs in self.view.claims.items() if gangs)
-            self._claimants = [one for one in waiting if one is not None]
-        return any(
-            ask.rank < one.rank
-            and self.board.queue.get(one.owner) is not None
-            and quota.short_of(self.view, one.tenant, one.least * one.chips_per_node) is not None
-            and quota.room_beside(self.view, ask.tenant, one.tenant, one.least * one.chips_per_node) < chips
-            for one in self._claimants
-        )
+        """Whether it would take quota that is being given back for another."""
+        claims, queue = self.view.claims, self.board.queue
+        waiting = (queue.get(owner) for owner, gangs in claims.items() if gangs)
+        return any(one is not None and quota.is_promised(self.view, one, ask, chips) for one in waiting)
 
     def _is_kept_out(self, ask: Ask) -> bool:
         """Whether it waits for its reservation: it may have no other nodes, so it holds nobody up."""
@@ -292,20 +280,12 @@ class Cycle:
                 continue
             short = ask.least * ask.chips_per_node - quota.left(self.view, by)
             victims = preempt.inside(self.view, ask, short, self.now, knobs, policy, lower)
-            if not self._has_room(ask, victims):
+            if self.fitting(ask) + preempt.room_after(ask, victims) < ask.least:
                 victims = ()  # the quota alone would not let it start, and they would come back
             self._ask_again(ask, bool(victims))
             for gang in victims:
                 why = f"makes room for {ask.owner}, of a higher priority, in the quota of {by}"
                 yield Leaves(gang.attempt, "preempted", ask.owner, why, ask.patience_ns)
-
-    def _has_room(self, ask: Ask, victims: Sequence[Running]) -> bool:
-        """Whether it may find the nodes that it needs once these have left."""
-        size = ask.chips_per_node
-        left = (
-            0 if ask.reservation else sum(preempt.gives(one) for one in victims if one.chips_per_node >= size)
-        )
-        return self.fitting(ask) + left >= ask.least
 
     def _ask_again(self, ask: Ask, found: bool) -> None:
         """When to look for victims again: nobody found now may have run long enough later."""

@@ -47,7 +47,7 @@ class LedgerLaw(Checker):
                 raise self.broken(
                     "", f"{sum(totals.values())} chip-ns in buckets are {self._capacity_ns} of the site"
                 )
-            if low := [slot.name for slot, amount in totals.items() if amount < 0]:
+            if low := [str(slot) for slot, amount in totals.items() if amount < 0]:
                 raise self.broken("", f"{', '.join(low)} is 0 or more")
         if self.is_due(_DEEP):
             self._deep()
