@@ -41,7 +41,8 @@ def test_a_job_that_always_fails_first_on_one_node_is_to_blame_in_the_end() -> N
     """The node was qualified again each time: else a job whose first rank fails would go on for ever."""
     exits, node = {NodeId("n1"): 1}, NodeId("n1")
     culprits = [
-        blame.judge(exits, 3, [node] * tries, policy=POLICY, stuck=[node] * tries).culprit for tries in range(5)
+        blame.judge(exits, 3, [node] * tries, policy=POLICY, stuck=[node] * tries).culprit
+        for tries in range(5)
     ]
     assert culprits == ["job", "node", "node", "job", "job"]
 

@@ -1,12 +1,11 @@
 """Capacity conserved: on every node what is free and what is held are its chips, each exactly once."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from myriad.control.core import Step
 from myriad.kernel.ids import NodeId
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
-from myriad.protocol.inputs import Input
 from myriad.twin.checkers.base import Checker, Scene
 
 #: So often every node is looked at; else those that a step touched, and the total.
@@ -41,10 +40,10 @@ class Capacity(Checker):
             self._held -= gang.chips
             self._touched |= dict.fromkeys(gang.members)
 
-    def follow(self, step: Step, given: Input) -> None:
+    def follow(self, happened: Sequence[Fact]) -> None:
         """Free and held together are all there is."""
-        del step, given
-        whole = self.scene.input_count % _ALL == 0
+        del happened
+        whole = self.is_due(_ALL)
         if not self._touched and not whole:
             return
         nodes = list(self.reading.places) if whole else list(self._touched)
@@ -55,7 +54,8 @@ class Capacity(Checker):
         free, total = int(columns.free_count.sum()), int(columns.chips.sum())
         if free + self._held != total:
             raise self.broken(
-                nodes[0] if nodes else "", f"{free} free and {self._held} held chips are the {total} of the site"
+                nodes[0] if nodes else "",
+                f"{free} free and {self._held} held chips are the {total} of the site",
             )
         if whole and total != sum(place.chips for place in places.values()):
             raise self.broken("", f"the site has as many chips as its file says, not {total}")
@@ -71,6 +71,10 @@ class Capacity(Checker):
         free, held = int(columns.free[row]), self.reading.held[node]
         full = (1 << self.reading.places[node].chips) - 1
         if free & held or free | held != full:
-            raise self.broken(node, f"of {node} free {free:b} and held {held:b} are its chips {full:b}, each once")
+            raise self.broken(
+                node, f"of {node} free {free:b} and held {held:b} are its chips {full:b}, each once"
+            )
         if int(columns.free_count[row]) != free.bit_count():
-            raise self.broken(node, f"{node} has {free.bit_count()} chips free, not {columns.free_count[row]}")
+            raise self.broken(
+                node, f"{node} has {free.bit_count()} chips free, not {columns.free_count[row]}"
+            )

@@ -101,11 +101,15 @@ class Marks:
             facts.NodeCordoned: self._cordoned,
             facts.NodeSlow: lambda fact: self.hit("slow node", fact.slow),
             facts.IncidentOpened: lambda _: self.hit("incident opened"),
-            facts.IncidentClosed: lambda fact: self.hit("incident widened" if fact.into else "incident closed"),
+            facts.IncidentClosed: lambda fact: self.hit(
+                "incident widened" if fact.into else "incident closed"
+            ),
             facts.CancelRequested: self._cancelled,
             facts.Refused: lambda _: self.hit("refused"),
             facts.ServiceScaled: self._scaled,
-            facts.IdleExplained: lambda fact: self.hit(f"idle: {fact.reason}", f"idle: {fact.reason}" in MARKS),
+            facts.IdleExplained: lambda fact: self.hit(
+                f"idle: {fact.reason}", f"idle: {fact.reason}" in MARKS
+            ),
             facts.SiteClosed: lambda _: self.hit("site closed"),
         }
 
@@ -205,4 +209,7 @@ class Marks:
 
 def table(counts: Sequence[Mapping[str, int]]) -> list[tuple[str, int, int]]:
     """Each mark: how often over all seeds, and in how many of them."""
-    return [(mark, sum(one.get(mark, 0) for one in counts), sum(one.get(mark, 0) > 0 for one in counts)) for mark in MARKS]
+    return [
+        (mark, sum(one.get(mark, 0) for one in counts), sum(one.get(mark, 0) > 0 for one in counts))
+        for mark in MARKS
+    ]

@@ -1,5 +1,6 @@
 """Progress: once faults are over and nodes are given back, everything that can finish does within a bound."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -50,7 +51,9 @@ class Progress(Checker):
             if window.end_at + HOUR < self.scene.world.now:
                 yield window.name, f"window {window.name} is over"
         for service, wanted in reading.wanted.items():
-            ready = sum(gang.service == service and gang.phase == "running" for gang in reading.gangs.values())
+            ready = sum(
+                gang.service == service and gang.phase == "running" for gang in reading.gangs.values()
+            )
             if ready != wanted and self._has_room(service, wanted - ready):
                 yield service, f"{service} has the {wanted} replicas it wants, not {ready}"
 
@@ -66,6 +69,11 @@ class Progress(Checker):
             for node, place in reading.places.items()
             if place.chip == chip and place.chips >= job.spec.chips_per_node and node not in reading.spares
         ]
+        if job.spec.within:
+            return (
+                max(Counter(getattr(place, job.spec.within) for place in usable).values())
+                >= job.spec.min_nodes
+            )
         return len(usable) >= job.spec.min_nodes
 
     def _has_room(self, service: str, lacking: int) -> bool:

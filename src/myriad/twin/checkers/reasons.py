@@ -1,12 +1,12 @@
-"""Every admitted job ends or has a stated reason to wait, and the reason holds; nobody is stuck on the way."""
+"""Every admitted job ends or has a stated reason to wait, which holds; nobody is stuck on the way."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from myriad.control import views
-from myriad.control.core import Step
 from myriad.kernel.ids import JobId
 from myriad.kernel.units import MINUTE, Instant, show_span
-from myriad.protocol.inputs import Input
+from myriad.protocol.facts import Fact
 from myriad.protocol.values import Reason
 from myriad.twin.checkers.base import Checker, Scene
 from myriad.twin.checkers.reading import Job
@@ -28,10 +28,10 @@ class Reasons(Checker):
         #: Since when a job has been said to start in the next cycle.
         self._about: dict[JobId, Instant] = {}
 
-    def follow(self, step: Step, given: Input) -> None:
+    def follow(self, happened: Sequence[Fact]) -> None:
         """Now and then."""
-        del step, given
-        if self.scene.input_count % _EVERY == 0:
+        del happened
+        if self.is_due(_EVERY):
             waiting = self._waiting()
             self._next += _ASKED
             turn = self._next % max(1, len(waiting))
@@ -49,7 +49,9 @@ class Reasons(Checker):
     def _check(self, waiting: list[JobId], asked: list[JobId]) -> None:
         state = self.scene.core.state
         if list(dict.fromkeys(waiting)) != waiting or len(waiting) != len(state.waiting):
-            raise self.broken(waiting[0] if waiting else "", f"{len(waiting)} jobs wait, not {len(state.waiting)}")
+            raise self.broken(
+                waiting[0] if waiting else "", f"{len(waiting)} jobs wait, not {len(state.waiting)}"
+            )
         for name in asked:
             if (job := self.reading.jobs.get(name)) is None or job.attempt is not None:
                 self._about.pop(name, None)
@@ -74,7 +76,9 @@ class Reasons(Checker):
             return
         since = self._about.setdefault(name, now)
         if now - max(since, job.waits_since) > _SLACK:
-            raise self.broken(name, f"{name} starts in the next cycle, as is said for {show_span(now - since)}")
+            raise self.broken(
+                name, f"{name} starts in the next cycle, as is said for {show_span(now - since)}"
+            )
 
     def _holds(self, name: JobId, job: Job, reason: Reason, now: Instant) -> None:
         """Whether what is said is so."""

@@ -1,4 +1,4 @@
-"""A gang is whole or absent: placed as it was asked for, running only when all of it does, gone when it stopped."""
+"""A gang is whole or absent: placed as asked for, running when all of it does, gone when it stopped."""
 
 from typing import ClassVar
 
@@ -29,7 +29,9 @@ class WholeGangs(Checker):
     def _placed(self, fact: facts.GangPlaced) -> None:
         nodes = [member.node for member in fact.members]
         if len(dict.fromkeys(nodes)) != len(nodes):
-            raise self.broken(fact.attempt, f"members of {fact.attempt} are on nodes of their own, not {nodes}")
+            raise self.broken(
+                fact.attempt, f"members of {fact.attempt} are on nodes of their own, not {nodes}"
+            )
         if not self.reading.open:
             raise self.broken(fact.attempt, "nothing is placed while the site is closed")
         if fact.job:
@@ -39,16 +41,24 @@ class WholeGangs(Checker):
             self._at(fact, spec, nodes)
             chips, reservation = spec.chips_per_node, spec.reservation
         else:
-            fits, chips, reservation = len(nodes) == 1, self.reading.services[fact.service].chips_per_replica, ""
+            fits, chips, reservation = (
+                len(nodes) == 1,
+                self.reading.services[fact.service].chips_per_replica,
+                "",
+            )
         if not fits or any(member.chip_count != chips for member in fact.members):
-            raise self.broken(fact.attempt, f"{fact.attempt} is as large as was asked for, not {len(nodes)} nodes")
+            raise self.broken(
+                fact.attempt, f"{fact.attempt} is as large as was asked for, not {len(nodes)} nodes"
+            )
         for node in nodes:
             self._may(fact.attempt, node, reservation)
 
     def _may(self, attempt: AttemptId, node: NodeId, reservation: str) -> None:
         """Whether new work may go to the node."""
         if self.reading.states[node] is not NodeState.READY:
-            raise self.broken(node, f"{attempt} goes to nodes in service; {node} is {self.reading.states[node].name}")
+            raise self.broken(
+                node, f"{attempt} goes to nodes in service; {node} is {self.reading.states[node].name}"
+            )
         if node in self.reading.spares:
             raise self.broken(node, f"{node} is no spare any more once it gets work")
         if node in self.reading.cordoned:

@@ -1,4 +1,4 @@
-"""What people and nodes do in a swarm beside working: drains, cancels, windows, loads; nodes that die or freeze."""
+"""What people do in a swarm beside working (drains, cancels, windows, loads); nodes that die or freeze."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -102,7 +102,11 @@ def _to_nodes(chance: Stream, names: Sequence[NodeId], span_ns: Span) -> Iterato
         act = chance.choice(("kill", "pause", "flap", "slow", "slow"))
         yield Deed(at, act=act, subject=node, factor=chance.uniform(1.05, 4.0))
         if act in ("pause", "slow"):
-            yield Deed(at + int(chance.exponential(60 if act == "pause" else 1200) * SECOND), act=f"un{act}", subject=node)
+            yield Deed(
+                at + int(chance.exponential(60 if act == "pause" else 1200) * SECOND),
+                act=f"un{act}",
+                subject=node,
+            )
     if chance.happens(0.2):
         # one node again and again: what a lemon does
         node, at = chance.choice(names), _when(chance, span_ns // 2)

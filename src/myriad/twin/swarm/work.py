@@ -1,13 +1,14 @@
 """Jobs and services of a swarm: gangs of all sizes, elastic ones, with deadlines, budgets and wishes."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from myriad.fleet.site import Site
 from myriad.kernel.ids import JobId
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import MINUTE, SECOND, Span, seconds
+from myriad.kernel.units import SECOND, Span
 from myriad.protocol.values import Outcome, Profile
 from myriad.twin.physics import Physics
 from myriad.twin.workload.work import Truth, Work
@@ -39,18 +40,18 @@ def works(
     busy = chance.choice((0.5, 1.0, 2.0))
     at = sorted(int(chance.uniform(1.0, span_ns * spread / SECOND) * SECOND) for _ in range(count))
     for number, instant in enumerate(at):
-        spec = _spec(chance, site, tenants, windows, instant)
+        spec = _spec(chance, site, tenants, windows)
         yield _work(chance, JobId(f"job-{number}"), spec, instant, physics, busy)
 
 
-def _spec(
-    chance: Stream, site: Site, tenants: Sequence[Tenant], windows: Sequence[Window], at: int
-) -> TrainingJob:
+def _spec(chance: Stream, site: Site, tenants: Sequence[Tenant], windows: Sequence[Window]) -> TrainingJob:
     tenant = chance.choice(tenants)
     kinds = site.kinds()
     chip = chance.choice(list(kinds))
     per_node = kinds[chip][1]
-    limit = min(tenant.quota.limit, *(one.quota.limit for one in tenants if one.name == tenant.parent), 1 << 30)
+    limit = min(
+        tenant.quota.limit, *(one.quota.limit for one in tenants if one.name == tenant.parent), 1 << 30
+    )
     chips = per_node if chance.happens(0.6) else chance.integer(1, per_node)
     nodes = sum(place.chip == chip and place.chips >= chips for place in site.places())
     most = max(1, min(nodes, limit // chips))
@@ -70,7 +71,7 @@ def _spec(
         chips_per_node=chips,
         chip="" if chip == site.chip else chip,
         priority=chance.choice(_PRIORITIES),
-        within=chance.choice(_WITHIN) if chance.happens(0.1) else "",
+        within=_within(chance, site, chip, chips, size) if chance.happens(0.1) else "",
         deadline=f"{chance.integer(10, 300)}m" if chance.happens(0.15) else "",
         budget=f"{chance.uniform(0.1, 20):.2f}" if chance.happens(0.1) else "",
         reservation=own[0].name if reserved else "",
@@ -80,9 +81,16 @@ def _spec(
     )
 
 
-def _work(
-    chance: Stream, job: JobId, spec: TrainingJob, at: int, physics: Physics, busy: float
-) -> Work:
+def _within(chance: Stream, site: Site, chip: str, chips: int, size: int) -> Within:
+    """A domain that has twice the nodes, so that spares and broken nodes are no hindrance."""
+    within = chance.choice(_WITHIN)
+    held = Counter(
+        getattr(place, within) for place in site.places() if place.chip == chip and place.chips >= chips
+    )
+    return within if 2 * size <= max(held.values()) else ""
+
+
+def _work(chance: Stream, job: JobId, spec: TrainingJob, at: int, physics: Physics, busy: float) -> Work:
     work_s = min(_MOST_S, max(_LEAST_S, _MEDIAN_S * busy * math.exp(_SIGMA * _normal(chance))))
     steps = chance.integer(1, _STEPS) if not physics.report_s else max(1, int(work_s / chance.uniform(1, 30)))
     step_ns = max(SECOND // 10, int(work_s / steps * SECOND))
@@ -130,8 +138,3 @@ def services(chance: Stream, site: Site, tenants: Sequence[Tenant]) -> Iterator[
 def _normal(chance: Stream) -> float:
     """A draw of the standard normal (Box and Muller, 1958)."""
     return math.sqrt(-2.0 * math.log(1.0 - chance.uniform())) * math.cos(2 * math.pi * chance.uniform())
-
-
-def expected_s(work: Work) -> float:
-    """Its run time in truth, on the nodes it asks for at most."""
-    return seconds(max(work.truth.work_ns, MINUTE))
