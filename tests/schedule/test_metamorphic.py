@@ -212,7 +212,9 @@ def test_more_quota_never_delays_any_start_of_a_tenant_when_all_jobs_are_alike(
 
     # but for the seconds by which jobs of the other tenant that arrived earlier come first
     late = len(count)
-    assert all(after <= before + late for before, after in zip(story(quota), story(quota + more), strict=True))
+    assert all(
+        after <= before + late for before, after in zip(story(quota), story(quota + more), strict=True)
+    )
 
 
 # ---- fewer jobs --------------------------------------------------------------------------------------------
