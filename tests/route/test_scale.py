@@ -72,11 +72,11 @@ def test_a_lowered_maximum_is_obeyed_at_once() -> None:
     assert scale.want(service(1, 2), 50.0, 9, 5, 0, POLICY).replicas == 2
 
 
-def test_of_many_a_tenth_goes_at_a_time_and_never_more_than_the_load_allows() -> None:
+def test_of_many_a_twentieth_goes_at_a_time_and_never_more_than_the_load_allows() -> None:
     spec = service(0, 500, 10)
-    assert scale.want(spec, 1000.0, 0, 400, MINUTE, POLICY).replicas == 360
+    assert scale.want(spec, 1000.0, 0, 400, MINUTE, POLICY).replicas == 380
     assert scale.want(spec, 3900.0, 0, 400, MINUTE, POLICY).replicas == 390
-    assert scale.want(spec, 10.0, 0, 19, MINUTE, POLICY).replicas == 18
+    assert scale.want(spec, 10.0, 0, 39, MINUTE, POLICY).replicas == 38
 
 
 def test_down_one_at_a_time() -> None:

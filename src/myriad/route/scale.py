@@ -1,7 +1,7 @@
 """How many replicas a service should have for the load the gateway observed: up at once, down with patience.
 
 A replica that is missing costs every waiting client; one too many costs a chip for a minute. So the count
-rises at once and falls one at a time (a tenth of many), only after the load has long needed fewer.
+rises at once and falls one at a time (a twentieth of many), only after the load has long needed fewer.
 """
 
 import math
@@ -14,7 +14,7 @@ from myriad.workload.services import InferenceService
 
 #: Of many replicas, one in so many is given back at a time: a service of hundreds would not follow its day
 #: otherwise, nor give back before the night is over what a burst at noon called for. Estimated.
-_STEP = 10
+_STEP = 20
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
