@@ -4,17 +4,19 @@ from typing import Any
 
 import msgspec
 
+from myriad.control import policyfile, views
 from myriad.control.core import Core
 from myriad.control.policy import Policy
 from myriad.fleet.site import Pod, Site
-from myriad.kernel.ids import JobId, NodeId
+from myriad.kernel.ids import JobId, NodeId, ServiceId
 from myriad.kernel.units import DAY, SECOND, span_ns
-from myriad.protocol import inputs
+from myriad.protocol import facts, inputs
 from myriad.protocol.orders import WakeAt
 from myriad.protocol.values import Profile
 from myriad.schedule.policy import Order, Placement, Preemption
 from myriad.workload.windows import Window
 from tests import build
+from tests.control.world import Rig
 
 
 class Site0:
@@ -131,3 +133,33 @@ def test_a_pause_that_is_over_within_the_same_turn_ends() -> None:
         site.core.step(inputs.UndrainNode(at=site.now, node=NodeId("n1")))
         site.core.step(inputs.NodeQualified(at=site.now, node=NodeId("n1"), instance="i", ok=True))
     assert site.running() == ["failing"]
+
+
+def test_a_service_that_comes_back_gives_its_replicas_new_names() -> None:
+    """Found by seed 511: an attempt's name was given twice, and bodies refuse what they have fenced."""
+    rig = Rig()
+    rig.serve("chat")
+    rig.pass_s(10)
+    rig.give(inputs.RemoveService(at=rig.world.now, service=ServiceId("chat")))
+    rig.pass_s(10)
+    rig.serve("chat")
+    rig.pass_s(10)
+    placed = [fact.attempt for fact in rig.facts(facts.GangPlaced) if isinstance(fact, facts.GangPlaced)]
+    assert len(placed) == 2 == len(set(placed))
+
+
+def test_nobody_passes_where_nobody_may_whatever_chip_it_asks_for() -> None:
+    """Found by seeds 276, 503 and 555: what waits behind another says so, and does so."""
+    pods = (
+        Pod(name="a", racks=1, nodes_per_rack=2),
+        Pod(name="b", racks=1, nodes_per_rack=2, chip="zhenwu-810e", chips_per_node=8),
+    )
+    site = Site(name="two", chip="h20", chips_per_node=8, pods=pods)
+    rig = Site0(policyfile.choose("fifo").policy, site, quota=1000)
+    rig.submit("first", nodes=2, chips_per_node=8)
+    rig.submit("front", nodes=2, chips_per_node=8)
+    rig.submit("other", nodes=1, chips_per_node=8, chip="zhenwu-810e")
+    core = rig.core
+    assert core.state.jobs[JobId("other")].attempt is None
+    told = views.explain(core.moment(rig.now), core.state.jobs[JobId("other")])
+    assert "front" in str(told)

@@ -9,7 +9,7 @@ from typing import Any
 from myriad.control import failures, forget, memory
 from myriad.control.records import Ended, Gang, GangPhase, Job, Key, Node, Service, Spent, Usage
 from myriad.control.state import State, signature, sizes
-from myriad.kernel.ids import NodeId, TenantId
+from myriad.kernel.ids import NodeId, ServiceId, TenantId
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.wire import Entry
@@ -381,7 +381,7 @@ def _replica_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
         lived = bool(gang.running_at)
         service.faults = 1 if lived else service.faults + 1
     if service.removed and not service.gangs:
-        del state.services[gang.service]
+        _forget_service(state, gang.service)
 
 
 def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
@@ -427,6 +427,7 @@ def _service_set(state: State, fact: facts.ServiceSet) -> None:
             model_path=fact.model_path,
             applied_at=fact.at,
             wanted=max(1, fact.spec.replicas.min),
+            attempts=state.former_attempts.pop(fact.service, 0),
         )
     else:
         known.spec, known.model_path, known.removed = fact.spec, fact.model_path, False
@@ -457,7 +458,12 @@ def _service_removed(state: State, fact: facts.ServiceRemoved) -> None:
     service = state.services[fact.service]
     service.removed, service.wanted = True, 0
     if not service.gangs:
-        del state.services[fact.service]
+        _forget_service(state, fact.service)
+
+
+def _forget_service(state: State, service: ServiceId) -> None:
+    """Its replicas' names are not given again, should it come back."""
+    state.former_attempts[service] = state.services.pop(service).attempts
 
 
 @_applies(facts.TokensServed)

@@ -62,6 +62,8 @@ class State:
         self.waiting: dict[JobId, None] = {}
         self.gangs: dict[AttemptId, Gang] = {}
         self.services: dict[ServiceId, Service] = {}
+        #: Replicas that services had which are gone.
+        self.former_attempts: dict[ServiceId, int] = {}
         self.usage: dict[TenantId, int] = {}
         #: Tenant -> itself and what it is part of, outermost last.
         self.paths: dict[TenantId, tuple[TenantId, ...]] = {}

@@ -377,7 +377,8 @@ class Cycle:
 
     def passes(self, ask: Ask, front: Front) -> tuple[Placed, Reservation] | None:
         """A place before the one in front, and what is left of the reservation then; None: it waits."""
-        held, other = front.held, self._kind(ask) != front.kind
+        held = front.held
+        other = self._kind(ask) != front.kind and self.rules.backfill.policy != "none"
         may = ask if other else self._passing(ask, front)
         decision = self.attempt(may) if may else None
         if not isinstance(decision, Placed):
