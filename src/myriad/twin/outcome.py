@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 
+from myriad.kernel.ids import JobId
 from myriad.kernel.units import DAY, HOUR, Instant, Span, seconds
 from myriad.ledger import views
+from myriad.ledger.ledger import Ledger
 from myriad.twin.energy import Energy
 from myriad.twin.serving import Served
 from myriad.twin.statistics import Statistics, size_names
@@ -53,6 +55,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     #: Mean time to interruption of jobs by size class, in seconds, and interruptions.
     mtti_s: dict[str, float]
     interruptions: dict[str, int]
+    #: Share of useful time of each job that the scenario names and has one of, since it was first placed.
+    job_ettr: dict[str, float]
     node_losses: int
     mttf_s: float | None
     mttr_s: float | None
@@ -95,6 +99,9 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found |= {f"jobs.{name}": float(count) for name, count in outcome.jobs.items()}
     found |= {f"stops.{name}": float(count) for name, count in outcome.stops.items()}
     found |= {f"faults.{name}": float(count) for name, count in outcome.faults.items()}
+    found |= {f"broke.{name}": float(count) for name, count in outcome.broke.items()}
+    found["broke"] = float(sum(outcome.broke.values()))
+    found |= {f"{job}.ettr": value for job, value in outcome.job_ettr.items()}
     for size, row in outcome.by_size.items():
         found |= {f"{size}.{name}": value for name, value in row.items()}
     found |= {f"{size}.mtti_h": value / 3600 for size, value in outcome.mtti_s.items()}
@@ -138,6 +145,7 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
         broke=dict(simulation.faults.broke) if simulation.faults else {},
         stops=dict(statistics.stops),
         **_by_size(statistics, simulation.world.now),
+        job_ettr=_job_ettr(simulation),
         node_losses=seen.node_losses,
         mttf_s=seen.mttf_s,
         mttr_s=seen.mttr_s,
@@ -156,6 +164,14 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
 def per_useful(costs: dict[str, float], useful_chip_ns: int) -> float | None:
     """Of a bill's total."""
     return costs["total"] / (useful_chip_ns / HOUR) if costs and useful_chip_ns else None
+
+
+def _job_ettr(simulation: Any) -> dict[str, float]:
+    """Of jobs that there is one of, by the name that the scenario gives."""
+    books: Ledger = simulation.ledger
+    names = {one.name: JobId(f"{one.name}-1") for one in simulation.scenario.jobs if one.count == 1}
+    found = {name: views.job(books, job).ettr for name, job in names.items() if job in books.jobs}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _by_size(statistics: Statistics, now: Instant) -> dict[str, Any]:

@@ -161,10 +161,12 @@ class Training:
             self._report(run, step)
         durable_ns = 0 if hurried else pace.save_ns + self._lag_ns(run)
         saved = progress.saved_at(now, pace.save_every, durable_ns)
-        if saved > run.counted:
-            saves = saved // pace.save_every - run.counted // pace.save_every
-            run.counted = saved
-            self._saved(run, saved, saves * pace.save_ns, saves)
+        # of many saves the newest is told; where its state went wrong, the newest before that too
+        for step in (run.last_right(pace.save_every, saved), saved):
+            if step > run.counted:
+                saves = step // pace.save_every - run.counted // pace.save_every
+                run.counted = step
+                self._saved(run, step, saves * pace.save_ns, saves)
         copied = progress.saved_at(now, pace.copy_every, 0 if hurried else pace.copy_ns)
         if copied > run.copied:
             copies = copied // pace.copy_every - run.copied // pace.copy_every
@@ -199,7 +201,7 @@ class Training:
         return int(self._physics.write_s(run.does.checkpoint_bytes, len(run.nodes)) * SECOND)
 
     def _saved(self, run: Run, step: int, stall_ns: int, saves: int, request: str = "") -> None:
-        self.checkpoints.store(run.order.job, step, spoiled=0 <= run.spoiled_from <= step)
+        self.checkpoints.store(run.order.job, step, spoiled=run.is_wrong(step))
         self._say(
             inputs.CheckpointReported(
                 at=self._now,
@@ -214,7 +216,10 @@ class Training:
         )
 
     def _copied(self, run: Run, step: int, stall_ns: int, copies: int) -> None:
-        """The state of every rank is in its partner's memory."""
+        """The state of every rank is in its partner's memory; one that is wrong is of no use to anybody."""
+        if run.is_wrong(step):
+            self.checkpoints.drop_copies(run.order.job)
+            return
         holders = tuple(self._incarnations(run))
         self.checkpoints.copy(run.order.job, Copies(step, holders, len(holders) // 2))
         self._say(

@@ -10,7 +10,7 @@ from typing import Final
 
 from myriad.kernel.ids import NodeId
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import SECOND, Span
+from myriad.kernel.units import SECOND, Instant, Span
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Signal
@@ -20,6 +20,7 @@ from myriad.twin.faults.repair import Workshop, factor_after, plan
 from myriad.twin.faults.software import software_fault
 from myriad.twin.gangs import Ending, Run
 from myriad.twin.nodes import Qualified
+from myriad.twin.timeline import Event
 from myriad.twin.world import World
 
 #: A fault that was laid at another door strikes again after this, on average. Estimated.
@@ -86,7 +87,7 @@ class Injector:
         if fault.symptom in ("slow", "flap"):
             self._slow_down([node], fault)
         elif fault.symptom == "false_alarm":
-            self._sick(node, fault.detect_s)
+            self._world.later(fault.detect_s, self._sickness(node, 0))
         else:
             self._hit(node, fault)
 
@@ -113,16 +114,19 @@ class Injector:
             self._world.kill_node(node, seen_s)
             return
         named = self._named(node, fault, runs)
+        # one event: were the exits told first, the gang would be started again where it cannot run
+        worked_on = fault.symptom == "corrupt"
+        shows = self._sickness(named, 0 if worked_on else self._world.now) if fault.permanent else None
         for run in runs:
             ending = Ending(1, named if named in run.nodes else NodeId(""), fault.cause)
-            if fault.symptom == "corrupt":
-                self._corrupt(run, seen_s, ending)
+            if worked_on:
+                self._corrupt(run, seen_s, ending, shows)
             else:
-                self._world.running.broke(run, seen_s, ending)
-        if fault.permanent:
-            self._sick(named, seen_s)
-            if named != node:
-                self._strike_again(node, fault, seen_s)
+                self._world.running.broke(run, seen_s, ending, shows)
+        if shows is not None and not runs:
+            self._world.later(seen_s, shows)
+        if fault.permanent and named != node:
+            self._strike_again(node, fault, seen_s)
 
     def _victims(self, node: NodeId, fault: Fault) -> list[Run]:
         """The gangs that feel it: those on the chip, or all of the node."""
@@ -152,20 +156,25 @@ class Injector:
 
         self._world.later(again_s, again)
 
-    def _corrupt(self, run: Run, seen_s: float, ending: Ending) -> None:
+    def _corrupt(self, run: Run, seen_s: float, ending: Ending, shows: Event | None) -> None:
         """Its numbers are wrong from now on; that is seen late, and what it saved meanwhile is of no use."""
-        run.spoiled_from = run.progress.steps_at(self._world.now) if run.progress else 0
+        if run.spoiled_from < 0:
+            run.spoiled_from = run.progress.steps_at(self._world.now) if run.progress else 0
 
         def seen() -> None:
             if not run.broken:
-                self._world.running.training.checkpoints.drop_copies(run.order.job)
-                self._world.running.broke(run, 0.0, ending)
+                self._world.running.broke(run, 0.0, ending, shows)
+            elif shows is not None:
+                shows()
 
         self._world.later(seen_s, seen)
 
-    def _sick(self, node: NodeId, after_s: float) -> None:
-        """Its health checks fail, as far as anybody can tell: it is to be taken out."""
-        world, since = self._world, self._world.now
+    def _sickness(self, node: NodeId, since: Instant) -> Event:
+        """Its health checks fail, as far as anybody can tell: it is to be taken out.
+
+        `since`: when its work stopped; 0: only now.
+        """
+        world = self._world
         instance = world.nodes.instance(node)
 
         def show() -> None:
@@ -179,7 +188,7 @@ class Injector:
                     )
                 )
 
-        world.later(after_s, show)
+        return show
 
     # ---- slowness --------------------------------------------------------------------------------
 
