@@ -13,7 +13,6 @@ from myriad.twin.gangs import Run
 from myriad.twin.physics import Physics
 from myriad.twin.timeline import Event, Timeline
 
-
 #: Cuts a node's share out of its gangs; returns what their other processes do when they notice.
 Died = Callable[[NodeId], Sequence[Event]]
 #: Who notices a dead node at once.
@@ -151,7 +150,10 @@ class Nodes:
             self._later(after_s, lambda: _all((*silent, *exits)))
             return
         delays = (self._physics.channel_s, self._physics.process_s)
-        for delay_s, event in (*((self._physics.stop_s, one) for one in exits), *zip(delays, silent)):
+        for delay_s, event in (
+            *((self._physics.stop_s, one) for one in exits),
+            *zip(delays, silent, strict=True),
+        ):
             self._later(delay_s, event)
 
     def pause(self, node: NodeId) -> None:

@@ -51,6 +51,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, int]
     #: Those of them that stopped a gang, each gang once.
     broke: dict[str, int]
+    #: Nodes that the brain kept out, by what they really were: lemon, unmended, healthy.
+    kept_out: dict[str, int]
     stops: dict[str, int]
     #: Mean time to interruption of jobs by size class, in seconds, and interruptions.
     mtti_s: dict[str, float]
@@ -100,6 +102,7 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found |= {f"stops.{name}": float(count) for name, count in outcome.stops.items()}
     found |= {f"faults.{name}": float(count) for name, count in outcome.faults.items()}
     found |= {f"broke.{name}": float(count) for name, count in outcome.broke.items()}
+    found |= {f"kept_out.{name}": float(count) for name, count in outcome.kept_out.items()}
     found["broke"] = float(sum(outcome.broke.values()))
     found |= {f"{job}.ettr": value for job, value in outcome.job_ettr.items()}
     for size, row in outcome.by_size.items():
@@ -143,6 +146,7 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
         ettr=getattr(seen, "ettr", None),
         faults=dict(simulation.faults.struck) if simulation.faults else {},
         broke=dict(simulation.faults.broke) if simulation.faults else {},
+        kept_out=dict(simulation.faults.kept_out) if simulation.faults else {},
         stops=dict(statistics.stops),
         **_by_size(statistics, simulation.world.now),
         job_ettr=_job_ettr(simulation),

@@ -46,6 +46,8 @@ class Injector:
         #: multiplier when nothing is wrong.
         self._wrong: dict[NodeId, Fault] = {}
         self._visits: Counter[NodeId] = Counter()
+        #: Nodes that a repair did not help, until they are replaced.
+        self._in_vain: dict[NodeId, None] = {}
         self._own = dict.fromkeys(self._hazards.lemons, faults.lemons.factor)
         self._slow = {self._names[row]: faults.slow.factor for row in self._hazards.slow}
         #: Until when a domain's nodes cannot come back.
@@ -53,6 +55,8 @@ class Injector:
         #: What has struck so far, by cause; those that met a gang.
         self.struck: Counter[str] = Counter()
         self.broke: Counter[str] = Counter()
+        #: Nodes that the brain kept out, by what they were: lemon, unmended (by a repair in vain), healthy.
+        self.kept_out: Counter[str] = Counter()
 
     def begin(self) -> None:
         """From now on."""
@@ -243,6 +247,8 @@ class Injector:
         done = plan(self._repair, fault, self._repairs, losses=self._visits[node])
         if fault is not None:
             self._hazards.set_factor(row, factor_after(self._repair, self._own.get(row, 1.0), done))
+        if not done.fixed:
+            self._in_vain[node] = None
         if done.cured:
             self._renew(node)
         elif self._slow.get(node, 1.0) != world.nodes[node].slowness:
@@ -262,6 +268,7 @@ class Injector:
         self._own.pop(row, None)
         self._slow.pop(node, None)
         self._wrong.pop(node, None)
+        self._in_vain.pop(node, None)
         self._visits[node] = 0
         self._hazards.set_factor(row, 1.0)
         self._world.slow_node(node, 1.0)
@@ -270,7 +277,13 @@ class Injector:
         """The operator sends what the brain keeps out to the vendor, and gives it back when it comes."""
         for fact in happened:
             if type(fact) is facts.NodeCordoned and fact.cordoned and fact.by == "myriad":
+                self.kept_out[self._kind(fact.node)] += 1
                 self._return_later(fact.node)
+
+    def _kind(self, node: NodeId) -> str:
+        if self._rows[node] in self._own:
+            return "lemon"
+        return "unmended" if node in self._in_vain else "healthy"
 
     def _return_later(self, node: NodeId) -> None:
         def back() -> None:
