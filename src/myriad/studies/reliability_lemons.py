@@ -1,4 +1,4 @@
-"""The experiment with lemons: RSC-1 full of large jobs, with those nodes kept out that fail again and again."""
+"""The experiment with lemons: RSC-1 full of large jobs; nodes that fail again and again are kept out."""
 
 from collections.abc import Sequence
 

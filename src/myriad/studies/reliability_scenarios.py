@@ -33,7 +33,7 @@ PATIENT: Final[Mapping[str, Any]] = {
     "leave_grace": "5m",
     "repair_timeout": "90d",
 }
-#: Rates are counts of what failed, repairs in vain included: here every repair helps, and takes what it takes.
+#: Rates are counts of what failed, repairs in vain included: here every repair helps.
 MENDS: Final[Mapping[str, Any]] = {
     "escalates": 0,
     "automatic_fails": 0,

@@ -39,7 +39,7 @@ class Twin:
     """What the twin says of a figure; None where it does not run that one. Figures share runs."""
 
     def __init__(
-        self, parts: Parts, seed: int = 1, quick: bool = False, watch: Watcher = lambda name, share: None
+        self, parts: Parts, seed: int = 1, quick: bool = False, watch: Watcher | None = None
     ) -> None:
         self._parts, self._seed, self._quick, self._watch = parts, seed, quick, watch
         #: Every run so far, by what it is of.
@@ -126,7 +126,8 @@ class Twin:
         if name not in self.outcomes:
 
             def told(now: Instant, span: Instant) -> None:
-                self._watch(name, now / span)
+                if self._watch is not None:
+                    self._watch(name, now / span)
 
             self.outcomes[name] = run.simulate(make(), self._seed, followers=followers, on_progress=told)
         return self.outcomes[name]

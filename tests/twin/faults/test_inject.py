@@ -42,7 +42,15 @@ def tree(cause: str, **detection: object) -> dict[str, Any]:
             "false_alarms": 0,
             "detection": detection,
         },
-        "repair": {"reboot": "5m", "automatic": "10m", "automatic_most": "10m", "manual_first": 0},
+        "repair": {
+            "reboot": "5m",
+            "automatic": "10m",
+            "automatic_most": "10m",
+            "manual_first": 0,
+            "automatic_fails": 0,
+            "escalates": 0,
+            "vendor_after": 0,
+        },
         "physics": {"whole_gangs": True, "report_s": 43200.0, "start_s": 20.0, "jitter": 0.2},
     }
 
@@ -67,6 +75,17 @@ def test_one_fault_stops_its_gang_once(cause: str) -> None:
     # a few strike while the gang is being started, or while another fault is not seen yet
     assert sum(outcome.stops.values()) <= 1.15 * met
     assert met - 3 <= sum(outcome.interruptions.values()) <= 1.1 * met
+
+
+def test_what_is_seen_is_as_often_as_the_rate_says() -> None:
+    """Three of ten silent corruptions are laid at another door and seen again: that is in the rate."""
+    given = tree("silent data corruption", factor=0)
+    given["span"], given["faults"]["hardware"]["chip"] = "60d", 25
+    outcome, _ = simulated(given)
+    assert CAUSES["silent data corruption"].strikes > 1.5
+    met, expected = sum(outcome.broke.values()), 30 * 0.2 * 60
+    assert abs(met - expected) < 4 * (1.6 * expected) ** 0.5
+    assert met > 1.2 * sum(outcome.faults.values()) * 30 / 50
 
 
 def test_a_fault_shows_when_its_cause_says_or_at_once() -> None:

@@ -14,6 +14,7 @@ from myriad.kernel.units import SECOND, Instant, Span
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Signal
+from myriad.twin.faults.causes import CAUSES, RIGHT_AGAIN
 from myriad.twin.faults.config import Faults, Repair
 from myriad.twin.faults.hazards import NEVER, Fault, Hazards, Terrain
 from myriad.twin.faults.repair import Workshop, factor_after, plan
@@ -87,6 +88,9 @@ class Injector:
         record = self._world.nodes[node]
         if not self._hazards.holds(fault, serving=record.alive, busy=bool(record.running)):
             return
+        # rates are counts of what was seen, and here a fault may be seen several times
+        if fault.cause in CAUSES and not self._chance.happens(1.0 / CAUSES[fault.cause].strikes):
+            return
         self.struck[fault.cause] += 1
         if fault.symptom in ("slow", "flap"):
             self._slow_down([node], fault)
@@ -155,7 +159,7 @@ class Injector:
 
         def again() -> None:
             if self._wrong.get(node) is fault and self._world.nodes[node].alive:
-                found = fault._replace(blamed=self._chance.happens(0.5))
+                found = fault._replace(blamed=self._chance.happens(RIGHT_AGAIN))
                 self._hit(node, found)
 
         self._world.later(again_s, again)
