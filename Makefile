@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all smoke check format bench slurm clean
+.PHONY: install demo test test-all smoke check format bench ray slurm clean
 
 install: $(STAMP)
 
@@ -40,6 +40,10 @@ format: install
 
 bench: install
 	$(PY) -m bench
+
+# Ray, for sweeps on a cluster (80 MB); tests that need it skip without.
+ray: install
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 
 # A real Slurm (Debian, Ubuntu) for the benchmarks that compare with it; a test skips without.
 SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins libslurm-dev gcc libc6-dev

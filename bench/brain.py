@@ -1,4 +1,4 @@
-"""What a job costs the brain in a simulation: CPU time of submission, start and end, nobody else there.
+"""What a job costs the brain in a simulation: CPU time of its submission, start and end, with nobody else.
 
 Months of a site at 85 % of its chips: jobs mostly of a part of one node, some of whole nodes, three levels of
 quota, the policies as they come. The body is a heap of instants that answers at once, outside of the figure.
@@ -123,9 +123,9 @@ class Life:
 
     def _give(self, given: inputs.Input) -> None:
         kind = type(given).__name__
-        began = time.perf_counter_ns()
+        began = time.thread_time_ns()
         step = self.core.step(given)
-        self.spent[kind] += time.perf_counter_ns() - began
+        self.spent[kind] += time.thread_time_ns() - began
         self.given[kind] += 1
         if self.digesting:
             self._digest.update(wire.encode(kind, step.facts))

@@ -96,6 +96,16 @@ def test_mistakes_are_told_before_the_server_is_asked(
     assert not fake.asked
 
 
+def test_a_period_is_two_instants_or_a_month() -> None:
+    assert instants.period("", "", "") is None
+    december = instants.instant("2026-12-01", "x"), instants.instant("2027-01-01", "x")
+    assert instants.period("", "", "2026-12") == instants.period("2026-12-01", "2027-01-01", "") == december
+    assert instants.period("", "2027-01-01", "") == (0, december[1])
+    for wrong in (("", "", "2026-13"), ("", "", "december"), ("2026-12-01", "", "2026-12")):
+        with pytest.raises(UserError):
+            instants.period(*wrong)
+
+
 def test_instants_are_of_this_machines_time_zone_unless_they_say() -> None:
     local = datetime(2026, 8, 1, 2, 0).astimezone()
     assert instants.instant("2026-08-01T02:00", "x") == int(local.timestamp()) * SECOND

@@ -60,6 +60,7 @@ def test_every_engine_streams_alike(style: str, asked: bool) -> None:
                 assert not with_usage
             # without the engine's word the prompt is guessed: 5 characters, 4 a token
             assert [counts(each) for each in site.sink.metered] == [(1 if style == "bare" else 5, 5, True)]
+            assert site.sink.metered[0].estimated == (style == "bare"), "no usage: our own count"
             assert (site.sink.metered[0].tenant, site.sink.metered[0].service) == (ACME, CODER)
 
     asyncio.run(play())
@@ -122,6 +123,7 @@ def test_nothing_is_done_before_its_tokens_are_durable() -> None:
                 site.sink.durable.set()
                 assert b"[DONE]" in await response.content.read()
             assert counts(site.sink.metered[-1]) == (5, 3, True)
+            assert not site.sink.metered[-1].estimated, "the engine counts as it goes"
 
     asyncio.run(play())
 

@@ -39,8 +39,8 @@ def site(nodes: int, chips: int = 1) -> Site:
 class Story:
     """Tells facts at seconds, to a ledger that is checked to the last chip after each."""
 
-    def __init__(self, nodes: int = 4, chips: int = 1, ready: bool = True) -> None:
-        self.ledger, self.told = Ledger(), []
+    def __init__(self, nodes: int = 4, chips: int = 1, ready: bool = True, keep_ended: int = 100) -> None:
+        self.ledger, self.told = Ledger(keep_ended), []
         self.tell(facts.SiteOpened, 0, site=site(nodes, chips), prices=prices())
         if ready:
             for k in range(nodes):
@@ -72,8 +72,19 @@ class Story:
     def run(self, second: float, attempt: str, step: int = 0) -> None:
         self.tell(facts.GangRunning, second, attempt=AttemptId(attempt), step=step)
 
-    def steps(self, second: float, attempt: str, step: int, steps: int = 1) -> None:
-        self.tell(facts.StepsDone, second, attempt=AttemptId(attempt), step=step, steps=steps, step_ns=SECOND)
+    def steps(
+        self, second: float, attempt: str, step: int, steps: int = 1, step_s: float = 1, **parts_s: float
+    ) -> None:
+        parts = {f"{name}_ns": int(seconds * SECOND) for name, seconds in parts_s.items()}
+        self.tell(
+            facts.StepsDone,
+            second,
+            attempt=AttemptId(attempt),
+            step=step,
+            steps=steps,
+            step_ns=int(step_s * SECOND),
+            **parts,
+        )
 
     def checkpoint(self, second: float, attempt: str, step: int, stall_s: float = 0) -> None:
         self.tell(
@@ -86,19 +97,24 @@ class Story:
             stall_ns=int(stall_s * SECOND),
         )
 
-    def stopping(self, second: float, attempt: str, cause: StopCause) -> None:
-        self.tell(facts.GangStopping, second, attempt=AttemptId(attempt), cause=cause)
+    def stopping(self, second: float, attempt: str, cause: StopCause, since: float = 0) -> None:
+        at = int(since * SECOND)
+        self.tell(facts.GangStopping, second, attempt=AttemptId(attempt), cause=cause, since=at)
 
     def stopped(self, second: float, attempt: str, cause: StopCause, kept: int = 0) -> None:
         self.tell(facts.GangStopped, second, attempt=AttemptId(attempt), cause=cause, kept_step=kept)
 
-    def lost(self, second: float, node: str) -> None:
-        self.tell(facts.NodeLost, second, node=NodeId(node), evidence=("channel", "process"))
+    def lost(self, second: float, node: str, since: float = 0) -> None:
+        signals, at = ("channel", "process"), int(since * SECOND)
+        self.tell(facts.NodeLost, second, node=NodeId(node), evidence=signals, since=at)
         self.node(second, node, NodeState.REPAIRING)
 
     def serve(self, second: float, service: str = "chat", tenant: TenantId = ACME) -> None:
         spec = InferenceService(name=service, tenant=tenant, model=ModelSource(path="/m"), shared=True)
         self.tell(facts.ServiceSet, second, service=ServiceId(service), spec=spec, model_path="/m")
+
+    def busy(self, second: float, share: float, service: str = "chat") -> None:
+        self.tell(facts.ServiceLoaded, second, service=ServiceId(service), busy=share)
 
     def tokens(
         self,
@@ -109,6 +125,7 @@ class Story:
         final: bool = False,
         tenant: TenantId = OTHER,
         service: str = "chat",
+        estimated: bool = False,
     ) -> None:
         self.tell(
             facts.TokensServed,
@@ -119,6 +136,7 @@ class Story:
             prompt_tokens=prompt,
             completion_tokens=completion,
             final=final,
+            estimated=estimated,
         )
 
     def buckets(self, until: float) -> dict[str, float]:

@@ -14,11 +14,15 @@ from tests.ledger.story import ACME, Story, prices, site
 def test_the_buckets_are_those_of_the_design() -> None:
     assert BUCKETS == (
         "productive",
+        "serving_busy",
         "checkpoint",
         "lost",
+        "detect",
         "restart",
         "straggling",
-        "serving",
+        "exposed",
+        "throttled",
+        "serving_headroom",
         "idle_no_demand",
         "idle_fragmentation",
         "idle_quota",
@@ -182,7 +186,8 @@ def test_a_jobs_own_fault_is_its_own_lost_and_restart(cause: str) -> None:
     story.stopping(3, "j.1", cause)  # type: ignore[arg-type]
     story.stopped(4, "j.1", cause)  # type: ignore[arg-type]
     job = views.job(story.ledger, JobId("j"))
-    assert (job.buckets["lost"], job.buckets["restart"]) == (2 * SECOND, 2 * SECOND)
+    lost = 2 * SECOND if cause == "job" else 0  # nobody does again what was cancelled
+    assert (job.buckets["lost"], job.buckets["restart"]) == (lost, 2 * SECOND)
     assert (job.lost_by_site_chip_ns, job.restart_by_site_chip_ns) == (0, 0)
 
 
@@ -218,8 +223,8 @@ def test_a_slow_step_is_straggling_beyond_the_median() -> None:
     story.run(0, "j.1")
     for step in range(1, 10):
         story.steps(step, "j.1", step)
-    story.steps(10.5, "j.1", 10)  # 1.5 x the median is not above it
-    story.steps(14.5, "j.1", 11)
+    story.steps(10.5, "j.1", 10, step_s=1.5)  # 1.5 x the median is not above it
+    story.steps(14.5, "j.1", 11, step_s=4)
     assert story.buckets(14.5) == {"productive": 11.5, "straggling": 3}
     story.checkpoint(14.5, "j.1", 10, stall_s=2)  # it was the checkpoint that made the step slow
     assert story.buckets(14.5) == {"productive": 11.5, "straggling": 1, "checkpoint": 2}
@@ -236,7 +241,7 @@ def test_a_replica_serves_until_it_stalls_and_again_when_it_answers() -> None:
     story.run(8, "chat.1")
     story.stopping(10, "chat.1", "scaled")
     story.stopped(10.5, "chat.1", "scaled")
-    assert story.buckets(11) == {"idle_no_demand": 1.5, "restart": 2 + 1 + 0.5, "serving": 6}
+    assert story.buckets(11) == {"idle_no_demand": 1.5, "restart": 2 + 1 + 0.5, "serving_headroom": 6}
     assert views.service(story.ledger, ServiceId("chat")).restart_by_site_chip_ns == 0
 
 

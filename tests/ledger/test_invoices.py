@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myriad.kernel.units import HOUR, SECOND
-from myriad.ledger import invoices
+from myriad.ledger import invoices, periods
 from myriad.protocol import facts
 from tests.ledger.story import ACME, OTHER, Story, prices, site
 
@@ -48,11 +48,11 @@ def test_the_books_of_one_job_agree_with_its_line() -> None:
 
 def test_a_period_is_billed_the_difference_and_late_corrections_are_credits() -> None:
     told = faulty().told
-    first = invoices.of_period(told, ACME, 0, 14 * SECOND)
-    second = invoices.of_period(told, ACME, 14 * SECOND, 99 * SECOND)
+    first = periods.of_period(told, ACME, 0, 14 * SECOND)
+    second = periods.of_period(told, ACME, 14 * SECOND, 99 * SECOND)
     assert [line.exact for line in first.lines] == [14 * SECOND]
     assert [line.exact for line in second.lines] == [6 * SECOND, 7 * SECOND]  # 10 done, 4 credited
-    whole = invoices.of_period(told, ACME, 0, 99 * SECOND)
+    whole = periods.of_period(told, ACME, 0, 99 * SECOND)
     assert whole.total == first.total + second.total
 
 
@@ -119,3 +119,15 @@ def test_a_line_is_rounded_once_half_to_even(chip_ns: int, price: Decimal) -> No
 def test_nothing_used_is_an_empty_invoice() -> None:
     bill = invoices.invoice(invoices.usage(Story(nodes=1).ledger, ACME))
     assert (bill.lines, bill.total) == ((), Decimal("0.00"))
+
+
+def test_tokens_of_answers_that_were_cut_say_so_in_the_period_they_came() -> None:
+    story = Story(nodes=1)
+    story.serve(0)
+    story.tokens(6, "r1", 1_000_000, 1_000_000, True, estimated=True)
+    story.tokens(20, "r2", 1_000_000, 1_000_000, True)
+    first = periods.of_period(story.told, OTHER, 0, 10 * SECOND)
+    second = periods.of_period(story.told, OTHER, 10 * SECOND, 30 * SECOND)
+    assert {line.note for line in first.lines} == {invoices.ESTIMATED}
+    assert {line.note for line in second.lines} == {""}
+    assert first.total == second.total == Decimal("10.00")

@@ -12,7 +12,7 @@ from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import AttemptId, JobId, NodeId
 from myriad.kernel.rng import Stream
 from myriad.kernel.units import SECOND
-from myriad.ledger import invoices, predictions, views
+from myriad.ledger import costs, domains, invoices, predictions, views
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import facts, wire
 from myriad.protocol.facts import Fact
@@ -22,7 +22,9 @@ from tests.control.test_machine import Brain
 from tests.control.world import Rig
 from tests.ledger.story import ACME, Story, prices, site
 
+PARTS = ("straggled", "exposed", "throttled")
 CAUSES = ["done", "job", "node", "moved", "cancelled"]
+BEFORE = st.sampled_from([0, 0, 0.3, 5, 1000])
 SPAN = st.sampled_from([0, 0, 1, 333_333_333, SECOND, 7 * SECOND + 1])
 
 
@@ -31,7 +33,7 @@ class History(RuleBasedStateMachine):
 
     @initialize(nodes=st.integers(1, 5), chips=st.integers(1, 3))
     def begin(self, nodes: int, chips: int) -> None:
-        self.story = Story(nodes=nodes, chips=chips)
+        self.story = Story(nodes=nodes, chips=chips, keep_ended=2)
         self.chips, self.at, self.number = chips, 0.0, 0
         self.live: dict[str, int] = {}  # attempt -> last step
         self.known = nodes
@@ -43,11 +45,16 @@ class History(RuleBasedStateMachine):
     def pass_time(self, span: int, back: bool) -> None:
         self.at += span / SECOND * (-0.1 if back and self.at > 10 else 1)
 
-    @rule(k=st.integers(0, 4), state=st.sampled_from(list(NodeState)), lost=st.booleans())
-    def node(self, k: int, state: NodeState, lost: bool) -> None:
+    def since(self, before: float) -> int:
+        """An instant so many seconds ago, or none."""
+        return max(0, int((self.at - before) * SECOND)) if before else 0
+
+    @rule(k=st.integers(0, 4), state=st.sampled_from(list(NodeState)), lost=st.booleans(), before=BEFORE)
+    def node(self, k: int, state: NodeState, lost: bool, before: float) -> None:
         node = NodeId(f"n{k % self.known}")
         if lost:
-            self.tell(facts.NodeLost, node=node, evidence=("channel",))
+            since = self.since(before)
+            self.tell(facts.NodeLost, node=node, evidence=("channel",), since=since)
         self.tell(facts.NodeMoved, node=node, state=state)
 
     @rule(k=st.integers(0, 4), spare=st.booleans())
@@ -76,7 +83,9 @@ class History(RuleBasedStateMachine):
         name = ("chat" if serve else "j") + str(self.number)
         if serve:
             self.story.serve(self.at, name)
-        elif JobId(name) not in self.story.ledger.jobs:
+        elif (known := self.story.ledger.jobs.get(JobId(name))) is not None and known.outcome is not None:
+            return
+        elif known is None:
             self.story.admit(self.at, name, nodes=len(free))
         if any(attempt.startswith(f"{name}.") for attempt in self.live):
             return
@@ -92,46 +101,72 @@ class History(RuleBasedStateMachine):
         self.live[attempt] = step
 
     @precondition(lambda self: self.live)
-    @rule(k=st.integers(0, 9), steps=st.integers(-1, 5), stall=st.sampled_from([None, 0.0, 0.2, 50.0]))
-    def work(self, k: int, steps: int, stall: float | None) -> None:
+    @rule(
+        k=st.integers(0, 9),
+        steps=st.integers(-1, 5),
+        step_s=st.sampled_from([0, 0, 0.1, 3, 100]),
+        stall=st.sampled_from([None, 0.0, 0.2, 50.0]),
+        parts=st.none() | st.fixed_dictionaries(dict.fromkeys(PARTS, st.sampled_from([0, 0.1, 3, 100]))),
+    )
+    def work(
+        self, k: int, steps: int, step_s: float, stall: float | None, parts: dict[str, float] | None
+    ) -> None:
         attempt = list(self.live)[k % len(self.live)]
         if attempt.startswith("chat"):
             self.tell(facts.ReplicaStalled, attempt=AttemptId(attempt), until=0)
             return
         self.live[attempt] += steps
-        self.story.steps(self.at, attempt, self.live[attempt], max(steps, 1))
+        self.story.steps(self.at, attempt, self.live[attempt], max(steps, 1), step_s, **(parts or {}))
         if stall is not None:
             self.story.checkpoint(self.at, attempt, self.live[attempt] - (steps > 3), stall)
 
+    @precondition(lambda self: self.story.ledger.services)
+    @rule(k=st.integers(0, 9), share=st.sampled_from([0.0, 1 / 3, 0.999_999_9, 1.0, 7.0]))
+    def load(self, k: int, share: float) -> None:
+        known = list(self.story.ledger.services)
+        self.story.busy(self.at, share, known[k % len(known)])
+
     @precondition(lambda self: self.live)
-    @rule(k=st.integers(0, 9), cause=st.sampled_from(CAUSES), stopped=st.booleans(), back=st.integers(0, 9))
-    def end(self, k: int, cause: str, stopped: bool, back: int) -> None:
+    @rule(
+        k=st.integers(0, 9),
+        cause=st.sampled_from(CAUSES),
+        stopped=st.booleans(),
+        back=st.integers(0, 9),
+        before=BEFORE,
+    )
+    def end(self, k: int, cause: str, stopped: bool, back: int, before: float) -> None:
         attempt = list(self.live)[k % len(self.live)]
         if not stopped:
-            self.story.stopping(self.at, attempt, cause)  # type: ignore[arg-type]
+            self.story.stopping(self.at, attempt, cause, self.since(before) / SECOND)  # type: ignore[arg-type]
             return
         kept = max(0, self.live.pop(attempt) - back)
         self.story.stopped(self.at, attempt, cause, kept)  # type: ignore[arg-type]
+        if back % 2 and (job := JobId(attempt.split(".")[0])) in self.story.ledger.jobs:
+            outcome = "succeeded" if cause == "done" else "cancelled"
+            self.tell(facts.JobEnded, job=job, outcome=outcome)
 
     @invariant()
     def everything_can_be_read(self) -> None:
         if hasattr(self, "story"):
             ledger = self.story.ledger
             views.site(ledger), views.jobs(ledger), views.services(ledger), views.nodes(ledger)
+            views.tenants(ledger), domains.sizes(ledger), costs.cost(ledger)
+            pods = domains.domains(ledger)
+            assert sum(pod.capacity_chip_ns for pod in pods) == ledger.capacity_ns
             assert invoices.invoice(invoices.usage(ledger, ACME)).total >= 0
 
     def teardown(self) -> None:
         if not hasattr(self, "story"):
             return
-        again = Ledger()
+        again = Ledger(keep_ended=2)
         for fact in self.story.told:
             again.fold(fact)
-        assert again.account.totals() == self.story.ledger.account.totals()
+        assert again.totals() == self.story.ledger.totals()
         split = Ledger()
         for fact in self.story.told:
             split.advance((split.now + fact.at) // 2)  # looking in between changes nothing
             split.fold(fact)
-        assert split.account.totals() == again.account.totals()
+        assert split.totals() == again.totals()
 
 
 class ToldByTheCore(Brain):

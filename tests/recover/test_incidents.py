@@ -107,6 +107,21 @@ def test_a_power_group_is_a_domain_when_the_site_says_so() -> None:
     assert (newest.kind, newest.domain) == ("power", "feed-a") and len(newest.nodes) == 4
 
 
+def test_a_feed_of_two_pods_is_one_incident_and_not_of_each_pod_in_turn() -> None:
+    site = Rig(build.site(racks=2, nodes_per_rack=4, pods=5, spares=0))
+    state = site.core.state
+    state.power = {f"p{pod}/r{rack}": "feed-a" for pod in range(2) for rack in range(2)}
+    assert state.site
+    site.give(inputs.OpenSite(at=site.world.now, site=state.site))
+    for k in range(8):
+        kill(site, k, 8 + k)
+    (found,) = [one for one in views.incidents(state) if not one.closed_at]
+    assert (found.kind, found.domain, len(found.nodes)) == ("power", "feed-a", 16)
+    kinds = [one.kind for one in site.facts(facts.IncidentOpened)]
+    assert kinds[-1] == "power" and kinds.count("power") == 1 and len(kinds) <= 5
+    assert state.failures == 1
+
+
 def test_a_machine_that_reboots_takes_all_its_nodes_and_is_one_event() -> None:
     site = Rig()
     nodes = list(site.core.state.nodes)

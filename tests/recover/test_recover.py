@@ -37,6 +37,16 @@ def test_the_first_failure_is_the_root() -> None:
     assert alone.culprit == "job", "a gang of one cannot tell"
 
 
+def test_a_job_that_always_fails_first_on_one_node_is_to_blame_in_the_end() -> None:
+    """The node was qualified again each time: else a job whose first rank fails would go on for ever."""
+    exits, node = {NodeId("n1"): 1}, NodeId("n1")
+    culprits = [
+        blame.judge(exits, 3, [node] * tries, policy=POLICY, stuck=[node] * tries).culprit
+        for tries in range(5)
+    ]
+    assert culprits == ["job", "node", "node", "job", "job"]
+
+
 def test_who_fails_because_a_peer_is_gone_is_not_the_root() -> None:
     exits = {NodeId("n0"): blame.PEER_GONE, NodeId("n1"): 1}
     assert blame.root_of(exits) == "n1"

@@ -32,7 +32,7 @@ def test_wide_but_ordinary_spread_is_nobodys_fault() -> None:
 
 
 @given(
-    st.lists(st.integers(900, 1100), min_size=5, max_size=40),
+    st.lists(st.integers(970, 1030), min_size=5, max_size=40),
     st.lists(st.floats(1.6, 10), max_size=2),
 )
 def test_those_far_out_are_found_whatever_they_are(paces: list[int], factors: list[float]) -> None:
@@ -43,7 +43,7 @@ def test_those_far_out_are_found_whatever_they_are(paces: list[int], factors: li
     found = slow.outliers(told, POLICY)
     assert all(ratio > POLICY.slow_ratio for ratio in found.values())
     assert set(found) <= set(told)
-    assert not set(found) - set(N[: len(factors)]) or len(factors) < 2
+    assert set(found) <= set(N[: len(factors)]), "the others differ by less than the ratio"
 
 
 @given(st.floats(1.01, 10), st.integers(0, 100 * HOUR))

@@ -72,6 +72,13 @@ def test_a_lowered_maximum_is_obeyed_at_once() -> None:
     assert scale.want(service(1, 2), 50.0, 9, 5, 0, POLICY).replicas == 2
 
 
+def test_of_many_a_tenth_goes_at_a_time_and_never_more_than_the_load_allows() -> None:
+    spec = service(0, 500, 10)
+    assert scale.want(spec, 1000.0, 0, 400, MINUTE, POLICY).replicas == 360
+    assert scale.want(spec, 3900.0, 0, 400, MINUTE, POLICY).replicas == 390
+    assert scale.want(spec, 10.0, 0, 19, MINUTE, POLICY).replicas == 18
+
+
 def test_down_one_at_a_time() -> None:
     assert scale.want(service(1, 5), 0.0, 0, 5, 59 * SECOND, POLICY).replicas == 5
     assert scale.want(service(1, 5), 0.0, 0, 5, 60 * SECOND, POLICY).replicas == 4

@@ -332,3 +332,25 @@ def test_nodes_in_doubt_are_taken_only_if_it_must_be(doubted: set[int], nodes: i
     choice = choose(site, ask(nodes))
     assert choice is not None
     assert len(doubted & set(choice.rows)) == max(0, nodes - (8 - len(doubted)))
+
+
+@given(found=moves, count=st.sampled_from([1, 2, 3, 4, 6]), chip=st.sampled_from(["", "h20"]))
+def test_one_node_goes_where_a_search_of_all_racks_puts_it(
+    found: list[tuple[int, int, int, int]], count: int, chip: str
+) -> None:
+    """Counts that are kept as nodes change, and the arrays searched whole, give the same node."""
+    site = mixed()
+    site.state[:] = NodeState.READY
+    site.recount()
+    shake(site, found)
+    wanted = ask(1, count, chip=chip)
+    level, kind = site.level_of(count), place._kind(site, wanted)
+    of_kind = site.pod_kind == kind
+    racks = np.where(of_kind[site.rack_pod], site.rack_nodes[1, level], 0)
+    pods = np.where(of_kind, site.pod_nodes[1, level], 0)
+    room = place._Room(site, wanted, racks, pods, None, clean=True)
+    rows = place._on_fewest(room, 1) if pods.any() else None
+    hole = site.holes.tightest(level, kind)
+    assert (hole is None) == (rows is None)
+    if hole is not None and rows is not None:
+        assert [site.first_clean(*hole)] == rows.tolist()

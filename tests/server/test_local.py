@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import httpx
 
@@ -33,6 +34,13 @@ def test_a_job_runs_and_leaves_logs_a_report_and_an_invoice(local: Server) -> No
     assert sum(report["buckets"].values()) == report["chip_ns"] > 0
     lines = local.get("/invoices/acme", key=key)["lines"]
     assert job in [line["subject"] for line in lines]
+    opened, now = local.get("/invoices/acme", key=key)["start"], time.time_ns()
+    middle = opened + (now - opened) // 2
+    parts = [(0, now), (0, middle), (middle, now)]
+    bills = [local.get(f"/invoices/acme?from={start}&to={end}", key=key)["lines"] for start, end in parts]
+    whole, first, second = (sum(line["exact"] for line in bill) for bill in bills)
+    assert whole == first + second > 0
+    assert local.ask("GET", f"/invoices/acme?from={now}&to={opened}", key=key).tree["field"] == "from"
     books = local.get("/ledger")["site"]
     assert sum(books["buckets"].values()) == books["capacity_chip_ns"]
     assert local.post("/journal/verify")["equal"]

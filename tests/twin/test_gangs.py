@@ -130,3 +130,16 @@ def strike(rig: Rig, chance: Stream, nodes: list[NodeId], number: int) -> None:
             rig.world.pause_node(node) if chance.happens(0.5) else rig.world.resume_node(node)
         case 5:
             rig.give(inputs.CancelJob(at=rig.world.now, job=JobId(f"job-{chance.integer(0, number)}")))
+
+
+@pytest.mark.parametrize("physics", [Physics(start_s=5), Physics(start_s=5, whole_gangs=True)])
+def test_a_gang_that_was_stopped_and_forgotten_before_it_began_never_begins(physics: Physics) -> None:
+    rig = Rig(build.site(racks=1, nodes_per_rack=3, spares=0), physics=physics)
+    job = rig.submit(nodes=3, config={"steps": 1000})
+    attempt = rig.core.state.jobs[job].attempt
+    rig.give(inputs.CancelJob(at=rig.world.now, job=job))
+    rig.pass_s(1)
+    assert rig.core.state.jobs[job].outcome == "cancelled" and attempt
+    rig.world.release(attempt)
+    rig.pass_s(20)
+    assert not any(rig.world.nodes[node].running for node in rig.world.nodes)

@@ -7,33 +7,46 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from myriad.cli import show
+from myriad.cli import instants, show
 from myriad.cli.context import Context, given
 from myriad.kernel import units
 from myriad.kernel.units import SECOND, Instant
 from myriad.ledger import views
+from myriad.ledger.costs import Cost
+from myriad.ledger.domains import DomainView, SizeView
 from myriad.ledger.invoices import Invoice, Line
 from myriad.ledger.predictions import Score
 
 #: Colours of the buckets: what is useful, what it costs to be safe, what is wasted, what is left over.
 _COLOURS = {
     "productive": "green",
-    "serving": "green",
+    "serving_busy": "green",
     "checkpoint": "cyan",
     "spare": "cyan",
     "burn_in": "cyan",
     "lost": "red",
+    "detect": "red",
     "restart": "yellow",
     "straggling": "yellow",
+    "exposed": "yellow",
+    "throttled": "yellow",
+    "serving_headroom": "cyan",
     "down": "red",
 }
 
 
 @click.command()
 @click.option("--tenant", default="", help="Only what this tenant held.")
+@click.option(
+    "--by",
+    type=click.Choice(["owner", "pod", "rack", "size"]),
+    default="owner",
+    show_default=True,
+    help="What the site's figures are split by; size: of jobs.",
+)
 @show.as_json
 @given
-def ledger(context: Context, tenant: str, as_json: bool) -> None:
+def ledger(context: Context, tenant: str, by: str, as_json: bool) -> None:
     """Show where every chip-second of the site went.
 
     Each is in exactly one bucket, and their sum is chips x time.
@@ -42,24 +55,87 @@ def ledger(context: Context, tenant: str, as_json: bool) -> None:
     Example:
       myriad ledger
       myriad ledger --tenant acme
+      myriad ledger --by pod
     """
     with context.client() as client:
-        found = client.ledger(tenant)
+        found = client.ledger(tenant, racks=by == "rack")
     if as_json:
         show.dump(found)
         return
     if found.site:
-        _site(found.site)
-    for one in found.tenants:
-        click.echo()
-        held = sum(one.buckets.values())
-        click.echo(f"tenant {one.tenant}: held {show.chip_time(held)}")
-        if held:
-            waterfall(one.buckets, held, empty=False)
-    _owners([*found.jobs, *found.services])
+        _site(found.site, found.cost)
+    if by == "size":
+        _sizes(found.sizes)
+    elif by != "owner":
+        _domains(found.pods if by == "pod" else found.racks)
+    else:
+        for one in found.tenants:
+            _tenant(one)
+        _owners([*found.jobs, *found.services])
 
 
-def _site(site: views.SiteView) -> None:
+def _tenant(one: views.TenantView) -> None:
+    click.echo()
+    held = sum(one.buckets.values())
+    click.echo(f"tenant {one.tenant}: held {show.chip_time(held)}")
+    if held:
+        waterfall(one.buckets, held, empty=False)
+    if earlier := sum(one.earlier_jobs.values()):
+        ends = ", ".join(f"{count:,} {outcome}" for outcome, count in one.earlier_jobs.items())
+        click.echo(f"{earlier:,} earlier jobs ({ends}) held {show.chip_time(one.earlier_chip_ns)}")
+
+
+def _domains(domains: Sequence[DomainView]) -> None:
+    click.echo()
+    show.table(
+        (
+            *("NAME", ">NODES", ">CAPACITY", ">GOODPUT", ">AVAILABLE", ">ETTR", ">MFU"),
+            *(">LOSSES", ">MTTF", ">MTTR"),
+        ),
+        (
+            (
+                one.name,
+                one.nodes,
+                show.chip_time(one.capacity_chip_ns),
+                *(_share(share) for share in (one.goodput, one.availability, one.ettr, one.mfu)),
+                one.node_losses,
+                _seconds(one.mttf_s),
+                _seconds(one.mttr_s),
+            )
+            for one in domains
+        ),
+        empty="Only an operator or a viewer sees the whole site.",
+    )
+
+
+def _sizes(sizes: Sequence[SizeView]) -> None:
+    click.echo()
+    show.table(
+        (
+            *("CHIPS UP TO", ">SUCCEEDED", ">FAILED", ">CANCELLED", ">RAN", ">INTERRUPTED", ">EVERY"),
+            *(">ETTR", ">RECOVERY"),
+        ),
+        (
+            (
+                one.chips,
+                *(one.jobs.get(outcome, 0) for outcome in ("succeeded", "failed", "cancelled")),
+                _seconds(one.running_s),
+                one.interruptions,
+                _seconds(one.mtti_s),
+                _share(one.ettr),
+                _seconds(one.recovery_s),
+            )
+            for one in sizes
+        ),
+        empty="No job was placed yet.",
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else show.span(round(value * SECOND))
+
+
+def _site(site: views.SiteView, cost: Cost | None) -> None:
     waterfall(site.buckets, site.capacity_chip_ns)
     click.echo()
     show.pairs(
@@ -70,10 +146,22 @@ def _site(site: views.SiteView) -> None:
                 if site.goodput is None
                 else f"{show.percent(site.goodput)} of capacity trained or served",
             ),
+            ("availability", _share(site.availability)),
+            ("ETTR, MFU of jobs", f"{_share(site.ettr)}, {_share(site.mfu)}"),
             ("node losses", f"{site.node_losses}{_times(site)}"),
             ("energy", f"{site.energy.kwh:.4f} kWh ({site.energy.status})"),
+            *_cost(cost),
         ]
     )
+
+
+def _cost(cost: Cost | None) -> Iterable[tuple[str, str]]:
+    if cost is not None and cost.per_useful_chip_hour:
+        yield (
+            "cost",
+            f"{show.money(cost.total, cost.currency)} for all of it,"
+            f" {cost.per_useful_chip_hour:.4f} a useful chip-hour",
+        )
 
 
 def _times(site: views.SiteView) -> str:
@@ -133,7 +221,7 @@ def _owners(owners: Sequence[views.JobView | views.ServiceView]) -> None:
 
 
 def _owner(owner: views.JobView | views.ServiceView) -> tuple[object, ...]:
-    useful = owner.buckets["productive"] + owner.buckets["serving"]
+    useful = owner.buckets["productive"] + owner.buckets["serving_busy"]
     if isinstance(owner, views.JobView):
         name: str = owner.job
         tokens, ettr, mfu = owner.tokens, _share(owner.ettr), _share(owner.mfu)
@@ -151,19 +239,26 @@ def _share(value: float | None) -> str:
 
 @click.command()
 @click.argument("tenant")
+@click.option("--from", "start", default="", help="Begin of the period: 2026-11-01 (default: of the books).")
+@click.option("--to", "end", default="", help="Its end, which is not part of it (default: now).")
+@click.option("--month", default="", help="A whole month instead: 2026-11, by this machine's time zone.")
 @show.as_json
 @given
-def invoice(context: Context, tenant: str, as_json: bool) -> None:
-    """Show what TENANT owes, line by line.
+def invoice(context: Context, tenant: str, start: str, end: str, month: str, as_json: bool) -> None:
+    """Show what TENANT owes, line by line, for a period or since the books began.
 
-    Time that the site itself wasted is shown and not charged.
+    Time that the site itself wasted is shown and not charged. An invoice of a period that is over never
+    changes: what turns out differently later is a credit in the period in which it does.
 
     \b
     Example:
       myriad invoice acme
+      myriad invoice acme --month 2026-11
+      myriad invoice acme --from 2026-11-01 --to 2026-11-15T12:00
     """
+    period = instants.period(start, end, month)
     with context.client() as client:
-        found = client.invoice(tenant)
+        found = client.invoice(tenant, period)
     if as_json:
         show.dump(found)
         return

@@ -15,7 +15,10 @@ from myriad.control.policy import Policy
 from myriad.control.records import Ended
 from myriad.control.views import Explanation, IncidentView, JobView, NodeView, ServiceView, SiteView
 from myriad.kernel.errors import UserError
+from myriad.kernel.units import Instant
 from myriad.ledger import views as books
+from myriad.ledger.costs import Cost
+from myriad.ledger.domains import DomainView, SizeView
 from myriad.ledger.invoices import Invoice
 from myriad.ledger.predictions import Calibration, Score
 from myriad.protocol.facts import AnyFact
@@ -127,6 +130,10 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     tenants: tuple[books.TenantView, ...]
     jobs: tuple[books.JobView, ...]
     services: tuple[books.ServiceView, ...]
+    pods: tuple[DomainView, ...] = ()
+    racks: tuple[DomainView, ...] = ()
+    sizes: tuple[SizeView, ...] = ()
+    cost: Cost | None = None
 
 
 class Predictions(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,13 +297,15 @@ class Client:
 
     # ---- books ---------------------------------------------------------------------------------
 
-    def ledger(self, tenant: str = "") -> Ledger:
+    def ledger(self, tenant: str = "", *, racks: bool = False) -> Ledger:
         """Where chip-time went."""
-        return self._ask("GET", "/ledger", Ledger, query={"tenant": tenant} if tenant else {})
+        query = {"tenant": tenant} if tenant else {}
+        return self._ask("GET", "/ledger", Ledger, query=query | ({"racks": "true"} if racks else {}))
 
-    def invoice(self, tenant: str) -> Invoice:
-        """What a tenant owes."""
-        return self._ask("GET", f"/invoices/{tenant}", Invoice)
+    def invoice(self, tenant: str, period: tuple[Instant, Instant] | None = None) -> Invoice:
+        """What a tenant owes, for a period or since the books began."""
+        query = {"from": str(period[0]), "to": str(period[1])} if period else {}
+        return self._ask("GET", f"/invoices/{tenant}", Invoice, query=query)
 
     def predictions(self) -> Predictions:
         """Promises against outcomes."""

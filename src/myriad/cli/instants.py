@@ -10,6 +10,7 @@ from myriad.kernel.errors import UserError
 from myriad.kernel.units import SECOND, Instant, Span
 
 _EXAMPLE: Final = "Write for example +2h, 2026-08-01T02:00 (this machine's time zone) or 2026-08-01T02:00Z"
+_MONTH: Final = re.compile(r"(\d{4})-(\d{2})")
 _TIME: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
@@ -32,6 +33,23 @@ def instant(text: str, field: str) -> Instant:
     except ValueError:
         raise UserError("is not understood", field=field, value=text, remedy=_EXAMPLE) from None
     return round(found.timestamp()) * SECOND
+
+
+def period(start: str, end: str, month: str) -> tuple[Instant, Instant] | None:
+    """From options of a command; None: all there is. Raises UserError naming the option."""
+    if not (start or end or month):
+        return None
+    if not month:
+        return instant(start, "--from") if start else 0, instant(end, "--to") if end else now()
+    if start or end:
+        raise UserError(
+            "is a period of its own", field="--month", value=month, remedy="Give it alone, or --from and --to"
+        )
+    if not (found := _MONTH.fullmatch(month)) or not 1 <= int(found[2]) <= 12:
+        raise UserError("is not a month", field="--month", value=month, remedy="Write for example 2026-11")
+    months = int(found[1]) * 12 + int(found[2]) - 1
+    first, after = (f"{k // 12:04}-{k % 12 + 1:02}-01" for k in (months, months + 1))
+    return instant(first, "--month"), instant(after, "--month")
 
 
 def span(text: str, field: str) -> Span:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "catalog": "catalog",
     "validate": "validate",
     "plan": "plan",
+    "simulate": "simulate", "sweep": "sweep", "twin": "twin",
 }  # fmt: skip
 
 

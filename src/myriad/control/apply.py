@@ -95,7 +95,8 @@ def _use(state: State, tenant: TenantId, chips: int) -> None:
     now, spent, usage = state.now, state.spent, state.usage
     for name in state.paths[tenant]:
         held = usage[name]
-        spent[name].settle(now, held)
+        if (account := spent[name]).until < now:
+            account.settle(now, held)
         usage[name] = held + chips
 
 
@@ -227,19 +228,19 @@ def _job_ended(state: State, fact: facts.JobEnded) -> None:
 
 @_applies(facts.GangPlaced)
 def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
+    attempt, members = fact.attempt, fact.members
     owner = state.jobs[fact.job] if fact.job else state.services[fact.service]
-    tenant = owner.spec.tenant
-    members = fact.members
-    nodes = tuple([member.node for member in members])
-    gang = Gang(
-        attempt=fact.attempt,
+    tenant, rank = owner.spec.tenant, owner.spec.rank
+    nodes, masks = tuple([one.node for one in members]), [one.chips for one in members]
+    gang = state.gangs[attempt] = Gang(
+        attempt=attempt,
         job=fact.job,
         service=fact.service,
         tenant=tenant,
         members=members,
         nodes=nodes,
-        chips=sum([member.chips.bit_count() for member in members]),
-        rank=owner.spec.rank,
+        chips=sum([mask.bit_count() for mask in masks]),
+        rank=rank,
         placed_at=fact.at,
         until=fact.until,
         run_ns=fact.run_ns,
@@ -249,19 +250,18 @@ def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
     if isinstance(owner, Job):
         if owner.step_ns and len(owner.keep) not in (0, len(nodes)):
             owner.step_ns = owner.step_ns * len(owner.keep) // len(nodes)  # until another is observed
-        owner.attempt, owner.keep = fact.attempt, nodes
+        owner.attempt, owner.keep = attempt, nodes
         owner.first_placed_at = owner.first_placed_at or fact.at
         state.waiting.pop(fact.job, None)
         gang.step = gang.resumed_step = owner.kept_step
     else:
-        owner.gangs[fact.attempt] = None
+        owner.gangs[attempt] = None
     state.claims.pop(fact.owner, None)
-    state.gangs[fact.attempt] = gang
-    state.holders.setdefault((tenant, owner.spec.rank), {})[fact.attempt] = None
+    state.holders.setdefault((tenant, rank), {})[attempt] = None
     _use(state, tenant, gang.chips)
-    state.columns.hold(state.columns.rows(nodes), [member.chips for member in members])
+    state.columns.hold(state.columns.rows(nodes), masks)
     for node in nodes:
-        state.nodes[node].gangs[fact.attempt] = None
+        state.nodes[node].gangs[attempt] = None
 
 
 @_applies(facts.MemberStarted)

@@ -47,7 +47,7 @@ class Board:
         self._replicas: dict[str, list[str]] = {}
         self._shared_at: Instant = -1
         self._over: dict[TenantId, bool] = {}
-        #: Tenants whose shares are to be worked out once several asks wait; when each was the last time;
+        #: Tenants whose shares are to be worked out once more than one ask waits; when that was done last;
         #: and what each used before that day.
         self._unshared: dict[TenantId, None] = {}
         self._shared: dict[TenantId, int] = {}
@@ -206,6 +206,7 @@ class Board:
 
     def work_out_shares(self, now: Instant) -> None:
         """Shares of those who wait, once in a period. The order of the others is nobody's concern."""
+        shares: dict[TenantId, float] = {}
         for name in self._unshared:
             if self._shared.get(name) == self._shared_at:
                 continue
@@ -213,7 +214,8 @@ class Board:
             tenant, held = self._state.tenants[name], self._state.usage[name]
             used = self._used(name, held, now)
             standing = Standing(name, tenant.weight, held, tenant.quota.chips, used)
-            self.queue.set_order(name, share=self._policy.tenant_key(standing, now))
+            shares[name] = self._policy.tenant_key(standing, now)
+        self.queue.set_shares(shares)
         self._unshared.clear()
 
     def _used(self, name: TenantId, held: int, now: Instant) -> float:

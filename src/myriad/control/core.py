@@ -23,6 +23,7 @@ from myriad.control.board import FOLLOWERS, Board
 from myriad.control.moment import Moment
 from myriad.control.policy import Own, Policy, order_of, rules_of
 from myriad.control.records import GangPhase
+from myriad.control.scheduling import TRIGGERS
 from myriad.control.state import State
 from myriad.kernel.ids import AttemptId, NodeId, ServiceId
 from myriad.kernel.units import Instant
@@ -133,7 +134,7 @@ class Core:
         """Take one input; return what became true and what must be done. Time never runs backwards."""
         moment = self.moment(given.at)
         happened, asked = self._apply(_HANDLERS[type(given)](moment, given))
-        if asked or _rang(given):
+        if asked or (type(given) is inputs.Woke and _rang(given)):
             happened += self._apply(scheduling.cycle(moment, happened))[0]
         if self._check:
             invariants.check(self.state)
@@ -150,7 +151,7 @@ class Core:
         for given in batch:
             moment = self.moment(given.at)
             happened, triggers = self._apply(_HANDLERS[type(given)](moment, given))
-            asked = asked or triggers or _rang(given)
+            asked = asked or triggers or (type(given) is inputs.Woke and _rang(given))
             facts_of.append(happened)
         cycle: list[Fact] = []
         if asked:
@@ -165,10 +166,11 @@ class Core:
         """Facts one by one: each is applied before the next is asked for. And whether one is a trigger."""
         state, board, happened, triggers = self.state, self.board, [], False
         for fact in decided:
+            kind = type(fact)
             apply(state, fact)
-            if follower := FOLLOWERS.get(type(fact)):
-                follower(board, fact)
-            if type(fact) in scheduling.TRIGGERS:
+            if kind in FOLLOWERS:
+                FOLLOWERS[kind](board, fact)
+            if kind in TRIGGERS:
                 triggers = True
             happened.append(fact)
         return happened, triggers
@@ -187,6 +189,6 @@ class Core:
         return orders.outstanding(self.state, self.policy)
 
 
-def _rang(given: Input) -> bool:
+def _rang(given: inputs.Woke) -> bool:
     """Whether the scheduler looks again even if nothing else happened."""
-    return type(given) is inputs.Woke and given.about.partition(":")[0] in _RINGS
+    return given.about.partition(":")[0] in _RINGS

@@ -15,7 +15,7 @@ from myriad.protocol import facts
 from myriad.protocol.values import DomainKind
 
 #: States in which an incident has no hold on a node any more.
-_BACK = IN_SERVICE | {NodeState.RETIRED}
+_BACK = (*IN_SERVICE, NodeState.RETIRED)
 #: Incidents that are over and still shown.
 _INCIDENTS = 256
 #: Jobs that a node is remembered to have failed.
@@ -29,9 +29,10 @@ def size_domains(state: State, nodes: Iterable[NodeId]) -> None:
         domain.size = 0
     for node in nodes:
         for key in state.domain_keys(node):
-            kind, _, name = key.partition(":")
-            domain = state.domains.setdefault(key, Domain(kind=cast(DomainKind, kind), name=name))
-            domain.size += 1
+            if key not in state.domains:
+                kind, _, name = key.partition(":")
+                state.domains[key] = Domain(kind=cast(DomainKind, kind), name=name)
+            state.domains[key].size += 1
 
 
 def on_lost(state: State, fact: facts.NodeLost) -> None:

@@ -9,7 +9,7 @@ from myriad.control.records import Ended, Job
 from myriad.control.state import State
 from myriad.kernel.units import Span
 
-#: Ended jobs that can still be asked about, the newest: two days of a site of 100,000 chips that ends two
+#: Ended jobs that can still be asked about, the newest: two days of a site of 100,000 chips that ends 2
 #: million jobs in 90 days, and some 85 MB at 1.7 kB each (measured on jobs of one attempt). Estimated.
 KEPT_JOBS: Final = 50_000
 #: Attempts of one job that its story shows; what is decided looks at far fewer (`escalation`). Estimated.

@@ -42,11 +42,12 @@ def check_chips(state: State) -> None:
 def check_counts(columns: Columns) -> None:
     """What is kept as nodes change is what a count of them all would give."""
     offer, racks, pods = columns.offer, columns.rack_nodes, columns.pod_nodes
-    totals = (columns.free_chips, columns.spares)
+    totals, holes = (columns.free_chips, columns.spares), columns.holes
     columns.recount()
     assert np.array_equal(offer, columns.offer), "what nodes offer has drifted"
     assert np.array_equal(racks, columns.rack_nodes), "counts of the racks have drifted"
     assert np.array_equal(pods, columns.pod_nodes), "counts of the pods have drifted"
+    assert holes.is_like(columns.holes), "where one node goes has drifted"
     assert totals == (columns.free_chips, columns.spares), "totals of the fleet have drifted"
 
 

@@ -44,10 +44,11 @@ def of_replica(service: Service) -> Launch:
 def _cadence(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) -> cadence.Intervals:
     """Seconds between checkpoints: the spec's word, or the best for the rates that this site has shown."""
     rules, checkpoint = policy.recover, job.spec.checkpoint
+    memory_ns = _copy_cost(policy, job) if len(nodes) > 1 else 0
     best = cadence.intervals(
         storage_ns=job.checkpoint_cost_ns or rules.ns("checkpoint_cost"),
-        memory_ns=_copy_cost(policy, job) if len(nodes) > 1 else 0,
-        share=cadence.memory_share(state.memory_survived, state.memory_died, rules),
+        memory_ns=memory_ns,
+        share=cadence.memory_share(state.memory_survived, state.memory_died, rules) if memory_ns else 0.0,
         failures_per_ns=observed.gang_rate(state, policy, job, len(nodes)),
     )
     if checkpoint.steps:

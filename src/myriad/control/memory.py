@@ -9,10 +9,8 @@ from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import NodeId
 from myriad.protocol import facts
 from myriad.protocol.values import Tier
-from myriad.recover import tiers
+from myriad.recover import retention, tiers
 
-#: Checkpoints of a job that can be gone back to.
-_CHECKPOINTS = 4
 _GONE = (NodeState.JOINING, NodeState.REPAIRING, NodeState.RETIRED)
 
 
@@ -61,7 +59,7 @@ def on_resumed(job: Job, gang: Gang, step: int) -> None:
     if step == job.memory_step > job.stored_step:
         gang.memory_step = step
     elif step > job.stored_step:
-        job.checkpoints = (*job.checkpoints, Checkpoint(step=step))[-_CHECKPOINTS:]
+        _remember(job, Checkpoint(step=step))
     if job.memory_step > step:
         job.memory_step = gang.memory_step = 0
     job.step, job.kept_step, job.resume_step = step, job.stored_step, -1
@@ -86,8 +84,17 @@ def on_recorded(job: Job, gang: Gang, fact: facts.CheckpointRecorded) -> None:
         job.memory_cost_ns = fact.stall_ns // fact.saves or job.memory_cost_ns
         return
     job.kept_step, job.kept_path = fact.step, fact.path
-    job.checkpoints = (*job.checkpoints, Checkpoint(step=fact.step, path=fact.path))[-_CHECKPOINTS:]
+    _remember(job, Checkpoint(step=fact.step, path=fact.path))
     job.checkpoint_cost_ns = fact.stall_ns // fact.saves or job.checkpoint_cost_ns
+
+
+def _remember(job: Job, newest: Checkpoint) -> None:
+    """One more that can be gone back to; an older one may be given up for it."""
+    kept = [*job.checkpoints, newest]
+    index = retention.superfluous([one.step for one in kept])
+    if index is not None:
+        del kept[index]
+    job.checkpoints = tuple(kept)
 
 
 def on_stopped(state: State, job: Job, gang: Gang, fact: facts.GangStopped) -> None:

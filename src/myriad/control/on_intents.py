@@ -21,10 +21,10 @@ _FINAL = (NodeState.RETIRED,)
 
 def on_open_site(m: Moment, given: inputs.OpenSite) -> Iterator[Fact]:
     """The control plane starts. After a crash the nodes stay as they were; after a close they join anew."""
-    was_open = m.state.open
+    was_open, places = m.state.open, given.site.places()
     changed = [
         place.node
-        for place in given.site.places()
+        for place in places
         if place.node in m.state.nodes
         and m.state.columns.chips[m.state.columns.index[place.node]] != place.chips
     ]
@@ -35,7 +35,7 @@ def on_open_site(m: Moment, given: inputs.OpenSite) -> Iterator[Fact]:
         return
     known = set(m.state.nodes)
     yield facts.SiteOpened(at=m.now, site=given.site, prices=given.prices)
-    declared = {place.node for place in given.site.places()}
+    declared = {place.node for place in places}
     for node in list(m.state.nodes):
         state = m.state.node_state(node)
         if node not in declared:

@@ -290,11 +290,12 @@ def _rest(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
 def _move(
     m: Moment, node: NodeId, state: NodeState, why: str, until: int, *, instance: str = ""
 ) -> Iterator[Fact]:
-    incident = m.state.incidents.get(m.state.nodes[node].incident)
+    part_of = m.state.nodes[node].incident
+    incident = m.state.incidents.get(part_of) if part_of else None
     yield facts.NodeMoved(at=m.now, node=node, state=state, why=why, until=until, instance=instance)
     if incident is not None and not incident.out:
         yield facts.IncidentClosed(at=m.now, incident=incident.incident)
-    if state is not NodeState.READY and m.state.columns.spare[m.state.columns.index[node]]:
+    if state is not NodeState.READY and m.state.columns.is_spare(node):
         yield facts.NodeSpared(at=m.now, node=node, spare=False)
 
 

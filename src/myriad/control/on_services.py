@@ -46,7 +46,7 @@ def rescale(m: Moment, service: Service, in_flight: float, queued: int) -> Itera
     below_since = (service.below_since or m.now) if below else 0
     idle_ns = m.now - below_since if below else 0
     verdict = scale.want(service.spec, in_flight, queued, service.wanted, idle_ns, m.policy.route)
-    # the patience counts anew from each change, so that replicas go one at a time
+    # the patience counts anew from each change, so that replicas go step by step
     if verdict.replicas < service.wanted:
         more = scale.needed(service.spec, in_flight, queued) < verdict.replicas
         below_since = m.now if more else 0
@@ -80,4 +80,5 @@ def on_tokens(m: Moment, given: inputs.TokensMetered) -> Iterator[Fact]:
             prompt_tokens=max(given.prompt_tokens, known.prompt_tokens),
             completion_tokens=max(given.completion_tokens, known.completion_tokens),
             final=given.final,
+            estimated=given.estimated,
         )

@@ -3,9 +3,10 @@
 One mechanism for both, so an order that was lost in a crash is the order that is issued again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 from myriad.control import launch
 from myriad.control.policy import Policy
@@ -31,31 +32,28 @@ def due(state: State, policy: Policy, happened: Iterable[Fact]) -> tuple[Order, 
     """What bodies must do because of these facts, which are applied already."""
     subjects: dict[tuple[str, str], None] = {}
     for fact in happened:
-        kind = _SUBJECTS.get(type(fact))
-        if kind is not None:
-            subjects[kind, getattr(fact, _NAMES[kind])] = None
-        elif type(fact) is facts.LookAgain:
-            subjects["cycle", ""] = None
-        elif type(fact) is facts.WindowSet:
-            subjects["window", fact.window.name] = None
+        if about_it := _SUBJECTS.get(type(fact)):
+            kind, name_of = about_it
+            subjects[kind, name_of(fact)] = None
     if not subjects:
         return ()
     return tuple([order for kind, name in subjects for order in about(state, policy, kind, name)])
 
 
-#: What a fact is about, where orders may follow from it; and the field that names it.
-_SUBJECTS: Final[Mapping[type[Fact], str]] = {
-    facts.GangPlaced: "gang",
-    facts.GangStopping: "gang",
-    facts.LeaveAsked: "gang",
-    facts.ReplicaStalled: "gang",
-    facts.NodeMoved: "node",
-    facts.LossesForgotten: "node",
-    facts.JobHeld: "job",
-    facts.ServiceHeld: "service",
-    facts.ServiceScaled: "service",
+#: What a fact is about, where orders may follow from it: the kind, and its name.
+_SUBJECTS: Final[Mapping[type[Fact], tuple[str, Callable[[Any], str]]]] = {
+    facts.GangPlaced: ("gang", attrgetter("attempt")),
+    facts.GangStopping: ("gang", attrgetter("attempt")),
+    facts.LeaveAsked: ("gang", attrgetter("attempt")),
+    facts.ReplicaStalled: ("gang", attrgetter("attempt")),
+    facts.NodeMoved: ("node", attrgetter("node")),
+    facts.LossesForgotten: ("node", attrgetter("node")),
+    facts.JobHeld: ("job", attrgetter("job")),
+    facts.ServiceHeld: ("service", attrgetter("service")),
+    facts.ServiceScaled: ("service", attrgetter("service")),
+    facts.LookAgain: ("cycle", lambda _: ""),
+    facts.WindowSet: ("window", attrgetter("window.name")),
 }
-_NAMES: Final = {"gang": "attempt", "node": "node", "job": "job", "service": "service"}
 
 
 def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:

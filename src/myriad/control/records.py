@@ -34,7 +34,7 @@ class GangPhase(IntEnum):
 
 
 #: States in which a node is up: the time that counts towards its time to failure.
-IN_SERVICE = frozenset({NodeState.READY, NodeState.SUSPECT, NodeState.DRAINING, NodeState.DRAINED})
+IN_SERVICE = (NodeState.READY, NodeState.SUSPECT, NodeState.DRAINING, NodeState.DRAINED)
 
 
 #: `why` of a suspect node that is well and must stay so for a while.
@@ -275,13 +275,10 @@ class Spent(msgspec.Struct, kw_only=True):
 
     def settle(self, now: Instant, chips: int) -> None:
         """Book the chips held since the last time, each day its own."""
-        at = self.until
-        if at >= now:
-            return
-        self.until = now
+        at, self.until = self.until, max(self.until, now)
         while chips and at < now:
             day = at // DAY
-            upto = min(now, (day + 1) * DAY)
+            upto = now if now <= (day + 1) * DAY else (day + 1) * DAY
             self.days[day] = self.days.get(day, 0) + chips * (upto - at)
             at = upto
 

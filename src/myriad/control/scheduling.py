@@ -182,4 +182,5 @@ def _idle_reason(m: Moment) -> IdleReason:
         return "fragmentation"
     if m.board.full.chips and len(m.board.queue):
         return "quota"
-    return "held_back" if len(m.state.waiting) > m.board.jobs_waiting else "no_demand"
+    waiting = m.state.waiting
+    return "held_back" if waiting and len(waiting) > m.board.jobs_waiting else "no_demand"

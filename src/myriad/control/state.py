@@ -107,11 +107,13 @@ class State:
         """The tenant and what it is part of, outermost last."""
         return self.paths[tenant]
 
-    def running(self, tenant: TenantId, rank: int, before: Instant) -> Iterable[Running]:
-        """Gangs of a tenant and priority that hold nodes and were placed before then, newest first."""
+    def running(
+        self, tenant: TenantId, rank: int, before: Instant, chips_per_node: int = 0
+    ) -> Iterable[Running]:
+        """Gangs of a tenant and priority placed before then, newest first: of that size or more."""
         for attempt in reversed(self.holders.get((tenant, rank), {})):
             gang = self.gangs[attempt]
-            if gang.placed_at <= before:
+            if gang.placed_at <= before and gang.chips_per_node >= chips_per_node:
                 yield self._running(gang)
 
     def is_spent(self, tenant: TenantId, now: Instant) -> bool:
@@ -222,8 +224,9 @@ class State:
         self._in_service += change
 
     def domains_of(self, node: NodeId) -> tuple[Domain, ...]:
-        """What the node can fail together with, widest first."""
-        return tuple(self.domains[key] for key in self.domain_keys(node))
+        """What the node can fail together with, widest first: a feed may be of several pods, or of a part."""
+        domains = [self.domains[key] for key in self.domain_keys(node)]
+        return tuple(sorted(domains, key=lambda domain: -domain.size))
 
     def domain_keys(self, node: NodeId) -> Iterator[str]:
         """Names of its domains. A site without power groups has one in each pod: the pod."""

@@ -74,15 +74,15 @@ class Columns:
         self.pod: NDArray[np.int32] = np.zeros(0, np.int32)
         #: Chips of the node, and a bit for each chip that no attempt holds.
         self.chips: NDArray[np.int16] = np.zeros(0, np.int16)
-        self._free_column: NDArray[np.uint64] = np.zeros(0, np.uint64)
-        self._count_column: NDArray[np.int16] = np.zeros(0, np.int16)
+        self.free: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self.free_count: NDArray[np.int16] = np.zeros(0, np.int16)
         self.spare: NDArray[np.bool_] = np.zeros(0, np.bool_)
         #: How often the node was lost lately, and whether it is slower than its peers: taken last.
         self.losses: NDArray[np.int16] = np.zeros(0, np.int16)
         self.slow: NDArray[np.bool_] = np.zeros(0, np.bool_)
         #: FLOP/s of one chip that burn-in measured; 0: not yet.
         self.gemm_flops: NDArray[np.float64] = np.zeros(0)
-        self._offer_column: NDArray[np.int16] = np.zeros(0, np.int16)
+        self.offer: NDArray[np.int16] = np.zeros(0, np.int16)
         #: Of each rack: its pod and its rows. Of each pod: its core, power feed, chip type and racks.
         self.rack_pod: NDArray[np.int32] = np.zeros(0, np.int32)
         self.rack_rows: list[Rows] = []
@@ -93,16 +93,17 @@ class Columns:
         self.levels: list[int] = []
         #: The same counts over the whole site, all nodes: [level][chip type].
         self.site_nodes: list[list[int]] = []
-        #: Where one node without doubt is taken.
-        self.holes = Holes((), (), 0)
-        self._rack_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
-        self._pod_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
+        self.rack_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
+        self.pod_nodes: NDArray[np.int32] = np.zeros((2, 0, 0), np.int32)
+        #: Where one node without doubt is taken; keeps plane 1.
+        self.holes: Holes
         self.spares = 0  # hot spares, ready
         self.draining = 0
         self.free_chips = 0  # offered or not as one block, on nodes that take new work
         self._depth: list[int] = []  # of an offer: how many levels it reaches; and what those reach
         self._reach: list[int] = [0]
         # the same as columns, for changes of single rows: plain integers are several times faster there
+        self._states: list[NodeState] = []
         self._free: list[int] = []
         self._chips: list[int] = []
         self._takes: list[bool] = []
@@ -110,65 +111,19 @@ class Columns:
         self._depths: list[int] = []  # how many levels its offer reaches
         self._where: list[tuple[int, int, int]] = []
         self._rack_rows: list[list[int]] = []
-        # what the arrays do not know yet: rows, and counts by place, levels before and after, and planes
-        self._stale: dict[int, None] = {}
-        self._moved: dict[tuple[tuple[int, int, int], int, int, int], int] = {}
+        # the arrays, for changes of single items; and plane 0 of the counts, by level
+        self._state_items: memoryview
+        self._spare_items: memoryview
+        self._free_items: memoryview
+        self._count_items: memoryview
+        self._offer_items: memoryview
+        self._rack_items: list[memoryview] = []
+        self._pod_items: list[memoryview] = []
         self._typical: float | None = 0.0
+        self.recount()
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    # ---- arrays that are brought up to date when somebody looks --------------------------------------
-
-    @property
-    def free(self) -> NDArray[np.uint64]:
-        """A bit for each chip that no attempt holds."""
-        self._refresh()
-        return self._free_column
-
-    @property
-    def free_count(self) -> NDArray[np.int16]:
-        """How many these are."""
-        self._refresh()
-        return self._count_column
-
-    @property
-    def offer(self) -> NDArray[np.int16]:
-        """The largest block that each node gives to new work."""
-        self._refresh()
-        return self._offer_column
-
-    @property
-    def rack_nodes(self) -> NDArray[np.int32]:
-        """Nodes of each rack that offer a level: [plane, level, rack]."""
-        self._count_moved()
-        return self._rack_nodes
-
-    @property
-    def pod_nodes(self) -> NDArray[np.int32]:
-        """The same of each pod."""
-        self._count_moved()
-        return self._pod_nodes
-
-    def _refresh(self) -> None:
-        if not self._stale:
-            return
-        rows = list(self._stale)
-        self._stale = {}
-        frees, at = [self._free[row] for row in rows], np.array(rows, np.intp)
-        self._free_column[at] = np.array(frees, np.uint64)
-        self._count_column[at] = [free.bit_count() for free in frees]
-        self._offer_column[at] = [self._reach[self._depths[row]] for row in rows]
-
-    def _count_moved(self) -> None:
-        if not self._moved:
-            return
-        moved, self._moved = self._moved, {}
-        for ((rack, pod, _), old, new, planes), nodes in moved.items():
-            if nodes:
-                racks, pods = self._rack_nodes[:planes, old:new, rack], self._pod_nodes[:planes, old:new, pod]
-                racks += nodes
-                pods += nodes
 
     # ---- growing ---------------------------------------------------------------------------------
 
@@ -187,9 +142,9 @@ class Columns:
         self.rack = np.concatenate([self.rack, [self.racks.of(row.rack) for row in rows]]).astype(np.int32)
         self.pod = np.concatenate([self.pod, [self.pods.of(row.pod) for row in rows]]).astype(np.int32)
         self.chips = np.concatenate([self.chips, chips])
-        self._free_column = np.concatenate([self.free, full])
-        self._count_column = np.concatenate([self._count_column, chips])
-        for name in ("state", "spare", "losses", "slow", "gemm_flops", "_offer_column"):
+        self.free = np.concatenate([self.free, full])
+        self.free_count = np.concatenate([self.free_count, chips])
+        for name in ("state", "spare", "losses", "slow", "gemm_flops", "offer"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros(count, column.dtype)]))
         self._join(rows)
@@ -215,39 +170,37 @@ class Columns:
         self.levels = sorted({*blocks.SIZES, *(int(count) for count in np.unique(self.chips))})
         self._depth = [bisect_left(self.levels, offer + 1) for offer in range(65)]
         self._reach = [0, *self.levels]
-        self._refresh()
-        self._moved = {}
         doubt = (self.losses > 0) | self.slow
         takes = (self.state == NodeState.READY) & ~self.spare
-        self._offer_column = np.where(takes, blocks.rooms(self.free, self.chips), 0).astype(np.int16)
+        self.offer = np.where(takes, blocks.rooms(self.free, self.chips), 0).astype(np.int16)
         self.free_chips = int(self.free_count[takes].sum())
         self.spares = int((self.spare & (self.state == NodeState.READY)).sum())
         shape = (2, len(self.levels))
-        self._rack_nodes = np.zeros((*shape, len(self.racks)), np.int32)
-        self._pod_nodes = np.zeros((*shape, len(self.pods)), np.int32)
+        self.rack_nodes = np.zeros((*shape, len(self.racks)), np.int32)
+        self.pod_nodes = np.zeros((*shape, len(self.pods)), np.int32)
         for plane, among in enumerate((takes, takes & ~doubt)):
             for level, chips in enumerate(self.levels):
                 rows = among & (self.offer >= chips)
-                self._rack_nodes[plane, level] = np.bincount(self.rack[rows], minlength=len(self.racks))
-                self._pod_nodes[plane, level] = np.bincount(self.pod[rows], minlength=len(self.pods))
+                self.rack_nodes[plane, level] = np.bincount(self.rack[rows], minlength=len(self.racks))
+                self.pod_nodes[plane, level] = np.bincount(self.pod[rows], minlength=len(self.pods))
         self.site_nodes = [
             np.bincount(self.pod_kind, weights=counts, minlength=len(self.kinds)).astype(int).tolist()
-            for counts in self._pod_nodes[0]
+            for counts in self.pod_nodes[0]
         ]
         self.draining = int((self.state == _DRAINING).sum())
+        self._states = [_STATES[state] for state in self.state.tolist()]
         self._free, self._chips, self._takes = self.free.tolist(), self.chips.tolist(), takes.tolist()
         self._planes = np.where(doubt, 1, 2).tolist()
         kinds = self.pod_kind[self.pod]
         self._depths = [self._depth[offer] for offer in self.offer.tolist()]
         self._rack_rows = [rows.tolist() for rows in self.rack_rows]
         self._where = list(zip(self.rack.tolist(), self.pod.tolist(), kinds.tolist(), strict=True))
-        self._dig()
-
-    def _dig(self) -> None:
-        self.holes = Holes(self.rack_pod.tolist(), self.pod_kind[self.rack_pod].tolist(), len(self.levels))
-        for (rack, _, _), depth, planes in zip(self._where, self._depths, self._planes, strict=True):
-            if depth and planes == 2:
-                self.holes.change(rack, 0, depth, 1)
+        self._state_items, self._spare_items = self.state.data, self.spare.data
+        self._free_items, self._count_items = self.free.data, self.free_count.data
+        self._offer_items = self.offer.data
+        self._rack_items = [counts.data for counts in self.rack_nodes[0]]
+        self._pod_items = [counts.data for counts in self.pod_nodes[0]]
+        self.holes = Holes(self.rack_nodes[1], self.pod_nodes[1], self.rack_pod, self.pod_kind)
 
     # ---- chips -----------------------------------------------------------------------------------
 
@@ -281,29 +234,31 @@ class Columns:
 
     def _set_one(self, row: int, free: int) -> None:
         """Free chips of one node."""
-        before = self._free[row]
-        self._free[row] = free
-        self._stale[row] = None
+        count, before = free.bit_count(), self._free[row].bit_count()
+        self._free[row] = self._free_items[row] = free
+        self._count_items[row] = count
         if self._takes[row]:
-            self.free_chips += free.bit_count() - before.bit_count()
+            self.free_chips += count - before
             self._offer(row, blocks.room(free, self._chips[row]))
 
     def _set_free(self, rows: Sequence[int], frees: Sequence[int]) -> None:
         """Free chips of some nodes. What changes alike in one rack is counted at once: mostly all of it."""
         now, chips, takes, depths, where = self._free, self._chips, self._takes, self._depths, self._where
+        frees_of, counts_of, offers_of = self._free_items, self._count_items, self._offer_items
         alike: dict[tuple[tuple[int, int, int], int, int, int], int] = {}
         freed = 0
         for row, free in zip(rows, frees, strict=True):
-            before = now[row]
-            now[row] = free
+            count, before = free.bit_count(), now[row].bit_count()
+            now[row] = frees_of[row] = free
+            counts_of[row] = count
             if takes[row]:
-                freed += free.bit_count() - before.bit_count()
-                old, new = depths[row], self._depth[blocks.room(free, chips[row])]
+                freed += count - before
+                offer = blocks.room(free, chips[row])
+                old, new = depths[row], self._depth[offer]
                 if old != new:
-                    depths[row] = new
+                    depths[row], offers_of[row] = new, offer
                     key = (where[row], old, new, self._planes[row])
                     alike[key] = alike.get(key, 0) + 1
-        self._stale.update(dict.fromkeys(rows))
         self.free_chips += freed
         for (place, old, new, planes), nodes in alike.items():
             self._count(place, old, new, planes, nodes)
@@ -313,16 +268,17 @@ class Columns:
     def set_state(self, node: NodeId, state: NodeState) -> None:
         """Move the node to another state of its life."""
         row = self.index[node]
-        before = self.state[row]
-        self.spares += (int(state == _READY) - int(before == _READY)) * int(self.spare[row])
-        self.draining += int(state == _DRAINING) - int(before == _DRAINING)
-        self.state[row] = state
+        before = self._states[row]
+        if self._spare_items[row]:
+            self.spares += (state is NodeState.READY) - (before is NodeState.READY)
+        self.draining += (state is NodeState.DRAINING) - (before is NodeState.DRAINING)
+        self._state_items[row] = self._states[row] = state
         self._take(row)
 
     def set_spare(self, node: NodeId, spare: bool) -> None:
         """Make the node a hot spare, or no longer one."""
         row = self.index[node]
-        if self.state[row] == _READY:
+        if self._states[row] is NodeState.READY:
             self.spares += int(spare) - int(self.spare[row])
         self.spare[row] = spare
         self._take(row)
@@ -353,7 +309,7 @@ class Columns:
 
     def _take(self, row: int) -> None:
         """Whether the node takes new work may have changed."""
-        takes = bool(self.state[row] == _READY and not self.spare[row])
+        takes = self._states[row] is NodeState.READY and not self._spare_items[row]
         if takes == self._takes[row]:
             return
         self._takes[row] = takes
@@ -365,21 +321,19 @@ class Columns:
     def _offer(self, row: int, offer: int) -> None:
         old, new = self._depths[row], self._depth[offer]
         if old != new:
-            self._depths[row] = new
-            self._stale[row] = None
+            self._depths[row], self._offer_items[row] = new, offer
             self._count(self._where[row], old, new, self._planes[row], 1)
 
     def _count(self, place: tuple[int, int, int], old: int, new: int, planes: int, nodes: int) -> None:
         """So many nodes of a rack now offer `new` levels where they offered `old`."""
         low, high, change = (old, new, nodes) if old < new else (new, old, -nodes)
-        rack, _, kind = place
+        rack, pod, kind = place
         for level in range(low, high):
+            self._rack_items[level][rack] += change
+            self._pod_items[level][pod] += change
             self.site_nodes[level][kind] += change
         if planes == 2:
             self.holes.change(rack, old, new, nodes)
-        # there and back is nowhere
-        key = (place, old, new, planes) if old < new else (place, new, old, planes)
-        self._moved[key] = self._moved.get(key, 0) + change
 
     # ---- questions -------------------------------------------------------------------------------
 
@@ -427,7 +381,11 @@ class Columns:
 
     def state_of(self, node: NodeId) -> NodeState:
         """The node's state."""
-        return _STATES[int(self.state[self.index[node]])]
+        return self._states[self.index[node]]
+
+    def is_spare(self, node: NodeId) -> bool:
+        """Whether it is a hot spare."""
+        return bool(self._spare_items[self.index[node]])
 
     def is_empty(self, node: NodeId) -> bool:
         """Whether no attempt holds a chip of the node."""

@@ -4,26 +4,47 @@ Plain integers and dictionaries, one small change for each node that changes: mo
 part of one node, and arrays of hundreds of racks cost more than all else about them.
 """
 
-from collections.abc import Sequence
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int32]
+Indices = NDArray[np.int32]
 
 
 class Holes:
     """Counts of nodes without doubt, of every level of what a node can offer."""
 
-    def __init__(self, pod_of: Sequence[int], kind_of: Sequence[int], levels: int) -> None:
-        """`pod_of` and `kind_of`: of each rack, its pod and the chip type of that."""
-        self._pod_of, self._kind_of = pod_of, kind_of
-        kinds, racks, pods = max(kind_of, default=0) + 1, len(pod_of), max(pod_of, default=0) + 1
-        #: Nodes that offer the level or more: in each rack, pod, and of each chip type.
-        self._racks = [[0] * racks for _ in range(levels)]
-        self._pods = [[0] * pods for _ in range(levels)]
-        self._sites = [[0] * kinds for _ in range(levels)]
+    def __init__(self, racks: Counts, pods: Counts, rack_pod: Indices, pod_kind: Indices) -> None:
+        """Counts of nodes that offer a level or more, [level, rack] and [level, pod]: kept true from here.
+
+        `rack_pod` and `pod_kind`: of each rack its pod, of each pod its chip type.
+        """
+        self._pod_of, self._kind_of = rack_pod.tolist(), pod_kind[rack_pod].tolist()
+        kinds = int(pod_kind.max(initial=-1)) + 1
+        self._racks, self._pods = [of.data for of in racks], [of.data for of in pods]
+        #: The same of each chip type: [level][type].
+        self._sites = [np.bincount(pod_kind, weights=of, minlength=kinds).astype(int).tolist() for of in pods]
+        above = np.vstack([racks[1:], np.zeros_like(racks[:1])])
         #: Nodes of each rack that offer the level and no more.
-        self._just = [[0] * racks for _ in range(levels)]
+        self._just: list[list[int]] = (racks - above).tolist()
         #: [level][chip type]: racks that have such a node, by how many of theirs offer the level or more.
         self._tight: list[list[dict[int, dict[int, None]]]] = [
-            [{} for _ in range(kinds)] for _ in range(levels)
+            [{} for _ in range(kinds)] for _ in range(len(racks))
         ]
+        for level, just in enumerate(self._just):
+            for rack, nodes in enumerate(just):
+                if nodes:
+                    tight = self._tight[level][self._kind_of[rack]]
+                    tight.setdefault(self._racks[level][rack], {})[rack] = None
+
+    def is_like(self, other: "Holes") -> bool:
+        """Whether both count the same."""
+        same = (one == another for one, another in zip(self._racks, other._racks, strict=True))
+        return all(same) and (self._sites, self._just, self._tight) == (
+            other._sites,
+            other._just,
+            other._tight,
+        )
 
     def change(self, rack: int, old: int, new: int, nodes: int) -> None:
         """So many nodes of a rack offer `new` levels that offered `old`."""

@@ -152,7 +152,8 @@ class Exchange:
                 if piece:
                     await self._write(client, piece)
                 tally = stream.tally
-                self._meter.note(time.monotonic(), self._prompt_tokens(tally), tally.completion_tokens)
+                tokens = self._prompt_tokens(tally), tally.completion_tokens
+                self._meter.note(time.monotonic(), *tokens, estimated=tally.usage is None)
                 piece = await attempt.go_on(stream)
             self._learn(stream.tally)
             return stream.end(self._ask.wants_usage)
@@ -176,5 +177,7 @@ class Exchange:
             self._guess.learn(self._ask.prompt_chars, tally.usage.prompt_tokens)
 
     async def _settle(self, tally: Tally, guessed: int = 0) -> None:
-        """The last word on this request's tokens; durable when it returns."""
-        await self._meter.close(self._prompt_tokens(tally), tally.completion_tokens or guessed)
+        """The last word on this request's tokens; durable when it returns. Without the engine's own count,
+        as of a stream that was cut, they are an estimate."""
+        tokens = self._prompt_tokens(tally), tally.completion_tokens or guessed
+        await self._meter.close(*tokens, estimated=tally.usage is None)

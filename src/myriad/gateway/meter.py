@@ -49,21 +49,27 @@ class Meter:
         self._charged = 0
         self._report: asyncio.Task[None] | None = None
 
-    def note(self, now_s: float, prompt_tokens: int, completion_tokens: int) -> None:
+    def note(
+        self, now_s: float, prompt_tokens: int, completion_tokens: int, *, estimated: bool = False
+    ) -> None:
         """A stream has come this far: report it when it is time, without holding the stream up."""
         if now_s < self._due_s or (self._report and not self._report.done()):
             return
         if self._due_s:  # the first second of a stream is not yet worth a report
-            self._report = asyncio.create_task(self._send(prompt_tokens, completion_tokens, final=False))
+            self._report = asyncio.create_task(
+                self._send(prompt_tokens, completion_tokens, estimated, final=False)
+            )
         self._due_s = now_s + self._every_s
 
-    async def close(self, prompt_tokens: int, completion_tokens: int) -> None:
+    async def close(self, prompt_tokens: int, completion_tokens: int, *, estimated: bool = False) -> None:
         """The request is over; durable when this returns."""
         if self._report:
             await asyncio.wait({self._report})  # not cancelled with this caller, whose client may go
-        await self._send(prompt_tokens, completion_tokens, final=True)
+        await self._send(prompt_tokens, completion_tokens, estimated, final=True)
 
-    async def _send(self, prompt_tokens: int, completion_tokens: int, *, final: bool) -> None:
+    async def _send(
+        self, prompt_tokens: int, completion_tokens: int, estimated: bool, *, final: bool
+    ) -> None:
         total = prompt_tokens + completion_tokens
         self._charge(max(0, total - self._charged))
         self._charged = max(total, self._charged)
@@ -76,5 +82,6 @@ class Meter:
                 prompt_tokens=prompt_tokens,
                 completion_tokens=completion_tokens,
                 final=final,
+                estimated=estimated,
             )
         )

@@ -1,191 +1,122 @@
-"""Chip-time: the slots it can be in, and tallies that grow by themselves as time goes on.
+"""What a chip can be doing: slots, and the buckets that people read.
 
-A tally knows how many chips are in each slot now and how much chip-time each slot has had. Moving chips
-costs the same however long they stayed, and reading a tally is arithmetic: nothing is counted tick by tick.
+A slot is finer than a bucket: lost, detect and restart also say whose cause they were. Slots are plain
+small integers, since they number the places of lists.
 """
 
-from collections.abc import Iterable
-from enum import IntEnum
+from collections.abc import Mapping
+from typing import Final, NewType
 
-from myriad.kernel.units import Instant, Span
+from myriad.kernel.units import Span
 from myriad.protocol.values import IdleReason
 
+Slot = NewType("Slot", int)
 
-class Slot(IntEnum):
-    """What a chip is doing, finer than the buckets: lost and restart say whose cause it was."""
+PRODUCTIVE: Final = Slot(0)
+SERVING_BUSY: Final = Slot(1)
+CHECKPOINT: Final = Slot(2)
+LOST_OWN: Final = Slot(3)
+LOST_SITE: Final = Slot(4)
+DETECT_OWN: Final = Slot(5)
+DETECT_SITE: Final = Slot(6)
+RESTART_OWN: Final = Slot(7)
+RESTART_SITE: Final = Slot(8)
+STRAGGLING: Final = Slot(9)
+EXPOSED: Final = Slot(10)
+THROTTLED: Final = Slot(11)
+#: A ready replica's chips are here; the share that was in use is booked over to SERVING_BUSY.
+SERVING_HEADROOM: Final = Slot(12)
+IDLE_NO_DEMAND: Final = Slot(13)
+IDLE_FRAGMENTATION: Final = Slot(14)
+IDLE_QUOTA: Final = Slot(15)
+IDLE_HELD_BACK: Final = Slot(16)
+SPARE: Final = Slot(17)
+DRAINED: Final = Slot(18)
+DOWN: Final = Slot(19)
+BURN_IN: Final = Slot(20)
+#: How many there are.
+SLOTS: Final = 21
+#: Of a node's pool only: idle for whatever reason holds.
+IDLE: Final = Slot(21)
 
-    PRODUCTIVE = 0
-    CHECKPOINT = 1
-    LOST_OWN = 2
-    LOST_SITE = 3
-    RESTART_OWN = 4
-    RESTART_SITE = 5
-    STRAGGLING = 6
-    SERVING = 7
-    IDLE_NO_DEMAND = 8
-    IDLE_FRAGMENTATION = 9
-    IDLE_QUOTA = 10
-    IDLE_HELD_BACK = 11
-    SPARE = 12
-    DRAINED = 13
-    DOWN = 14
-    BURN_IN = 15
-    #: Chips only, never time: idle for whatever reason holds; the clock knows since when.
-    IDLE = 16
-
-
-BUCKET_OF = {
-    Slot.PRODUCTIVE: "productive",
-    Slot.CHECKPOINT: "checkpoint",
-    Slot.LOST_OWN: "lost",
-    Slot.LOST_SITE: "lost",
-    Slot.RESTART_OWN: "restart",
-    Slot.RESTART_SITE: "restart",
-    Slot.STRAGGLING: "straggling",
-    Slot.SERVING: "serving",
-    Slot.IDLE_NO_DEMAND: "idle_no_demand",
-    Slot.IDLE_FRAGMENTATION: "idle_fragmentation",
-    Slot.IDLE_QUOTA: "idle_quota",
-    Slot.IDLE_HELD_BACK: "idle_held_back",
-    Slot.SPARE: "spare",
-    Slot.DRAINED: "drained",
-    Slot.DOWN: "down",
-    Slot.BURN_IN: "burn_in",
-}
+BUCKET_OF: Final[tuple[str, ...]] = (
+    "productive",
+    "serving_busy",
+    "checkpoint",
+    "lost",
+    "lost",
+    "detect",
+    "detect",
+    "restart",
+    "restart",
+    "straggling",
+    "exposed",
+    "throttled",
+    "serving_headroom",
+    "idle_no_demand",
+    "idle_fragmentation",
+    "idle_quota",
+    "idle_held_back",
+    "spare",
+    "drained",
+    "down",
+    "burn_in",
+)
 #: Every bucket, in the order of a waterfall: useful first.
-BUCKETS: tuple[str, ...] = tuple(dict.fromkeys(BUCKET_OF.values()))
+BUCKETS: Final[tuple[str, ...]] = tuple(dict.fromkeys(BUCKET_OF))
 #: Slots of chips that someone holds.
-HELD = tuple(slot for slot in BUCKET_OF if slot <= Slot.SERVING)
+HELD: Final = tuple(Slot(k) for k in range(IDLE_NO_DEMAND))
+#: What is useful: work that was kept, and requests that were answered.
+USEFUL: Final = (PRODUCTIVE, SERVING_BUSY)
+#: All the time of training steps that were kept, whatever held them up.
+KEPT: Final = (PRODUCTIVE, STRAGGLING, EXPOSED, THROTTLED)
+LOST: Final = (LOST_OWN, LOST_SITE)
+#: The site's doing: not charged.
+BY_SITE: Final = (LOST_SITE, DETECT_SITE, RESTART_SITE)
+#: Nobody could have used them.
+OUT: Final = (DRAINED, DOWN, BURN_IN)
 
-_IDLE: tuple[IdleReason, ...] = ("no_demand", "fragmentation", "quota", "held_back")
+_IDLE: Final[dict[IdleReason, Slot]] = {
+    "no_demand": IDLE_NO_DEMAND,
+    "fragmentation": IDLE_FRAGMENTATION,
+    "quota": IDLE_QUOTA,
+    "held_back": IDLE_HELD_BACK,
+}
 
-
-class Clock:
-    """Now, and for how long each idle reason has held: so that a new reason costs nothing a node."""
-
-    def __init__(self) -> None:
-        self.now: Instant = 0
-        self._reason = 0
-        self._held = [0, 0, 0, 0]
-
-    def advance(self, to: Instant) -> None:
-        """Time goes forward only: an earlier instant changes nothing."""
-        if to > self.now:
-            self._held[self._reason] += to - self.now
-            self.now = to
-
-    def explain(self, reason: IdleReason) -> None:
-        """From now on idle chips are idle for this reason."""
-        self._reason = _IDLE.index(reason)
-
-    def held(self) -> tuple[int, ...]:
-        """How long each reason has held so far."""
-        return tuple(self._held)
+#: Chip-time by slot.
+Times = Mapping[Slot, int]
 
 
-class Tally:
-    """Chips now in each slot, and chip-time each slot has had."""
+class IdleSince:
+    """Which idle reason has held since when, and how long each had before: so that a new one costs nothing
+    a node."""
 
-    __slots__ = ("_chips", "_clock", "_idle_since", "_since", "_totals")
+    __slots__ = ("_before", "_since", "slot")
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._since = clock.now
-        self._idle_since = clock.held()
-        self._chips: dict[Slot, int] = {}
-        self._totals: dict[Slot, int] = {}
+    def __init__(
+        self, slot: Slot = IDLE_NO_DEMAND, since: int = 0, before: tuple[int, ...] = (0,) * 4
+    ) -> None:
+        self.slot, self._since, self._before = slot, since, before
 
-    def move(self, source: Slot | None, target: Slot | None, chips: int) -> None:
-        """From now on `chips` more are in `target` and as many fewer in `source` (None: not here)."""
-        self._settle()
-        for slot, change in ((source, -chips), (target, chips)):
-            if slot is None:
-                continue
-            count = self._chips.get(slot, 0) + change
-            assert count >= 0, f"{slot.name}: {-count} chips more taken than were there"
-            if count:
-                self._chips[slot] = count
-            else:
-                self._chips.pop(slot, None)
+    def then(self, reason: IdleReason, now: int) -> "IdleSince":
+        """What holds from now on."""
+        return IdleSince(_IDLE[reason], now, tuple(self.held(now)))
 
-    def shift(self, source: Slot, target: Slot, chip_ns: int) -> None:
-        """Chip-time that was booked in `source` turns out to belong in `target`."""
-        self._totals[source] = self._totals.get(source, 0) - chip_ns
-        self._totals[target] = self._totals.get(target, 0) + chip_ns
-
-    @property
-    def chips(self) -> dict[Slot, int]:
-        """Chips now, slots with none left out."""
-        return dict(self._chips)
-
-    def totals(self) -> dict[Slot, int]:
-        """Chip-time of every slot up to now."""
-        found = dict(self._totals)
-        self._grow(found)
-        return found
-
-    def _settle(self) -> None:
-        if self._since != self._clock.now:
-            self._grow(self._totals)
-            self._since, self._idle_since = self._clock.now, self._clock.held()
-
-    def _grow(self, totals: dict[Slot, int]) -> None:
-        elapsed = self._clock.now - self._since
-        for slot, chips in self._chips.items():
-            if slot is not Slot.IDLE:
-                totals[slot] = totals.get(slot, 0) + chips * elapsed
-        idle = self._chips.get(Slot.IDLE, 0)
-        if idle:
-            for k, (held, before) in enumerate(zip(self._clock.held(), self._idle_since, strict=True)):
-                slot = Slot(Slot.IDLE_NO_DEMAND + k)
-                totals[slot] = totals.get(slot, 0) + idle * (held - before)
+    def held(self, at: int) -> list[int]:
+        """How long each reason had held at an instant in which this one did."""
+        held = list(self._before)
+        held[self.slot - IDLE_NO_DEMAND] += at - self._since
+        return held
 
 
-class Account:
-    """Tallies of one owner (the site, a tenant, a job, a service), one for each terms of price it saw."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.tallies: dict[int, Tally] = {}
-
-    def move(self, terms: int, source: Slot | None, target: Slot | None, chips: int) -> None:
-        """As Tally.move, under these terms."""
-        if terms not in self.tallies:
-            self.tallies[terms] = Tally(self._clock)
-        self.tallies[terms].move(source, target, chips)
-
-    def shift(self, terms: int, source: Slot, target: Slot, chip_ns: int) -> None:
-        """As Tally.shift, for time spent under these terms."""
-        self.tallies[terms].shift(source, target, chip_ns)
-
-    def turn(self, terms: int) -> None:
-        """The chips that are held now go on under these terms."""
-        held = self.tallies.get(terms - 1)
-        for slot, chips in (held.chips if held else {}).items():
-            self.move(terms - 1, slot, None, chips)
-            self.move(terms, None, slot, chips)
-
-    def totals(self) -> dict[Slot, int]:
-        """Over all terms."""
-        return summed(tally.totals() for tally in self.tallies.values())
-
-    def chips(self) -> dict[Slot, int]:
-        """Chips now, over all terms."""
-        return summed(tally.chips for tally in self.tallies.values())
-
-
-def summed(parts: Iterable[dict[Slot, int]]) -> dict[Slot, int]:
-    """Slot by slot."""
-    found: dict[Slot, int] = {}
-    for part in parts:
-        for slot, amount in part.items():
-            found[slot] = found.get(slot, 0) + amount
-    return found
-
-
-def by_bucket(totals: dict[Slot, int]) -> dict[str, Span]:
+def by_bucket(times: Times) -> dict[str, Span]:
     """Every bucket in the order of the waterfall, those without time too."""
     found = dict.fromkeys(BUCKETS, 0)
-    for slot, amount in totals.items():
+    for slot, amount in times.items():
         found[BUCKET_OF[slot]] += amount
     return found
+
+
+def total(times: Times, slots: tuple[Slot, ...]) -> int:
+    """Over these slots."""
+    return sum([times.get(slot, 0) for slot in slots])

@@ -1,8 +1,8 @@
 """What a tenant owes: exact integers in, one rounding a line, cents out.
 
-A tenant pays for the chip-time its jobs and services held, except what the site wasted (work lost and
-restarts after faults or moves of nodes): that is shown at price 0. Its callers pay for tokens only on
-other tenants' shared services. Prices are those that held when the time was spent.
+A tenant pays for the chip-time its jobs and services held, except what the site wasted (work lost, and the
+time to detect and restart, after faults or moves of nodes): that is shown at price 0. Its callers pay for
+tokens only on other tenants' shared services. Prices are those that held when the time was spent.
 """
 
 from collections.abc import Iterable
@@ -14,17 +14,19 @@ import msgspec
 
 from myriad.kernel.ids import TenantId
 from myriad.kernel.units import HOUR, Instant
+from myriad.ledger.accounts import Account
 from myriad.ledger.books import Books
-from myriad.ledger.buckets import Slot
-from myriad.ledger.ledger import Ledger
-from myriad.ledger.records import Owner, Terms
+from myriad.ledger.buckets import BY_SITE, total
+from myriad.ledger.records import Owner, Service, Terms
 from myriad.ledger.tokens import Tokens
-from myriad.protocol.facts import Fact
 from myriad.workload.prices import PriceBook
 
 Kind = Literal["training", "serving", "prompt_tokens", "completion_tokens"]
+#: Of answers that were cut (the client left, the replica died) the gateway counted what it had passed on.
+ESTIMATED = "estimated in part: answers that were cut"
 NOT_CHARGED = "not charged: caused by the site"
-_BY_SITE = (Slot.LOST_SITE, Slot.RESTART_SITE)
+#: Of jobs that ended so long ago that they are no longer known one by one: one line for each chip and price.
+EARLIER = "earlier jobs"
 _MILLION = 1_000_000
 
 
@@ -39,6 +41,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     unit_price: Decimal
     quantity: int
     by_site: bool = False
+    #: Tokens of both kinds that no model counted.
+    estimated: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,18 +87,20 @@ def usage(books: Books, tenant: TenantId) -> Usage:
     for item in (*_chip_items(books, tenant), *_token_items(books, tenant)):
         have = merged.get(_key(item))
         quantity = item.quantity + (have.quantity if have else 0)
-        merged[_key(item)] = msgspec.structs.replace(item, quantity=quantity)
+        estimated = item.estimated + (have.estimated if have else 0)
+        merged[_key(item)] = msgspec.structs.replace(item, quantity=quantity, estimated=estimated)
     return Usage(tenant=tenant, at=books.now, since=books.terms[0].since, items=tuple(merged.values()))
 
 
 def invoice(now: Usage, earlier: Usage | None = None) -> Invoice:
     """The invoice for what was used after `earlier` (None: from the beginning)."""
-    before = {_key(item): item.quantity for item in earlier.items} if earlier else {}
+    before = _before(now, earlier) if earlier else {}
+    guessed = {_key(item): item.estimated for item in earlier.items} if earlier else {}
     lines: list[Line] = []
     for item in now.items:
         quantity = item.quantity - before.get(_key(item), 0)
         if quantity:
-            lines.append(_line(item, quantity))
+            lines.append(_line(item, quantity, item.estimated > guessed.get(_key(item), 0)))
     currencies = {item.currency for item in now.items}
     assert len(currencies) <= 1, f"one invoice, one currency: {currencies}"
     return Invoice(
@@ -107,21 +113,16 @@ def invoice(now: Usage, earlier: Usage | None = None) -> Invoice:
     )
 
 
-def of_period(facts: Iterable[Fact], tenant: TenantId, start: Instant, end: Instant) -> Invoice:
-    """The invoice for [start, end), from the facts of a journal."""
-    ledger, earlier = Ledger(), None
-    for fact in facts:
-        if fact.at >= end:
-            break
-        if earlier is None and fact.at >= start:
-            ledger.advance(start)
-            earlier = usage(ledger, tenant)
-        ledger.fold(fact)
-    if earlier is None:
-        ledger.advance(start)
-        earlier = usage(ledger, tenant)
-    ledger.advance(end)
-    return invoice(usage(ledger, tenant), earlier)
+def _before(now: Usage, earlier: Usage) -> dict[tuple[object, ...], int]:
+    """What was billed before. What was forgotten since is in the line of earlier jobs by now."""
+    known = {_key(item) for item in now.items}
+    before: dict[tuple[object, ...], int] = {}
+    for item in earlier.items:
+        key = _key(item)
+        if key not in known:
+            key = _key(msgspec.structs.replace(item, subject=EARLIER))
+        before[key] = before.get(key, 0) + item.quantity
+    return before
 
 
 def cost(books: Books, owner: Owner) -> Decimal:
@@ -129,7 +130,7 @@ def cost(books: Books, owner: Owner) -> Decimal:
     exact = sum(
         (
             _price(item.unit_price, item.quantity, HOUR)
-            for item in _items_of(books, owner, "training", "", "")
+            for item in _items_of(books, books.account(owner), "training", "", "")
         ),
         Fraction(0),
     )
@@ -139,17 +140,19 @@ def cost(books: Books, owner: Owner) -> Decimal:
 def _chip_items(books: Books, tenant: TenantId) -> Iterable[Item]:
     if tenant not in books.tenants:
         return
-    for job in books.tenants[tenant].jobs:
-        yield from _items_of(books, books.jobs[job], "training", job, books.jobs[job].spec.name)
-    for service in books.tenants[tenant].services:
-        record = books.services[service]
-        yield from _items_of(books, record, "serving", service, record.spec.name)
+    record = books.tenants[tenant]
+    yield from _items_of(books, record.past.account, "training", EARLIER, EARLIER)
+    for job in record.jobs:
+        account = books.account(books.jobs[job])
+        yield from _items_of(books, account, "training", job, books.jobs[job].spec.name)
+    for service in record.services:
+        account = books.account(books.services[service])
+        yield from _items_of(books, account, "serving", service, books.services[service].spec.name)
 
 
-def _items_of(books: Books, owner: Owner, kind: Kind, subject: str, name: str) -> Iterable[Item]:
-    for number, tally in owner.account.tallies.items():
-        terms, totals = books.terms[number], tally.totals()
-        by_site = sum(totals.get(slot, 0) for slot in _BY_SITE)
+def _items_of(books: Books, account: Account, kind: Kind, subject: str, name: str) -> Iterable[Item]:
+    for number, totals in account.by_terms().items():
+        terms, by_site = books.terms[number], total(totals, BY_SITE)
         for quantity, wasted in ((sum(totals.values()) - by_site, False), (by_site, True)):
             yield Item(
                 kind=kind,
@@ -171,10 +174,11 @@ def _token_items(books: Books, tenant: TenantId) -> Iterable[Item]:
     for line, tokens in books.meter.lines.items():
         service = books.services.get(line.service)
         if line.tenant == tenant and service is not None and service.tenant != tenant:
-            yield from _token_pair(books.terms[line.terms], line.service, service.spec.name, tokens)
+            estimated = books.meter.estimated.get(line, 0)
+            yield from _token_pair(books.terms[line.terms], service, tokens, estimated)
 
 
-def _token_pair(terms: Terms, subject: str, name: str, tokens: Tokens) -> Iterable[Item]:
+def _token_pair(terms: Terms, service: Service, tokens: Tokens, estimated: int) -> Iterable[Item]:
     prices = terms.prices.tokens
     for kind, price, quantity in (
         ("prompt_tokens", prices.prompt, tokens.prompt),
@@ -182,12 +186,13 @@ def _token_pair(terms: Terms, subject: str, name: str, tokens: Tokens) -> Iterab
     ):
         yield Item(
             kind=kind,  # type: ignore[arg-type]
-            subject=subject,
-            name=name,
+            subject=service.service,
+            name=service.spec.name,
             chip=terms.chip,
             currency=terms.prices.currency,
             unit_price=price,
             quantity=quantity,
+            estimated=estimated,
         )
 
 
@@ -195,7 +200,7 @@ def _key(item: Item) -> tuple[object, ...]:
     return item.kind, item.subject, item.chip, item.unit_price, item.by_site
 
 
-def _line(item: Item, quantity: int) -> Line:
+def _line(item: Item, quantity: int, estimated: bool = False) -> Line:
     tokens = item.kind in ("prompt_tokens", "completion_tokens")
     scale = _MILLION if tokens else HOUR
     return Line(
@@ -207,7 +212,7 @@ def _line(item: Item, quantity: int) -> Line:
         unit="million tokens" if tokens else "chip-hour",
         unit_price=item.unit_price,
         amount=_cents(_price(item.unit_price, quantity, scale)),
-        note=NOT_CHARGED if item.by_site else "",
+        note=NOT_CHARGED if item.by_site else ESTIMATED if estimated else "",
         exact=quantity,
     )
 

@@ -7,6 +7,8 @@ from collections import deque
 class Recent:
     """Median of the last `size` values."""
 
+    __slots__ = ("_order", "_size", "_sorted")
+
     def __init__(self, size: int) -> None:
         self._size = size
         self._order: deque[int] = deque()
@@ -30,6 +32,7 @@ class Recent:
 class Sample:
     """Every value while they are few; then every second, every fourth … of them: an even sample."""
 
+    __slots__ = ("_every", "_seen", "_values")
     _MOST = 2048
 
     def __init__(self) -> None:

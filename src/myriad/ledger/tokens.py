@@ -25,28 +25,46 @@ class Line(NamedTuple):
     terms: int
 
 
+class _Request(NamedTuple):
+    prompt: int = 0
+    completion: int = 0
+    estimated: bool = False
+
+
+_NEW = _Request()
+
+
 class Meter:
     """Sums by line."""
 
     def __init__(self) -> None:
         self.lines: dict[Line, Tokens] = {}
-        self._open: dict[RequestId, Tokens] = {}
-        self._final: dict[RequestId, Tokens] = {}
+        #: Of them, tokens that no model counted: of answers that were cut, or that still go on.
+        self.estimated: dict[Line, int] = {}
+        self._open: dict[RequestId, _Request] = {}
+        self._final: dict[RequestId, _Request] = {}
 
     def served(self, fact: TokensServed, terms: int) -> None:
         """Book what this report adds to what was known of the request: reports only ever grow."""
-        known = self._open.get(fact.request) or self._final.get(fact.request) or Tokens()
-        now = Tokens(max(known.prompt, fact.prompt_tokens), max(known.completion, fact.completion_tokens), 1)
+        over = self._final.get(fact.request)
+        known = over or self._open.get(fact.request) or _NEW
+        estimated = known.estimated if over and not fact.final else fact.estimated
+        now = _Request(
+            max(known.prompt, fact.prompt_tokens), max(known.completion, fact.completion_tokens), estimated
+        )
         line = Line(fact.tenant, fact.service, terms)
         have = self.lines.get(line, Tokens())
         self.lines[line] = Tokens(
             have.prompt + now.prompt - known.prompt,
             have.completion + now.completion - known.completion,
-            have.requests + now.requests - known.requests,
+            have.requests + (known is _NEW),
         )
+        if now.estimated or known.estimated:
+            change = _guessed(now) - _guessed(known)
+            self.estimated[line] = self.estimated.get(line, 0) + change
         self._remember(fact.request, now, fact.final)
 
-    def _remember(self, request: RequestId, now: Tokens, final: bool) -> None:
+    def _remember(self, request: RequestId, now: _Request, final: bool) -> None:
         if final or request in self._final:
             self._open.pop(request, None)
             self._final[request] = now
@@ -54,3 +72,7 @@ class Meter:
                 del self._final[next(iter(self._final))]
         else:
             self._open[request] = now
+
+
+def _guessed(request: _Request) -> int:
+    return request.prompt + request.completion if request.estimated else 0

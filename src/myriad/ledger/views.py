@@ -1,6 +1,6 @@
 """The books as people read them: plain values for API, CLI, console and reports. All read-only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,14 +8,20 @@ import msgspec
 from myriad.catalog import chips as catalog
 from myriad.catalog.figures import Status
 from myriad.kernel.ids import JobId, NodeId, ServiceId, TenantId
-from myriad.kernel.units import HOUR, SECOND, Instant, Span
-from myriad.ledger.books import Books, node_totals
-from myriad.ledger.buckets import BUCKET_OF, HELD, Account, Slot, by_bucket
-from myriad.ledger.records import Job, Owner
+from myriad.kernel.units import HOUR, Instant, Span
+from myriad.ledger import buckets, figures
+from myriad.ledger.accounts import Account, summed
+from myriad.ledger.books import Books
+from myriad.ledger.buckets import BUCKET_OF, HELD, Slot, Times, by_bucket
+from myriad.ledger.records import Owner, Tenant
 from myriad.ledger.tokens import Tokens
 from myriad.protocol.values import Outcome
 
-_LOST = (Slot.LOST_OWN, Slot.LOST_SITE)
+#: Names of what chips do now, where that is less than a bucket.
+_NOW = {
+    buckets.SERVING_HEADROOM: "serving",
+    **dict.fromkeys((Slot(slot) for slot in range(buckets.IDLE_NO_DEMAND, buckets.SPARE)), "idle"),
+}
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +44,14 @@ class SiteView(View, frozen=True, kw_only=True):
     buckets: dict[str, Span]
     #: Chips in each bucket at this instant.
     chips_now: dict[str, int]
-    #: (productive + serving) / capacity; None: no capacity yet.
+    #: (productive + serving_busy) / capacity; None: no capacity yet.
     goodput: float | None
+    #: Capacity that was not down, drained or in burn-in, of all; None: no capacity yet.
+    availability: float | None = None
+    #: Over all jobs: chip-time of steps that were kept / (chips x time since placement).
+    ettr: float | None = None
+    #: Over all jobs, as of one.
+    mfu: float | None = None
     node_losses: int
     #: Time in service of all nodes / losses; None: nothing was lost yet.
     mttf_s: float | None
@@ -56,9 +68,12 @@ class OwnerView(View, frozen=True, kw_only=True):
     tenant: TenantId
     name: str
     buckets: dict[str, Span]
-    #: Parts of `lost` and `restart` that the site caused: not charged.
+    #: Parts of `lost`, `detect` and `restart` that the site caused: not charged.
     lost_by_site_chip_ns: Span
+    detect_by_site_chip_ns: Span = 0
     restart_by_site_chip_ns: Span
+    #: Share of the chip-time it held that was useful: productive, or serving and busy.
+    goodput: float | None = None
     held_chip_ns: Span
     placements: int
     #: How its gangs ended: cause -> times.
@@ -72,9 +87,9 @@ class JobView(OwnerView, frozen=True, kw_only=True):
     job: JobId
     outcome: Outcome | None
     wall_ns: Span  # since the first placement
-    #: productive / (chips x wall); None: never placed.
+    #: Chip-time of steps that were kept / (chips x wall); None: never placed.
     ettr: float | None
-    #: Model FLOPs / (chips x peak x useful time); None: unknown. Estimated where the peak is.
+    #: Model FLOPs / (chips x peak x time of all steps); None: unknown. Estimated where the peak is.
     mfu: float | None
     steps: int
     tokens: int
@@ -100,6 +115,13 @@ class TenantView(View, frozen=True, kw_only=True):
     #: Service -> tokens this tenant's callers used there.
     tokens: dict[ServiceId, Tokens]
     energy: Energy
+    #: Useful, of what it held; and over all its jobs, as of one.
+    goodput: float | None = None
+    ettr: float | None = None
+    mfu: float | None = None
+    #: Jobs that ended so long ago that they are no longer listed, and what they held.
+    earlier_jobs: dict[Outcome, int] = {}
+    earlier_chip_ns: Span = 0
 
 
 class NodeView(View, frozen=True, kw_only=True):
@@ -111,21 +133,25 @@ class NodeView(View, frozen=True, kw_only=True):
 
 
 def site(books: Books) -> SiteView:
-    """The whole site, as of the last fact or `advance`."""
-    totals = by_bucket(books.account.totals())
-    useful = totals["productive"] + totals["serving"]
-    recoveries = [span for job in books.jobs.values() for span in job.recoveries]
+    """The whole site, as of the last fact or `advance`. Costs a step for each job that lives."""
+    terms, capacity = books.by_terms(), books.capacity_ns
+    totals = books.totals()
+    ended = ((one.kept_ns, one.wall_ns) for one in books.classes.all.values())
+    live = (figures.effective(books, job) for job in books.open_jobs.values() if job.placements)
     return SiteView(
         at=books.now,
-        capacity_chip_ns=books.capacity_ns,
-        buckets=totals,
+        capacity_chip_ns=capacity,
+        buckets=by_bucket(totals),
         chips_now=_chips_now(books),
-        goodput=useful / books.capacity_ns if books.capacity_ns else None,
+        goodput=figures.goodput(totals, capacity),
+        availability=figures.availability(totals, capacity),
+        ettr=figures.ettr((*ended, *live)),
+        mfu=figures.mfu(books, books.flops, terms),
         node_losses=books.losses,
-        mttf_s=books.node_ns / books.losses / SECOND if books.losses else None,
-        mttr_s=_mean_s(books.repairs),
-        recovery_s=_mean_s(recoveries),
-        energy=_energy(books, books.account),
+        mttf_s=figures.mean_s(books.node_ns, books.losses),
+        mttr_s=figures.mean_s(books.repair_ns, books.repairs),
+        recovery_s=figures.mean_s(books.recovery_ns, books.recoveries),
+        energy=_energy(books, terms),
     )
 
 
@@ -137,21 +163,19 @@ def jobs(books: Books, tenant: TenantId | None = None) -> list[JobView]:
 def job(books: Books, name: JobId) -> JobView:
     """One job."""
     record = books.jobs[name]
-    totals = record.account.totals()
-    wall = _wall_ns(books, record)
-    productive = totals.get(Slot.PRODUCTIVE, 0)
+    account = books.account(record)
     return JobView(
-        **_owner(books, record, record.spec.name),
+        **_owner(books, record, account, record.spec.name),
         job=name,
         outcome=record.outcome,
-        wall_ns=wall,
-        ettr=productive / (wall * record.spec.chips) if wall else None,
-        mfu=_mfu(books, record, totals),
+        wall_ns=record.wall_ns(books.now),
+        ettr=figures.ettr((figures.effective(books, record),)),
+        mfu=figures.mfu(books, record.flops, account.by_terms()),
         steps=record.step,
         tokens=record.tokens,
         checkpoints=record.checkpoints,
-        step_ns_median=record.step_ns.median(),
-        recovery_s=_mean_s(record.recoveries),
+        step_ns_median=record.step_median_ns,
+        recovery_s=figures.mean_s(record.recovery_ns, record.recoveries),
     )
 
 
@@ -164,7 +188,8 @@ def service(books: Books, name: ServiceId) -> ServiceView:
     """One service."""
     record = books.services[name]
     tokens = _sum(count for line, count in books.meter.lines.items() if line.service == name)
-    return ServiceView(**_owner(books, record, record.spec.name), service=name, tokens=tokens)
+    owner = _owner(books, record, books.account(record), record.spec.name)
+    return ServiceView(**owner, service=name, tokens=tokens)
 
 
 def tenants(books: Books) -> list[TenantView]:
@@ -174,83 +199,79 @@ def tenants(books: Books) -> list[TenantView]:
 
 def tenant(books: Books, name: TenantId) -> TenantView:
     """One tenant; all zero when it never used the site."""
-    account = books.tenants[name].account if name in books.tenants else Account(books.clock)
+    record = books.tenants.get(name, Tenant(name))
+    spent = books.account(record).by_terms()
     held: dict[str, Span] = {}
-    for number, tally in account.tallies.items():
+    for number, times in spent.items():
         chip = books.terms[number].chip
-        held[chip] = held.get(chip, 0) + sum(tally.totals().values())
+        held[chip] = held.get(chip, 0) + sum(times.values())
     tokens: dict[ServiceId, Tokens] = {}
     for line, count in books.meter.lines.items():
         if line.tenant == name:
             tokens[line.service] = _sum((tokens.get(line.service, Tokens()), count))
+    totals = summed(spent.values())
+    jobs = (figures.effective(books, books.jobs[job]) for job in record.jobs)
     return TenantView(
         tenant=name,
-        buckets=by_bucket(account.totals()),
+        buckets=by_bucket(totals),
         held_chip_ns=held,
         tokens=tokens,
-        energy=_energy(books, account),
+        energy=_energy(books, spent),
+        goodput=figures.goodput(totals, sum(totals.values())),
+        ettr=figures.ettr(((record.past.kept_ns, record.past.wall_ns), *jobs)),
+        mfu=figures.mfu(books, record.flops, spent),
+        earlier_jobs=dict(record.past.outcomes),
+        earlier_chip_ns=sum(record.past.account.totals().values()),
     )
 
 
 def nodes(books: Books) -> list[NodeView]:
     """Every node, in site order."""
     return [
-        NodeView(node=name, buckets=by_bucket(node_totals(record)), losses=record.losses)
+        NodeView(node=name, buckets=by_bucket(books.node_totals(record)), losses=record.losses)
         for name, record in books.nodes.items()
     ]
 
 
-def _owner(books: Books, record: Owner, name: str) -> dict[str, Any]:
-    totals = record.account.totals()
+def _owner(books: Books, record: Owner, account: Account, name: str) -> dict[str, Any]:
+    totals = account.totals()
     return {
         "tenant": record.tenant,
         "name": name,
         "buckets": by_bucket(totals),
-        "lost_by_site_chip_ns": totals.get(Slot.LOST_SITE, 0),
-        "restart_by_site_chip_ns": totals.get(Slot.RESTART_SITE, 0),
+        "lost_by_site_chip_ns": totals.get(buckets.LOST_SITE, 0),
+        "detect_by_site_chip_ns": totals.get(buckets.DETECT_SITE, 0),
+        "restart_by_site_chip_ns": totals.get(buckets.RESTART_SITE, 0),
+        "goodput": figures.goodput(totals, sum(totals.values())),
         "held_chip_ns": sum(totals.values()),
         "placements": record.placements,
-        "ends": dict(record.interruptions),
-        "energy": _energy(books, record.account),
+        "ends": dict(record.ends),
+        "energy": _energy(books, account.by_terms()),
     }
 
 
 def _chips_now(books: Books) -> dict[str, int]:
     found: dict[str, int] = {}
-    for slot, count in books.account.chips().items():
-        name = "idle" if slot is Slot.IDLE else BUCKET_OF[slot]
-        found[name] = found.get(name, 0) + count
+    for slot, count in enumerate(books.chips_now()):
+        name = _NOW.get(Slot(slot), BUCKET_OF[slot])
+        if count:
+            found[name] = found.get(name, 0) + count
     return found
 
 
-def _wall_ns(books: Books, job: Job) -> Span:
-    if job.first_placed_at is None:
-        return 0
-    return (books.now if job.ended_at is None else job.ended_at) - job.first_placed_at
-
-
-def _mfu(books: Books, job: Job, totals: dict[Slot, int]) -> float | None:
-    useful = sum(totals.get(slot, 0) for slot in (Slot.PRODUCTIVE, Slot.STRAGGLING, *_LOST))
-    peak = catalog.named(books.site.chip).training_flops.value if books.site else 0.0
-    return job.flops / (useful / SECOND * peak) if job.flops and useful and peak else None
-
-
-def _energy(books: Books, account: Account) -> Energy:
+def energy_kwh(books: Books, by_terms: Mapping[int, Times]) -> float:
+    """Chips held x the catalogue's power of one x time."""
     kwh = 0.0
-    status: Status = "published"
-    for number, tally in account.tallies.items():
-        if not books.terms[number].chip:
-            continue
-        power = catalog.named(books.terms[number].chip).power_w
-        totals = tally.totals()
-        held = sum(totals.get(slot, 0) for slot in HELD)
-        kwh += held / HOUR * power.value / 1000
-        status = power.status
-    return Energy(kwh=kwh, power_status=status)
+    for number, times in by_terms.items():
+        if chip := books.terms[number].chip:
+            kwh += buckets.total(times, HELD) / HOUR * catalog.named(chip).power_w.value / 1000
+    return kwh
 
 
-def _mean_s(spans: list[Span]) -> float | None:
-    return sum(spans) / len(spans) / SECOND if spans else None
+def _energy(books: Books, by_terms: Mapping[int, Times]) -> Energy:
+    chips = [books.terms[number].chip for number in by_terms]
+    status: Status = catalog.named(chips[-1]).power_w.status if chips and chips[-1] else "published"
+    return Energy(kwh=energy_kwh(books, by_terms), power_status=status)
 
 
 def _sum(parts: Iterable[Tokens]) -> Tokens:

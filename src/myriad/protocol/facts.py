@@ -402,6 +402,8 @@ class TokensServed(Fact, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     final: bool
+    #: The model did not count them: of an answer that was cut, or while it goes on.
+    estimated: bool = False
 
 
 # ---- reservations and maintenance --------------------------------------------------------------

@@ -300,6 +300,8 @@ class TokensMetered(Input, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     final: bool
+    #: The model did not count them: of an answer that was cut, or while it goes on.
+    estimated: bool = False
 
 
 class Woke(Input, frozen=True, kw_only=True):

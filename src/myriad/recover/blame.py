@@ -13,6 +13,8 @@ PEER_GONE: Final = 75
 REFUSED: Final = 2
 #: A job that fails first on so many nodes without progress in between takes its fault along.
 _MANY: Final = 3
+#: So many failures on one node since the last progress, beside this one, may be the node's. Estimated.
+_TWICE: Final = 2
 
 
 class Blame(NamedTuple):
@@ -40,7 +42,7 @@ def judge(
     root lately.
 
     Many jobs, one node: the node. One job, many nodes: the job. One job, and the same node first again
-    while the rest of the gang varies in nothing else: the node.
+    while the rest of the gang varies in nothing else: the node, until it has been held against it twice.
     """
     root = root_of(exits)
     if root is None:
@@ -52,6 +54,9 @@ def judge(
         return Blame("node", root, f"{1 + elsewhere} jobs failed first on {root} lately ({how})")
     if many >= _MANY:
         return Blame("job", None, f"failed first on {many} nodes in turn, now {root} ({how})")
+    if nodes > 1 and stuck.count(root) > _TWICE:
+        # it was qualified again meanwhile: a job that always fails on its first rank must not go on for ever
+        return Blame("job", None, f"failed first on {root} again and again ({how})")
     if nodes > 1 and list(earlier[-1:]) == [root]:
         return Blame("node", root, f"{root} failed first twice in a row ({how})")
     return Blame("job", None, f"a process on {root} ended with {how}")

@@ -66,7 +66,7 @@ def choose(
     if _is_the_checkpoint(stuck, policy) and earlier:
         nodes = ", ".join(dict.fromkeys(one.root for one in stuck))
         why = f"{len(stuck)} attempts from step {last.resumed_step} got no {policy.roll_back_steps} steps far"
-        return Rung("roll_back", f"{why}, first on {nodes}", resume_step=max(earlier))
+        return Rung("roll_back", f"{why}, first on {nodes}", resume_step=_back(earlier, tries, policy))
     if last.cause == "node":
         if room.least <= room.places < room.nodes:
             why = f"{room.places} nodes are left to run on and it can do with {room.least}"
@@ -80,6 +80,13 @@ def stuck_at(tries: Sequence[Try], policy: Policy) -> list[Try]:
     begun = [one for one in tries if one.root]
     at = tries[-1].resumed_step
     return list(takewhile(lambda one: _did_not_get_far(one, at, policy), reversed(begun)))[::-1]
+
+
+def _back(earlier: Sequence[int], tries: Sequence[Try], policy: Policy) -> int:
+    """One back at first, then two, then four: what spoiled several may have spoiled many."""
+    begun = [one.resumed_step for one in tries if one.last_step - one.resumed_step <= policy.roll_back_steps]
+    before = len(dict.fromkeys(begun)) - 1
+    return sorted(earlier)[-min(len(earlier), 1 << before)]
 
 
 def _did_not_get_far(one: Try, at: int, policy: Policy) -> bool:

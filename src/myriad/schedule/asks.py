@@ -154,8 +154,10 @@ class View(Protocol):
         """The tenant and what it is part of, outermost last."""
         ...
 
-    def running(self, tenant: TenantId, rank: int, before: Instant) -> Iterable[Running]:
-        """Gangs of a tenant and priority that hold nodes and were placed before then, newest first."""
+    def running(
+        self, tenant: TenantId, rank: int, before: Instant, chips_per_node: int = 0
+    ) -> Iterable[Running]:
+        """Gangs of a tenant and priority placed before then, newest first: of that size or more."""
         ...
 
     def busy_until(self, row: int) -> Instant:

@@ -156,7 +156,7 @@ def _with_spares(columns: Columns, ask: Ask, barred: Rows | None) -> NDArray[np.
 
 
 def _barred(columns: Columns, ask: Ask, barred: Rows | None) -> Rows | None:
-    avoid = [columns.index[node] for node in ask.avoid if node in columns.index]
+    avoid = [columns.index[node] for node in ask.avoid if node in columns.index] if ask.avoid else ()
     if not avoid:
         return barred
     rows = np.array(avoid, np.intp)

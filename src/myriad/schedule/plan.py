@@ -41,6 +41,9 @@ class Cycle:
         self.view, self.board, self.rules, self.now = view, board, rules, now
         #: Asks held back by a quota, newly found, and whose quota it is.
         self._full: list[tuple[Ask, TenantId]] = []
+        #: Shapes of which one would have kept nodes from the gang in front: others that run longer would,
+        #: too, until something is placed.
+        self._in_the_way: dict[Shape, None] = {}
 
     # ---- the queue in order ------------------------------------------------------------------------
 
@@ -67,6 +70,8 @@ class Cycle:
             yield from self.whole()
             return
         for ask in news:
+            if self.board.queue.get(ask.owner) is None:
+                continue  # it passed one that came with it
             front = self.board.front
             if front is not None and self.board.queue.get(front.owner) is None:
                 front = self.board.front = None
@@ -122,7 +127,8 @@ class Cycle:
         found = search.improve(free, items, self.rules.order.search)
         for one in found.order:
             ask, start = asks[one], found.starts[one]
-            decision = self.attempt(ask) if start == self.now else None
+            # those before it may have taken what its quota allowed
+            decision = self.attempt(ask) if start == self.now and not self._is_full(ask) else None
             if isinstance(decision, Placed):
                 yield decision
             elif self.board.front is None:
@@ -136,11 +142,11 @@ class Cycle:
             self.board.full.add(ask.tenant, chips, by)
             self._full.append((ask, by))
             return True
-        return self.view.is_spent(ask.tenant, self.now) or self._is_kept_out(ask)
+        return self.view.is_spent(ask.tenant, self.now) or (bool(ask.reservation) and self._is_kept_out(ask))
 
     def _is_kept_out(self, ask: Ask) -> bool:
         """Whether it waits for its reservation: it may have no other nodes, so it holds nobody up."""
-        return bool(ask.reservation) and self.attempt(ask) is None
+        return self.attempt(ask) is None
 
     def _worth(self, tenant: TenantId, shape: Shape) -> bool:
         return shape.chips < self.board.full.chips.get(tenant, _MANY)
@@ -153,16 +159,17 @@ class Cycle:
             return "quota"
         if self.view.is_spent(ask.tenant, self.now):
             return "budget"
-        return "reservation" if self._is_kept_out(ask) else None
+        return "reservation" if ask.reservation and self._is_kept_out(ask) else None
 
     def attempt(self, ask: Ask) -> Placed | Waits | None:
         """A place for it now, at the largest size that can be had; Waits: one pod later is better."""
         barred = self.view.barred(ask, self.now)
         fitting = self._fitting(ask, barred)
-        if fitting < ask.least:
+        least = ask.least
+        if fitting < least:
             return None
         for nodes in ask.choices:
-            larger = nodes > ask.least
+            larger = nodes > least
             if nodes > fitting or (
                 larger and quota.short_of(self.view, ask.tenant, nodes * ask.chips_per_node) is not None
             ):
@@ -191,8 +198,8 @@ class Cycle:
         if not (self.rules.place.wait_for_pod and lost_ns):
             return None
         held = self._reserve_in_pod(ask, nodes)
-        if not held.starts_at or held.starts_at - self.now >= lost_ns:
-            return None
+        if held.starts_at <= self.now or held.starts_at - self.now >= lost_ns:
+            return None  # nothing to wait for, or not worth it
         return Waits(ask, "topology", held.starts_at)
 
     def lost_to_spread(self, ask: Ask, nodes: int, cores: int) -> Span:
@@ -309,6 +316,7 @@ class Cycle:
     def _easy(self, front: Front) -> Iterator[Placed]:
         """Shortest first: whoever ends before the reserved start, or needs only what it leaves over."""
         knobs, held = self.rules.backfill, front.held
+        self._in_the_way.clear()
         shapes = [shape for shape in self.board.queue.shapes() if self._may_fit(shape)]
         if not shapes:
             return
@@ -320,12 +328,15 @@ class Cycle:
                 continue
             if ask.owner == front.owner or self._is_full(ask):
                 continue
+            if ask.shape in self._in_the_way and _is_plain(ask):
+                continue
             passed = self.passes(ask, now_front)
             if passed is None:
                 continue
             # before it is applied: whoever is looked at next must find what is left
             self.board.front = now_front._replace(held=passed[1])
             yield passed[0]
+            self._in_the_way.clear()
             if not any(self._may_fit(shape) for shape in shapes):
                 return
 
@@ -367,7 +378,11 @@ class Cycle:
         if self.rules.backfill.policy == "conservative" or backfill.ends_in_time(run_ns, held, self.now):
             return decision, held
         taken = self._taken_from(front, decision, run_ns)
-        return (decision, held._replace(extra=held.extra - taken)) if taken <= held.extra else None
+        if taken <= held.extra:
+            return decision, held._replace(extra=held.extra - taken)
+        if _is_plain(ask) and self.view.barred(ask, self.now) is None:
+            self._in_the_way[ask.shape] = None
+        return None
 
     def _taken_from(self, front: Front, decision: Placed, run_ns: Span) -> int:
         """Nodes that it keeps from the one in front: not those that others keep broken for longer anyway."""
@@ -441,6 +456,11 @@ class Cycle:
     def behind(self, ask: Ask) -> Code:
         """Why it does not pass the one in front."""
         return self.no_room(ask) if self.fitting(ask) < ask.least else "priority"
+
+
+def _is_plain(ask: Ask) -> bool:
+    """Whether it goes where any other of its shape would."""
+    return not (ask.keep or ask.avoid or ask.sizes)
 
 
 def _at_most(ask: Ask, nodes: int) -> Ask:

@@ -54,21 +54,23 @@ def choose(
     reclaims = knobs.reclaim and quota.is_entitled(view, ask.tenant, ask.least * ask.chips_per_node)
     min_run, kind = _min_run(ask, knobs), ask.chip or view.columns.kinds.all[0]
     found: list[tuple[tuple[float, ...], str, Running, bool]] = []
+    total = 0
     for tenant, rank in sorted(holders, key=lambda one: (one[1], one[0])):
-        if sum(gives(gang) for *_, gang, _ in found) > _CHOICE * need + _CHOICE:
+        if total > _CHOICE * need + _CHOICE:
             break
         borrows = reclaims and rank <= ask.rank and quota.borrowed(view, tenant, ask.tenant) > 0
         outranked = knobs.priority and rank < ask.rank
         if not (borrows or outranked):
             continue
         gained = 0
-        for gang in view.running(tenant, rank, now - min_run):
-            if gang.movable and gang.chip == kind and gang.chips_per_node >= ask.chips_per_node:
+        for gang in view.running(tenant, rank, now - min_run, ask.chips_per_node):
+            if gang.movable and gang.chip == kind:
                 each = policy.cost(gang, now) / gang.nodes
                 found.append(((rank, each, -gang.placed_at), gang.attempt, gang, outranked))
                 gained += gives(gang)
             if gained > _CHOICE * need:
                 break
+        total += gained
     chosen = _enough(view, ask, need, sorted(found, key=lambda one: one[:2]))
     if not chosen or sum(policy.cost(gang, now) for gang in chosen) > worth:
         return NOBODY

@@ -212,6 +212,18 @@ class Queue:
         was_over, was_share, name = branch.order
         branch.place((was_over if over is None else int(over), was_share if share is None else share, name))
 
+    def set_shares(self, shares: Mapping[TenantId, float]) -> None:
+        """What tenants have used, all at once."""
+        parents: dict[TenantId, _Branch] = {}
+        for tenant, share in shares.items():
+            branch = self._branches[tenant]
+            over, _, name = branch.order
+            branch.order = (over, share, name)
+            if branch.parent is not None:
+                parents[branch.parent.name] = branch.parent
+        for parent in parents.values():
+            parent.children.sort(key=lambda one: one.order)
+
     def _branch_of(self, ask: Ask) -> _Branch:
         return self._branches[ask.tenant] if self._by_tenant else self._root
 

@@ -12,17 +12,22 @@ from matplotlib.figure import Figure
 
 from myriad.kernel.ids import JobId, NodeId
 from myriad.kernel.units import HOUR, MINUTE, SECOND, Instant, Span
+from myriad.ledger.buckets import BUCKET_OF, USEFUL
 from myriad.ledger.predictions import Score
 from myriad.studies.story import SPARE, Attempt, Point, StateSpan, Story
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e4e8ed"
 COLOURS = {
     "productive": "#1b7f5c",
-    "serving": "#2f6fb7",
+    "serving_busy": "#2f6fb7",
     "checkpoint": "#8a6fc0",
     "straggling": "#c98a1b",
     "lost": "#c0392b",
+    "detect": "#a84c2c",
     "restart": "#e0823d",
+    "exposed": "#d9b24c",
+    "throttled": "#b08968",
+    "serving_headroom": "#8fb5dd",
     "down": "#8f2d2d",
     "burn_in": "#b9a55a",
     "drained": "#8793a1",
@@ -64,7 +69,7 @@ STYLE = {
 
 def waterfall(buckets: Mapping[str, Span], capacity: Span) -> str:
     """From capacity down to goodput: what each bucket took, largest first, then what was left."""
-    useful = ("productive", "serving")
+    useful = [BUCKET_OF[slot] for slot in USEFUL]
     taken = sorted(
         ((amount, name) for name, amount in buckets.items() if amount and name not in useful), reverse=True
     )
@@ -87,7 +92,13 @@ def waterfall(buckets: Mapping[str, Span], capacity: Span) -> str:
             axes.barh(len(labels), share, left=left, color=COLOURS[name], height=0.62)
             if share > 8:
                 axes.text(
-                    left + share / 2, len(labels), name, ha="center", va="center", color="white", fontsize=8.5
+                    left + share / 2,
+                    len(labels),
+                    name.replace("_", " "),
+                    ha="center",
+                    va="center",
+                    color="white",
+                    fontsize=8.5,
                 )
             left += share
         _share(axes, len(labels), left, left)

@@ -7,7 +7,7 @@ import msgspec
 
 from myriad.catalog import chips as catalog
 from myriad.kernel.units import SECOND, seconds, show_span
-from myriad.ledger import invoices, predictions, views
+from myriad.ledger import costs, domains, invoices, predictions, views
 from myriad.ledger.books import Books
 from myriad.studies import charts, page
 from myriad.studies.page import Html, estimated
@@ -15,11 +15,15 @@ from myriad.studies.story import Story
 
 MEANINGS = {
     "productive": "training steps that were kept",
+    "serving_busy": "replicas ready for requests, the share of them in use",
     "checkpoint": "training stood still to save",
     "lost": "steps done and not kept: redone, or given up",
+    "detect": "work had stopped, and nobody knew yet",
     "restart": "chips held while a gang starts, stalls or stops",
-    "straggling": "the part of slow steps above the running median",
-    "serving": "replicas ready for requests",
+    "straggling": "steps waited for nodes slower than they should be",
+    "exposed": "steps waited for communication that no computation hid",
+    "throttled": "steps were slowed by a limit on power or heat",
+    "serving_headroom": "replicas ready for requests, the share of them not in use",
     "idle_no_demand": "free, and nobody asked",
     "idle_fragmentation": "free, but the holes did not fit who asked",
     "idle_quota": "free, but who asked may not hold more",
@@ -41,7 +45,10 @@ def summary(ledger: Books) -> dict[str, Any]:
             "services": views.services(ledger),
             "tenants": views.tenants(ledger),
             "predictions": scores,
-            "calibration": predictions.calibration(scores),
+            "calibration": predictions.calibration(scores, ledger.kept_promises),
+            "pods": domains.domains(ledger),
+            "sizes": domains.sizes(ledger),
+            "cost": costs.cost(ledger) if ledger.site else None,
             "invoices": [invoices.invoice(invoices.usage(ledger, tenant)) for tenant in ledger.tenants],
             "estimated": _estimates(ledger),
         }
@@ -55,6 +62,8 @@ def render(ledger: Books, story: Story, title: str) -> str:
     parts = [
         _cards(ledger, site),
         _where_time_went(site),
+        _pods(ledger),
+        _sizes(ledger),
         _timeline(story),
         *(_training(ledger, story, job) for job in list(story.points)[-4:]),
         _promises(ledger),
@@ -77,14 +86,12 @@ def site_shape(ledger: Books) -> str:
 
 
 def _cards(ledger: Books, site: views.SiteView) -> Html:
-    jobs = [job for job in views.jobs(ledger) if job.ettr is not None]
-    held = sum(job.held_chip_ns for job in jobs)
-    ettr = sum((job.ettr or 0) * job.held_chip_ns for job in jobs) / held if held else None
     tokens = sum(tokens.prompt + tokens.completion for tokens in ledger.meter.lines.values())
     return page.cards(
         [
-            ("Goodput", _percent(site.goodput), "productive + serving, of capacity × time"),
-            ("ETTR of jobs", _percent(ettr), "productive, of gang × time since placed"),
+            ("Goodput", _percent(site.goodput), "productive + serving busy, of capacity × time"),
+            ("ETTR of jobs", _percent(site.ettr), "steps that were kept, of gang × time since placed"),
+            ("Availability", _percent(site.availability), "not down, drained or in burn-in"),
             ("Nodes lost", str(site.node_losses), f"MTTR {_seconds(site.mttr_s)}"),
             ("Recovery", _seconds(site.recovery_s), "end of useful work to its next beginning"),
             ("Tokens served", f"{tokens:,}", "prompt + completion, metered"),
@@ -101,7 +108,8 @@ def _where_time_went(site: views.SiteView) -> Html:
             page.swatch(charts.COLOURS[name]) + escape(name.replace("_", " ")),
             _exact_seconds(amount),
             f"{100 * amount / site.capacity_chip_ns:.2f} %",
-            escape(MEANINGS[name]) + (" " + estimated("threshold") if name == "straggling" else ""),
+            escape(MEANINGS[name])
+            + (" " + estimated("threshold, unless reported") if name == "straggling" else ""),
         )
         for name, amount in site.buckets.items()
     ]
@@ -227,17 +235,67 @@ def _score_rows(score: predictions.Score) -> list[tuple[str, ...]]:
     ]
 
 
+def _pods(ledger: Books) -> Html:
+    found = domains.domains(ledger)
+    if len(found) < 2:
+        return Html("")
+    head = ("pod", "nodes", "goodput", "available", "ETTR", "MFU", "losses", "MTTF", "MTTR")
+    rows = [
+        (
+            escape(one.name),
+            f"{one.nodes:,}",
+            *(_percent(share) for share in (one.goodput, one.availability, one.ettr, one.mfu)),
+            f"{one.node_losses:,}",
+            _seconds(one.mttf_s),
+            _seconds(one.mttr_s),
+        )
+        for one in found
+    ]
+    return page.section("Pods", page.table(head, rows, numbers=tuple(range(1, 9))))
+
+
+def _sizes(ledger: Books) -> Html:
+    found = domains.sizes(ledger)
+    if not found:
+        return Html("")
+    head = ("chips up to", "succeeded", "failed", "cancelled", "interruptions", "MTTI", "ETTR", "recovery")
+    rows = [
+        (
+            f"{one.chips:,}",
+            *(f"{one.jobs.get(outcome, 0):,}" for outcome in ("succeeded", "failed", "cancelled")),
+            f"{one.interruptions:,}",
+            _seconds(one.mtti_s),
+            _percent(one.ettr),
+            _seconds(one.recovery_s),
+        )
+        for one in found
+    ]
+    note = page.note("Jobs by size. Interruptions: gangs that a fault ended, of the job or of a node.")
+    return page.section("Jobs by size", page.table(head, rows, numbers=tuple(range(8))) + note)
+
+
 def _services(ledger: Books) -> Html:
     found = views.services(ledger)
     if not found:
         return Html("")
-    head = ("service", "tenant", "replicas started", "serving", "restart", "requests", "prompt", "completion")
+    head = (
+        "service",
+        "tenant",
+        "replicas started",
+        "busy",
+        "ready",
+        "restart",
+        "requests",
+        "prompt",
+        "completion",
+    )
     rows = [
         (
             escape(one.service),
             escape(one.tenant),
             str(one.placements),
-            f"{seconds(one.buckets['serving']):.1f} chip-s",
+            f"{seconds(one.buckets['serving_busy']):.1f} chip-s",
+            f"{seconds(one.buckets['serving_busy'] + one.buckets['serving_headroom']):.1f} chip-s",
             f"{seconds(one.buckets['restart']):.1f} chip-s",
             f"{one.tokens.requests:,}",
             f"{one.tokens.prompt:,}",
@@ -245,7 +303,7 @@ def _services(ledger: Books) -> Html:
         )
         for one in found
     ]
-    return page.section("Services", page.table(head, rows, numbers=(2, 3, 4, 5, 6, 7)))
+    return page.section("Services", page.table(head, rows, numbers=(2, 3, 4, 5, 6, 7, 8)))
 
 
 def _invoice(ledger: Books, tenant: Any) -> Html:
@@ -271,7 +329,7 @@ def _invoice(ledger: Books, tenant: Any) -> Html:
 
 def _estimates(ledger: Books) -> list[str]:
     """What in this report is not measured, published or derived, in words."""
-    found = ["straggling threshold: 1.5 x the running median of the attempt's step time"]
+    found = ["straggling threshold: 1.5 x the running median of step times, where workers do not report it"]
     if ledger.site is None:
         return found
     chip = catalog.named(ledger.site.chip)

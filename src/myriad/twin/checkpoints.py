@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from myriad.kernel.ids import NodeId
+from myriad.recover import retention
 
 
 class Copies(NamedTuple):
@@ -11,10 +12,6 @@ class Copies(NamedTuple):
     step: int
     holders: tuple[tuple[NodeId, int], ...]  # by rank: node and incarnation
     shift: int
-
-
-#: Checkpoints on storage that a job keeps.
-_KEPT = 8
 
 
 class Checkpoints:
@@ -34,7 +31,8 @@ class Checkpoints:
         if step in steps:
             steps.remove(step)
         steps.append(step)
-        del steps[:-_KEPT]
+        if (index := retention.superfluous(steps)) is not None:
+            del steps[index]
         bad = [one for one in self._spoiled.get(job, ()) if one != step]
         if bad or spoiled:
             self._spoiled[job] = [*bad, step] if spoiled else bad

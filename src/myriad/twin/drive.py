@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from myriad.control.core import Core, Step
-from myriad.kernel.units import Instant
+from myriad.kernel.units import SECOND, Instant
 from myriad.protocol import wire
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input
@@ -48,16 +48,33 @@ class Driver:
         step = self.core.step(given)
         self.input_count += 1
         if step.facts:
-            self.fact_count += len(step.facts)
-            body = wire.encode(type(given).__name__, step.facts)
-            self._digest.update(body)
-            if self._keep:
-                self.journal.append(body)
-            for follow in self._followers:
-                follow(step.facts)
+            self._record(type(given).__name__, step.facts)
         for order in step.orders:
             self.world.obey(order)
         return step
+
+    def give_all(self, batch: Sequence[Input]) -> None:
+        """Feed inputs that came together, in one turn: the scheduler decides once, after all of them."""
+        if len(batch) == 1:
+            self.give(batch[0])
+            return
+        steps, cycle = self.core.turn(batch)
+        self.input_count += len(batch)
+        happened = [fact for step in steps for fact in step.facts] + list(cycle.facts)
+        if happened:
+            self._record("turn", happened)
+        for step in (*steps, cycle):
+            for order in step.orders:
+                self.world.obey(order)
+
+    def _record(self, cause: str, happened: Sequence[Fact]) -> None:
+        self.fact_count += len(happened)
+        body = wire.encode(cause, happened)
+        self._digest.update(body)
+        if self._keep:
+            self.journal.append(body)
+        for follow in self._followers:
+            follow(happened)
 
     def run(self, until: Instant, script: Iterable[Script] = ()) -> None:
         """Let the world go on until an instant, asking what the script says on the way."""
@@ -67,12 +84,27 @@ class Driver:
             for given in self.world.advance():
                 self.give(given)
 
-    def pass_until(self, until: Instant) -> None:
-        """Let everything happen that happens up to an instant, and no more."""
-        world = self.world
-        while world.pending() and world.next_at() <= until:
-            for given in world.advance():
+    def listen(self) -> None:
+        """Give what was said outside of any event, as when a site opens."""
+        while said := self.world.hear():
+            for given in said:
                 self.give(given)
+
+    def pass_until(self, until: Instant) -> None:
+        """Let everything happen that happens up to an instant, and no more.
+
+        What a body that polls sees (`physics.poll_s`) comes together.
+        """
+        world, poll_ns = self.world, int(self.world.physics.poll_s * SECOND)
+        while world.pending() and world.next_at() <= until:
+            said = list(world.advance())
+            if poll_ns and said:
+                heard_at = min(until, (world.now // poll_ns + 1) * poll_ns)
+                while world.pending() and world.next_at() <= heard_at:
+                    said += world.advance()
+                world.now = heard_at
+            if said:
+                self.give_all(said)
 
     def _asker(self, given: Input) -> Event:
         def ask() -> None:

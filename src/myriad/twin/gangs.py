@@ -122,12 +122,6 @@ class Run:
         """Whether its state after a step is wrong, which nobody knows yet."""
         return 0 <= self.spoiled_from <= step
 
-    def last_right(self, every: int, saved: int) -> int:
-        """The last of its saves up to `saved` whose state is right; 0: none, or it saves nothing."""
-        if not every or not self.is_wrong(saved):
-            return saved
-        return max(0, self.spoiled_from - 1) // every * every
-
     def pace(self, physics: Physics) -> Pace:
         """How it goes on now."""
         does, launch, nodes = self.does, self.order.launch, len(self.nodes)

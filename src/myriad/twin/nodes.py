@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Protocol
 
 from myriad.fleet.site import NodePlace, Site
 from myriad.kernel.ids import AttemptId, NodeId
-from myriad.kernel.units import Instant
+from myriad.kernel.units import SECOND, Instant, Span
 from myriad.protocol import inputs
 from myriad.protocol.inputs import Input
 from myriad.protocol.values import Signal
@@ -35,6 +35,10 @@ class Care(Protocol):
         """How long until a node that was fenced is up again."""
         ...
 
+    def dark_ns(self, node: NodeId) -> Span:
+        """How long it cannot come up, because its power or network is gone."""
+        ...
+
     def qualify(self, node: NodeId) -> Qualified:
         """What burn-in will find."""
         ...
@@ -50,6 +54,11 @@ class Plain:
         """The same for all."""
         del node
         return self._physics.repair_s
+
+    def dark_ns(self, node: NodeId) -> Span:
+        """Nothing else is amiss."""
+        del node
+        return 0
 
     def qualify(self, node: NodeId) -> Qualified:
         """All are well."""
@@ -143,18 +152,18 @@ class Nodes:
             return
         record.alive, since = False, self._timeline.now
         instance = self.instance(node)
+        silent = [self._signaller(node, instance, source, healthy=False, since=since) for source in _SILENT]
         exits = died(node)
         record.running.clear()
-        silent = [self._signaller(node, instance, source, healthy=False, since=since) for source in _SILENT]
         if after_s is not None:
+            # the node is missed before its peers give up
             self._later(after_s, lambda: _all((*silent, *exits)))
             return
         delays = (self._physics.channel_s, self._physics.process_s)
-        for delay_s, event in (
-            *((self._physics.stop_s, one) for one in exits),
-            *zip(delays, silent, strict=True),
-        ):
+        for delay_s, event in zip(delays, silent, strict=True):
             self._later(delay_s, event)
+        for event in exits:
+            self._later(self._physics.stop_s, event)
 
     def pause(self, node: NodeId) -> None:
         """It freezes: only its heartbeat tells."""
@@ -189,8 +198,11 @@ class Nodes:
     # ---- orders ----------------------------------------------------------------------------------
 
     def boot(self, node: NodeId) -> None:
-        """It comes up as another incarnation."""
+        """It comes up as another incarnation, once it can."""
         record = self._nodes[node]
+        if not record.alive and (dark_ns := self.care.dark_ns(node)):
+            self._later(dark_ns / SECOND + self._physics.boot_s, lambda: self.boot(node))
+            return
         record.repairing = False
         if not record.alive:
             record.alive, record.paused = True, False

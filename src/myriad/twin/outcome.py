@@ -1,6 +1,6 @@
 """What came of a simulation, as plain values: for tables, reports and comparisons."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -8,6 +8,7 @@ from myriad.kernel.ids import JobId
 from myriad.kernel.units import DAY, HOUR, Instant, Span, seconds
 from myriad.ledger import views
 from myriad.ledger.ledger import Ledger
+from myriad.protocol.values import DomainKind
 from myriad.twin.energy import Energy
 from myriad.twin.serving import Served
 from myriad.twin.statistics import Statistics, size_names
@@ -63,6 +64,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     mttf_s: float | None
     mttr_s: float | None
     recovery_s: float | None
+    #: Losses that the brain took for one event, by what failed: rack, power, pod, site.
+    incidents: dict[str, int]
     # ---- power and money
     energy_j: float
     mean_pue: float
@@ -90,7 +93,7 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found = {bucket: outcome.share(bucket) for bucket in outcome.buckets}
     plain = (
         "goodput", "utilisation", "availability", "mfu", "ettr", "node_losses", "mttf_s", "mttr_s",
-        "recovery_s", "mean_pue", "peak_w", "submitted", "waiting", "cost_per_useful_chip_hour",
+        "recovery_s", "mean_pue", "peak_w", "throttled_s", "submitted", "waiting", "cost_per_useful_chip_hour",
     )  # fmt: skip
     for name in plain:
         if (value := getattr(outcome, name)) is not None:
@@ -105,6 +108,7 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found |= {f"kept_out.{name}": float(count) for name, count in outcome.kept_out.items()}
     found["broke"] = float(sum(outcome.broke.values()))
     found |= {f"{job}.ettr": value for job, value in outcome.job_ettr.items()}
+    found |= {f"incidents.{name}": float(outcome.incidents.get(name, 0)) for name in get_args(DomainKind)}
     for size, row in outcome.by_size.items():
         found |= {f"{size}.{name}": value for name, value in row.items()}
     found |= {f"{size}.mtti_h": value / 3600 for size, value in outcome.mtti_s.items()}
@@ -118,7 +122,7 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
     ledger, statistics, core = simulation.ledger, simulation.statistics, simulation.core
     seen = views.site(ledger)
     energy: Energy | None = simulation.energy
-    useful = sum(seen.buckets.get(name, 0) for name in ("productive", "serving", "serving_busy"))
+    useful = sum(seen.buckets.get(name, 0) for name in ("productive", "serving_busy"))
     held = seen.capacity_chip_ns - sum(seen.buckets.get(name, 0) for name in (*_FREE, *_OUT))
     out = sum(seen.buckets.get(name, 0) for name in _OUT)
     costs = energy.bill(span_ns) if energy else {}
@@ -154,6 +158,7 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
         mttf_s=seen.mttf_s,
         mttr_s=seen.mttr_s,
         recovery_s=seen.recovery_s,
+        incidents=dict(statistics.incidents),
         energy_j=energy.meter.energy_j if energy else 0.0,
         mean_pue=energy.meter.mean_pue if energy else 0.0,
         peak_w=float(energy.meter.peak_w) if energy else 0.0,
@@ -203,7 +208,7 @@ class Samples:
         state, draw = simulation.core.state, simulation.energy.draw if simulation.energy else None
         idle = sum(count for name, count in chips_now.items() if name.startswith("idle"))
         out = {name: chips_now.get(name, 0) for name in ("spare", "down", "drained", "burn_in")}
-        useful = sum(chips_now.get(name, 0) for name in ("productive", "serving", "serving_busy"))
+        useful = sum(chips_now.get(name, 0) for name in ("productive", "serving_busy"))
         replicas = sum(len(service.gangs) for service in state.services.values())
         values = (
             seconds(now), useful, simulation.world.site.chip_count - idle - sum(out.values()), idle,

@@ -47,6 +47,8 @@ class Physics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     #: Progress is told of this often, and when it matters; 0: at every step. By exception a gang of months
     #: costs what one of an hour does.
     report_s: float = 0.0
+    #: The body looks this often, and tells all that it sees then; 0: it tells of everything as it happens.
+    poll_s: float = 0.0
     #: While nodes of a gang differ in speed, it says so this often.
     pace_s: float = 300.0
     #: Every delay is multiplied by a draw from [1 - jitter, 1 + jitter].

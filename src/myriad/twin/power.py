@@ -306,8 +306,11 @@ class Plant:
 
     def next_change(self, at: Instant) -> Instant:
         """The next instant at which the same activity may draw something else: a whole hour, or an event."""
-        edges = [edge for start, end, _ in self._limits for edge in (start, end) if edge > at]
-        return min([(at // HOUR + 1) * HOUR, *edges])
+        return min([(at // HOUR + 1) * HOUR, *self.edges(at)])
+
+    def edges(self, after: Instant) -> list[Instant]:
+        """When a limit of the supply begins or ends."""
+        return [edge for start, end, _ in self._limits for edge in (start, end) if edge > after]
 
     def pue(self, at: Instant) -> float:
         """Power at the meter over power of the computers."""

@@ -33,8 +33,12 @@ from myriad.workload.tenants import Tenant
 
 #: How often a closed loop looks whether it should submit more.
 _REFILL: Span = 5 * MINUTE
+#: Jobs that ended and stay in the books one by one; older ones are their tenants' past.
+_KEPT = 1000
 #: How often power is read and the time series goes on; oftener in short runs.
 _LOOK: Span = HOUR
+#: By then the nodes of a site that is in service when the scenario begins are ready.
+_FIRST_LOOK: Span = MINUTE
 #: Parts in which a run reports its progress.
 PARTS = 480
 
@@ -61,7 +65,7 @@ class Simulation:
         setup = scenario.setup
         self.core = Core(setup.policy, check=check, own=setup.own)
         self.world = World(setup.site, seed, scenario.physics)
-        self.ledger, self.statistics = Ledger(), Statistics(self.core.state)
+        self.ledger, self.statistics = Ledger(keep_ended=_KEPT), Statistics(self.core.state)
         chance = Stream(seed, "simulation")
         self.faults: Injector | None = None
         own: list[Follower] = [self._book, self.statistics.follow, self._clear]
@@ -111,6 +115,7 @@ class Simulation:
         """The site opens, its tenants and services are there, work and faults begin."""
         setup, world = self.scenario.setup, self.world
         arrivals = self._arrivals(span_ns)
+        world.light_up()
         self.driver.give(inputs.OpenSite(at=world.now, site=setup.site, prices=setup.prices))
         world.census()
         for tenant in self._tenants():
@@ -124,6 +129,7 @@ class Simulation:
             self._expect(works)
         if self._refill is not None:
             self._top_up(self._refill)
+        self.driver.listen()
 
     def _tenants(self) -> Iterator[Tenant]:
         """Whom work and services belong to, each once."""
@@ -175,16 +181,17 @@ class Simulation:
         look()
 
     def _look(self, every: Span) -> None:
-        """Read the meter and the counts, now and again after so long."""
+        """Read the meter and the counts, soon after the opening and again after so long."""
 
         def look() -> None:
-            chips_now = views.site(self.ledger).chips_now
+            again = self.world.now + every
             if self.energy is not None:
-                self.energy.read(chips_now, self.serving)
-            self.samples.add(self.world.now, self, chips_now)
-            self.world.at(self.world.now + every, look)
+                self.energy.read(self.ledger, self.serving)
+                again = self.energy.next_look(self.world.now, every)
+            self.samples.add(self.world.now, self, views.site(self.ledger).chips_now)
+            self.world.at(again, look)
 
-        self.world.at(self.world.now, look)
+        self.world.at(self.world.now + min(every, _FIRST_LOOK), look)
 
     def run(self, span_ns: Span, on_progress: Progress | None = None) -> None:
         """From the opening to the end of the span."""

@@ -46,6 +46,8 @@ class Running:
         self._fenced: dict[AttemptId, dict[NodeId, None]] = {}
         #: How often the processes of (attempt, node) were started: more than once is a broken law.
         self.starts: dict[tuple[AttemptId, NodeId], int] = {}
+        #: Told of processes that start, before they run: for whoever checks.
+        self.on_start: Callable[[Run, NodeId], None] | None = None
 
     @property
     def _now(self) -> Instant:
@@ -91,6 +93,8 @@ class Running:
     def _start_whole(self, run: Run) -> None:
         """Start what can be; the gang is told to have started once all of it has."""
         attempt, nodes = run.order.attempt, run.nodes
+        if self.runs.get(attempt) is not run:
+            return  # it was over before it began, and is forgotten
         if attempt in self._fenced:
             self._say(inputs.GangGone(at=self._now, attempt=attempt))
             return
@@ -111,6 +115,8 @@ class Running:
         attempt = run.order.attempt
 
         def start() -> None:
+            if self.runs.get(attempt) is not run:
+                return  # it was over before it began, and is forgotten
             if not self._nodes.exists(node) or node in self._fenced.get(attempt, ()):
                 self._say(inputs.MemberGone(at=self._now, attempt=attempt, node=node))
             elif node in run.started:
@@ -122,6 +128,8 @@ class Running:
 
     def _begin(self, run: Run, node: NodeId) -> None:
         attempt, record = run.order.attempt, self._nodes[node]
+        if self.on_start is not None:
+            self.on_start(run, node)
         run.started[node] = record.incarnation
         record.running[attempt] = run
         if self._physics.whole_gangs:
@@ -168,23 +176,16 @@ class Running:
         first = nodes.index(ending.root) if ending.root else 0
         self._exits(run, [*nodes[first:], *nodes[:first]], ending)
 
-    def broke(self, run: Run, after_s: float, ending: Ending, shows: Event | None = None) -> None:
-        """Its work stops now; its processes end after a while, and say so then.
-
-        `shows`: what is seen of the cause at that moment, before they are.
-        """
-        if run.broken:
-            return
-        self.training.settle(run)
+    def halt(self, run: Run) -> Instant:
+        """Its work stops now, and nobody knows; `ended` is for when its processes say so."""
+        if not run.broken:
+            self.training.settle(run)
         run.broken = True
-        ends = self._breaker(run, run.nodes, ending._replace(since=self._now))
+        return self._now
 
-        def end() -> None:
-            if shows is not None:
-                shows()
-            ends()
-
-        self._later(after_s, end)
+    def ended(self, run: Run, ending: Ending) -> None:
+        """The processes of a gang that has halted end, and say so."""
+        self._exits(run, run.nodes, ending)
 
     def _breaker(self, run: Run, nodes: Sequence[NodeId], ending: Ending) -> Event:
         return lambda: self._exits(run, nodes, ending)

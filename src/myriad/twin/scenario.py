@@ -19,6 +19,7 @@ from myriad.kernel import documents, units
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.units import Span
 from myriad.twin.faults import Faults, Repair
+from myriad.twin.faults.checks import check_faults
 from myriad.twin.load import Services
 from myriad.twin.money import Costs
 from myriad.twin.physics import Physics
@@ -72,11 +73,15 @@ class Scenario(NamedTuple):
 
 def tree(path: Path) -> dict[str, Any]:
     """The scenario as plain mappings, its parts put in. Raises UserError naming file and field."""
-    given = _one(path)
-    for section in SECTIONS:
-        if section in given:
-            given[section] = _part(given[section], path.parent, f"{path}: {section}", section)
-    return given
+    return composed(_one(path), path.parent, str(path))
+
+
+def composed(given: Mapping[str, Any], folder: Path, source: str) -> dict[str, Any]:
+    """The same of mappings whose parts are named as seen from `folder`."""
+    return {
+        name: _part(value, folder, f"{source}: {name}", name) if name in SECTIONS else value
+        for name, value in given.items()
+    }
 
 
 def _one(path: Path) -> dict[str, Any]:
@@ -149,19 +154,42 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
     }
     if isinstance(replay := found.get("workload"), Replay):
         found["workload"] = replay.open(folder or Path())
+    setup = _setup(given, source, folder)
+    if isinstance(faults := found.get("faults"), Faults):
+        check_faults(faults, setup.site, f"{source}: faults")
+        _check_patience(setup, found.get("repair", Repair()), source)
     return Scenario(
         name=str(given.get("name") or Path(source).stem),
         about=str(given.get("about", "")),
         start=_start(given.get("start", "2026-01-01"), source),
         span_ns=_span(given.get("span", "30d"), source),
         seed=_seed(given.get("seed", 0), source),
-        setup=_setup(given, source, folder),
+        setup=setup,
         jobs=tuple(documents.convert(given.get("jobs") or [], list[Listed], f"{source}: jobs")),
         folder=folder or Path(),
         expect=_expected(given.get("expect") or {}, source),
-        digest=hashlib.blake2b(msgspec.json.encode(given), digest_size=8).hexdigest(),
+        digest=_digest(given),
         **found,
     )
+
+
+def _check_patience(setup: Setup, repair: Repair, source: str) -> None:
+    """A brain that does not wait for the check after a repair never gets a node back."""
+    patience = setup.policy.recover.repair_timeout
+    # the world's delays may be longer than they say, by its jitter
+    if units.span_ns(patience) < 2 * units.span_ns(repair.burn_in):
+        raise UserError(
+            f"is less than two burn-ins ({repair.burn_in}): no node would come back from repair",
+            field=f"{source}: policy.recover.repair_timeout",
+            value=patience,
+            remedy="Write 60d, or make repair.burn_in shorter",
+        )
+
+
+def _digest(given: Mapping[str, Any]) -> str:
+    """The same whatever the order of the keys, all of which JSON makes texts."""
+    plain = msgspec.json.decode(msgspec.json.encode(given))
+    return hashlib.blake2b(msgspec.json.encode(plain, order="sorted"), digest_size=8).hexdigest()
 
 
 def _kinds(given: Mapping[str, Any]) -> Mapping[str, type[msgspec.Struct]]:
@@ -178,12 +206,12 @@ def read(path: Path) -> Scenario:
 
 def _setup(given: Mapping[str, Any], source: str, folder: Path | None) -> Setup:
     site, policy = dict(given["site"]), given.get("policy")
+    _count_spares(site, source)
     if isinstance(policy, str):
         setup = sitefile.of_tree({**site, "policy": {}}, f"{source}: site", folder)
         return setup.under(choose(policy))
     if isinstance(policy, Mapping):
         site["policy"] = over(site.get("policy") or {}, policy)
-    _count_spares(site, source)
     setup = sitefile.of_tree({**site, "policy": {}}, f"{source}: site", folder)
     chosen = from_tree(dict(site.get("policy") or {}), f"{source}: policy", folder)
     return setup.under(chosen if site.get("policy") else Chosen(chosen.policy, chosen.own, "default"))

@@ -100,6 +100,15 @@ class Serving:
         if name in self.demands and self.ready(name) != self._ready[name]:
             self.observe(name)
 
+    def shares(self) -> tuple[float, float]:
+        """Of the time of all chips that serve: in reading prompts, and in writing answers."""
+        reading = writing = total = 0.0
+        for name, seen in self.activity.items():
+            chips = self._ready[name] * self.demands[name].load.service.chips_per_replica
+            reading, writing = reading + chips * seen.prefill, writing + chips * seen.decode
+            total += chips
+        return (reading / total, writing / total) if total else (0.0, 0.0)
+
     def served(self) -> dict[str, Served]:
         """What each service did."""
         found = {}
@@ -112,12 +121,12 @@ class Serving:
 
 
 def _check(demands: dict[ServiceId, Demand], site: Site) -> None:
-    """Raises UserError for a replica that no node holds."""
-    largest = max(chips for _, chips in site.kinds().values())
+    """Raises UserError for a replica that no node holds: replicas go to the site's own type of chip."""
+    largest = site.kinds().get(site.chip, (0, 0))[1]
     for name, one in demands.items():
         if one.load.service.chips_per_replica > largest:
             raise UserError(
-                f"does not fit a node of the site, which has {largest} chips",
+                f"does not fit a node of the site, which has {largest} {site.chip}",
                 field=f"services: {name}: chips_per_replica",
                 value=one.load.service.chips_per_replica,
                 remedy="Make the replica smaller",

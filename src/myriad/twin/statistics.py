@@ -48,6 +48,9 @@ class Statistics:
         self._ran: dict[AttemptId, None] = {}
         self._interrupted = AttemptId("")
         self.losses = 0
+        #: What failed as one, as the brain sees it.
+        self.incidents: Counter[str] = Counter()
+        self._open: dict[str, str] = {}
         #: One entry for each job that ended: chips, wait, turnaround, outcome.
         self._chips, self._ended = array("l"), array("b")
         self._wait_s, self._turnaround_s = array("d"), array("d")
@@ -58,6 +61,8 @@ class Statistics:
             facts.GangStopping: self._stopping,
             facts.GangStopped: self._stopped,
             facts.NodeLost: self._lost,
+            facts.IncidentOpened: self._opened,
+            facts.IncidentClosed: self._closed,
         }
 
     def follow(self, happened: Sequence[Fact]) -> None:
@@ -74,6 +79,16 @@ class Statistics:
     def _lost(self, fact: facts.NodeLost) -> None:
         del fact
         self.losses += 1
+
+    def _opened(self, fact: facts.IncidentOpened) -> None:
+        self.incidents[fact.kind] += 1
+        self._open[fact.incident] = fact.kind
+
+    def _closed(self, fact: facts.IncidentClosed) -> None:
+        """One that a wider one explains was part of it."""
+        kind = self._open.pop(fact.incident)
+        if fact.into:
+            self.incidents[kind] -= 1
 
     def _running(self, fact: facts.GangRunning) -> None:
         if not fact.url:

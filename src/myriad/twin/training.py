@@ -161,12 +161,10 @@ class Training:
             self._report(run, step)
         durable_ns = 0 if hurried else pace.save_ns + self._lag_ns(run)
         saved = progress.saved_at(now, pace.save_every, durable_ns)
-        # of many saves the newest is told; where its state went wrong, the newest before that too
-        for step in (run.last_right(pace.save_every, saved), saved):
-            if step > run.counted:
-                saves = step // pace.save_every - run.counted // pace.save_every
-                run.counted = step
-                self._saved(run, step, saves * pace.save_ns, saves)
+        if saved > run.counted:
+            saves = saved // pace.save_every - run.counted // pace.save_every
+            run.counted = saved
+            self._saved(run, saved, saves * pace.save_ns, saves)
         copied = progress.saved_at(now, pace.copy_every, 0 if hurried else pace.copy_ns)
         if copied > run.copied:
             copies = copied // pace.copy_every - run.copied // pace.copy_every

@@ -69,6 +69,10 @@ class World(Timeline):
 
         self.at(instant, ring)
 
+    def drop_wakes(self) -> None:
+        """The control plane that asked for them is gone, and its timers with it."""
+        self._wakes.clear()
+
     # ---- orders ----------------------------------------------------------------------------------
 
     def obey(self, order: Order) -> None:
@@ -89,6 +93,12 @@ class World(Timeline):
                 self.later(self.physics.stop_s, lambda: self.nodes.repair(node, instance, self.running.cut))
             case _:
                 raise AssertionError(f"unknown order {order}")
+
+    def light_up(self) -> None:
+        """All nodes are up, before anybody looks: a site that was in service already."""
+        for name in self.nodes:
+            self.nodes.boot(name)
+        self.hear()
 
     def census(self) -> None:
         """Say everything that is so now, before what was not heard yet: what an opened engine reports."""

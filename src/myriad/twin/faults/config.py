@@ -11,6 +11,7 @@ import msgspec
 from myriad.kernel import units
 from myriad.twin.faults.ages import Age
 from myriad.twin.faults.causes import mix_of
+from myriad.twin.faults.events import Event
 
 #: Days of a month, in rates that are published by the month.
 MONTH_DAYS = 30.4375
@@ -210,6 +211,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: Healthy nodes that are called unhealthy, for 1,000 node-days. Derived: precision 0.904 (Minder, NSDI
     #: 2025) at 3.8 true faults for 1,000 node-days.
     false_alarms: float = 0.4
+    #: What strikes at a stated time, beside chance.
+    events: tuple[Event, ...] = ()
 
     def __post_init__(self) -> None:
         mix_of(self.mix)

@@ -10,12 +10,13 @@ from typing import Final
 
 from myriad.kernel.ids import NodeId
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import SECOND, Instant, Span
+from myriad.kernel.units import SECOND, Instant, Span, span_ns
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Signal
 from myriad.twin.faults.causes import CAUSES, RIGHT_AGAIN
 from myriad.twin.faults.config import Faults, Repair
+from myriad.twin.faults.events import Event, nodes_of
 from myriad.twin.faults.hazards import NEVER, Fault, Hazards, Terrain
 from myriad.twin.faults.repair import Workshop, factor_after, plan
 from myriad.twin.faults.software import software_fault
@@ -29,6 +30,8 @@ _AGAIN_S: Final = 1800.0
 #: The first qualification, of a site that is in service when the scenario begins.
 _OPENING_S: Final = 1.0
 _DOMAINS: Final = ("rack", "pod", "power", "cooling")
+#: An outage shows after this: nodes and channels are silent at once. Estimated.
+_SHOWS_S: Final = 10.0
 
 
 class Injector:
@@ -51,8 +54,12 @@ class Injector:
         self._in_vain: dict[NodeId, None] = {}
         self._own = dict.fromkeys(self._hazards.lemons, faults.lemons.factor)
         self._slow = {self._names[row]: faults.slow.factor for row in self._hazards.slow}
+        #: What slows a node for a while.
+        self._lags: dict[NodeId, list[float]] = {}
         #: Until when a domain's nodes cannot come back.
         self._dark: dict[NodeId, int] = {}
+        #: Nothing strikes any more.
+        self._over = False
         #: What has struck so far, by cause; those that met a gang.
         self.struck: Counter[str] = Counter()
         self.broke: Counter[str] = Counter()
@@ -65,7 +72,23 @@ class Injector:
         self._world.running.training.on_begin = self._began
         for node, factor in self._slow.items():
             self._world.slow_node(node, factor)
+        for event in self._faults.events:
+            self._plan(event)
         self._await()
+
+    def _plan(self, event: Event) -> None:
+        """What the scenario says strikes at its time."""
+        nodes, lasts_s = nodes_of(event, self._world.site.places()), span_ns(event.lasts) / SECOND
+        slow = event.factor or (self._faults.plant.cooling_factor if event.scope == "cooling" else 0.0)
+
+        def strike() -> None:
+            self.struck[event.scope] += 1
+            if slow:
+                self._slow_for(nodes, slow, lasts_s)
+            else:
+                self._go_dark(nodes, lasts_s, _SHOWS_S, event.scope)
+
+        self._world.at(self._world.now + span_ns(event.at), strike)
 
     def _await(self) -> None:
         at, fault = self._hazards.next(self._world.now)
@@ -73,10 +96,20 @@ class Injector:
             return
 
         def strike() -> None:
-            self._strike(fault)
-            self._await()
+            if not self._over:
+                self._strike(fault)
+                self._await()
 
         self._world.at(at, strike)
+
+    def end(self) -> None:
+        """Nothing strikes from now on, and what was wrong is mended; who is in repair comes back in time."""
+        self._over = True
+        self._wrong.clear()
+        self._slow.clear()
+        self._dark.clear()
+        for node in self._names:
+            self._world.slow_node(node, 1.0)
 
     # ---- strikes ---------------------------------------------------------------------------------
 
@@ -104,12 +137,18 @@ class Injector:
         nodes = [self._names[row] for row in self._hazards.rows_of(fault)]
         self.struck[fault.cause] += 1
         if fault.symptom == "slow":
-            self._slow_down(nodes, fault)
-            return
-        back_at = self._world.now + int(fault.lasts_s * SECOND)
+            self._slow_for(nodes, fault.factor, fault.lasts_s)
+        else:
+            self._go_dark(nodes, fault.lasts_s, fault.detect_s, fault.cause)
+
+    def _go_dark(self, nodes: Sequence[NodeId], lasts_s: float, shows_s: float, cause: str) -> None:
+        """They are gone, and none of them comes back before so long; those under repair neither."""
+        world, back_at = self._world, self._world.now + int(lasts_s * SECOND)
+        hit = dict.fromkeys(one for node in nodes for one in world.nodes[node].running)
+        self.broke[cause] += len(hit)
         for node in nodes:
             self._dark[node] = max(back_at, self._dark.get(node, 0))
-            self._world.kill_node(node, fault.detect_s)
+            world.kill_node(node, shows_s)
 
     def _hit(self, node: NodeId, fault: Fault) -> None:
         """A chip or a host fails: what runs on it breaks, and someone is named."""
@@ -122,19 +161,35 @@ class Injector:
             self._world.kill_node(node, seen_s)
             return
         named = self._named(node, fault, runs)
-        # one event: were the exits told first, the gang would be started again where it cannot run
-        worked_on = fault.symptom == "corrupt"
-        shows = self._sickness(named, 0 if worked_on else self._world.now) if fault.permanent else None
-        for run in runs:
-            ending = Ending(1, named if named in run.nodes else NodeId(""), fault.cause)
-            if worked_on:
-                self._corrupt(run, seen_s, ending, shows)
-            else:
-                self._world.running.broke(run, seen_s, ending, shows)
-        if shows is not None and not runs:
-            self._world.later(seen_s, shows)
+        if fault.symptom == "corrupt":
+            for run in runs:
+                self._world.running.training.settle(run)
+                if run.spoiled_from < 0:
+                    run.spoiled_from = run.progress.steps_at(self._world.now) if run.progress else 0
+        since = self._world.now
+        if fault.symptom != "corrupt":
+            for run in runs:
+                self._world.running.halt(run)
+        # wrong numbers do not stop work: it is lost, not missed
+        sick = self._sickness(named, 0 if fault.symptom == "corrupt" else since) if fault.permanent else None
+        self._world.later(seen_s, lambda: self._seen(fault, runs, named, sick, since))
         if fault.permanent and named != node:
             self._strike_again(node, fault, seen_s)
+
+    def _seen(
+        self, fault: Fault, runs: Sequence[Run], named: NodeId, sick: Event | None, since: Instant
+    ) -> None:
+        """Health checks fail, and processes end, at the same time: the checks are heard first."""
+        if sick is not None:
+            sick()
+        for run in runs:
+            root = named if named in run.nodes else NodeId("")
+            if fault.symptom == "corrupt":
+                if run.broken:
+                    continue
+                self._world.running.training.checkpoints.drop_copies(run.order.job)
+                since = self._world.running.halt(run)
+            self._world.running.ended(run, Ending(1, root, fault.cause, since))
 
     def _victims(self, node: NodeId, fault: Fault) -> list[Run]:
         """The gangs that feel it: those on the chip, or all of the node."""
@@ -164,21 +219,8 @@ class Injector:
 
         self._world.later(again_s, again)
 
-    def _corrupt(self, run: Run, seen_s: float, ending: Ending, shows: Event | None) -> None:
-        """Its numbers are wrong from now on; that is seen late, and what it saved meanwhile is of no use."""
-        if run.spoiled_from < 0:
-            run.spoiled_from = run.progress.steps_at(self._world.now) if run.progress else 0
-
-        def seen() -> None:
-            if not run.broken:
-                self._world.running.broke(run, 0.0, ending, shows)
-            elif shows is not None:
-                shows()
-
-        self._world.later(seen_s, seen)
-
     def _sickness(self, node: NodeId, since: Instant) -> Event:
-        """Its health checks fail, as far as anybody can tell: it is to be taken out.
+        """The node's health checks, from now on: they fail, and it is to be taken out.
 
         `since`: when its work stopped; 0: only now.
         """
@@ -202,17 +244,35 @@ class Injector:
 
     def _slow_down(self, nodes: Sequence[NodeId], fault: Fault) -> None:
         """They are slow for a while, or until they are repaired."""
-        for node in nodes:
-            self._world.slow_node(node, max(fault.factor, self._slow.get(node, 1.0)))
         if fault.permanent or fault.lasts_s == float("inf"):
             self._wrong |= dict.fromkeys(nodes, fault)
-            return
+            self._pace(nodes)
+        else:
+            self._slow_for(nodes, fault.factor, fault.lasts_s)
+
+    def _slow_for(self, nodes: Sequence[NodeId], factor: float, lasts_s: float) -> None:
+        """They are slow for a while; of several causes the worst counts."""
+        for node in nodes:
+            self._lags.setdefault(node, []).append(factor)
+        self._pace(nodes)
 
         def over() -> None:
             for node in nodes:
-                self._world.slow_node(node, self._slow.get(node, 1.0))
+                self._lags[node].remove(factor)
+                if not self._lags[node]:
+                    del self._lags[node]
+            self._pace(nodes)
 
-        self._world.later(fault.lasts_s, over)
+        self._world.later(lasts_s, over)
+
+    def _pace(self, nodes: Sequence[NodeId]) -> None:
+        """Let them be as slow as all that ails them makes them."""
+        for node in nodes:
+            factor = max(self._slow.get(node, 1.0), *self._lags.get(node, ()), 1.0)
+            if (fault := self._wrong.get(node)) is not None:
+                factor = max(factor, fault.factor)
+            if factor != self._world.nodes[node].slowness:
+                self._world.slow_node(node, factor)
 
     # ---- software --------------------------------------------------------------------------------
 
@@ -223,12 +283,13 @@ class Injector:
             return
 
         def strike() -> None:
-            if run.broken or run.finished:
+            if run.broken or run.finished or self._over:
                 return
             self.struck[fault.cause] += 1
             self.broke[fault.cause] += 1
+            ending = Ending(1, NodeId(""), fault.cause, self._world.running.halt(run))
             seen_s = fault.detect_s + fault.diagnose_s
-            self._world.running.broke(run, seen_s, Ending(1, NodeId(""), fault.cause))
+            self._world.later(seen_s, lambda: self._world.running.ended(run, ending))
 
         self._world.later(after_s, strike)
 
@@ -245,8 +306,7 @@ class Injector:
         """A visit to the workshop: how long until the node is up again."""
         world, row = self._world, self._rows[node]
         fault = self._wrong.pop(node, None)
-        dark_ns = max(0, self._dark.pop(node, 0) - world.now)
-        if not dark_ns:
+        if not self.dark_ns(node):
             self._visits[node] += 1
         done = plan(self._repair, fault, self._repairs, losses=self._visits[node])
         if fault is not None:
@@ -255,11 +315,18 @@ class Injector:
             self._in_vain[node] = None
         if done.cured:
             self._renew(node)
-        elif self._slow.get(node, 1.0) != world.nodes[node].slowness:
-            world.slow_node(node, self._slow.get(node, 1.0))
+        else:
+            self._pace([node])
         back_at = self._workshop.book(world.now, done)
         check_s = self._repair.seconds("burn_in")
-        return max(1.0, (dark_ns + back_at - world.now) / SECOND - check_s)
+        return max(1.0, (back_at - world.now) / SECOND - check_s)
+
+    def dark_ns(self, node: NodeId) -> Span:
+        """How long it cannot come up yet, whatever is done about it."""
+        left_ns = self._dark.get(node, 0) - self._world.now
+        if left_ns <= 0:
+            self._dark.pop(node, None)
+        return max(0, left_ns)
 
     def qualify(self, node: NodeId) -> Qualified:
         """Burn-in; what it would have found is in the visit's plan already."""
@@ -275,10 +342,10 @@ class Injector:
         self._in_vain.pop(node, None)
         self._visits[node] = 0
         self._hazards.set_factor(row, 1.0)
-        self._world.slow_node(node, 1.0)
+        self._pace([node])
 
     def follow(self, happened: Sequence[Fact]) -> None:
-        """The operator sends what the brain keeps out to the vendor, and gives it back when it comes."""
+        """The operator looks at what the brain keeps out, and gives it back once it is well."""
         for fact in happened:
             if type(fact) is facts.NodeCordoned and fact.cordoned and fact.by == "myriad":
                 self.kept_out[self._kind(fact.node)] += 1
@@ -290,8 +357,14 @@ class Injector:
         return "unmended" if node in self._in_vain else "healthy"
 
     def _return_later(self, node: NodeId) -> None:
+        """A node that fails or lags goes to the vendor; one that is well after all is given back."""
+        row = self._rows[node]
+        ill = node in self._wrong or node in self._slow or self._hazards.factor(row) > 1.0
+        after_s = self._repair.seconds("vendor" if ill else "automatic")
+
         def back() -> None:
-            self._renew(node)
+            if ill:
+                self._renew(node)
             self._world.say(inputs.UndrainNode(at=self._world.now, node=node))
 
-        self._world.later(self._repair.seconds("vendor"), back)
+        self._world.later(after_s, back)
