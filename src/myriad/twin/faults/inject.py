@@ -16,7 +16,7 @@ from myriad.protocol.facts import Fact
 from myriad.protocol.values import Signal
 from myriad.twin.faults.causes import CAUSES, RIGHT_AGAIN
 from myriad.twin.faults.config import Faults, Repair
-from myriad.twin.faults.events import Event, nodes_of
+from myriad.twin.faults.events import Event as Planned, nodes_of
 from myriad.twin.faults.hazards import NEVER, Fault, Hazards, Terrain
 from myriad.twin.faults.repair import Workshop, factor_after, plan
 from myriad.twin.faults.software import software_fault
@@ -76,7 +76,7 @@ class Injector:
             self._plan(event)
         self._await()
 
-    def _plan(self, event: Event) -> None:
+    def _plan(self, event: Planned) -> None:
         """What the scenario says strikes at its time."""
         nodes, lasts_s = nodes_of(event, self._world.site.places()), span_ns(event.lasts) / SECOND
         slow = event.factor or (self._faults.plant.cooling_factor if event.scope == "cooling" else 0.0)
