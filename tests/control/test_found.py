@@ -1,15 +1,19 @@
 """What seeds of the twin found in the brain, each as small as it can be."""
 
+from typing import Any
+
 import msgspec
 
 from myriad.control.core import Core
 from myriad.control.policy import Policy
 from myriad.fleet.site import Pod, Site
-from myriad.kernel.ids import JobId
-from myriad.kernel.units import SECOND, span_ns
+from myriad.kernel.ids import JobId, NodeId
+from myriad.kernel.units import DAY, SECOND, span_ns
 from myriad.protocol import inputs
+from myriad.protocol.orders import WakeAt
 from myriad.protocol.values import Profile
-from myriad.schedule.policy import Order, Placement
+from myriad.schedule.policy import Order, Placement, Preemption
+from myriad.workload.windows import Window
 from tests import build
 
 
@@ -24,12 +28,21 @@ class Site0:
             self.core.step(inputs.NodeQualified(at=0, node=place.node, instance="i", ok=True))
         self.core.step(inputs.ApplyTenant(at=0, tenant=build.tenant(chips=quota)))
 
-    def submit(self, job: str, nodes: int, stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> None:
+    def submit(
+        self, job: str, nodes: int, stretch: tuple[float, float, float] = (1.0, 1.0, 1.0), **more: Any
+    ) -> None:
         """A job of 100 s."""
-        spec = build.job(nodes)
+        spec = build.job(nodes, **more)
         profile = Profile(steps=100, expected_ns=span_ns("100s"), stretch=stretch)
         self.now += SECOND
         self.core.step(inputs.SubmitJob(at=self.now, job=JobId(job), spec=spec, profile=profile))
+
+    def start(self, job: str) -> None:
+        """Its gang runs."""
+        attempt = self.core.state.jobs[JobId(job)].attempt
+        assert attempt
+        self.core.step(inputs.GangStarted(at=self.now, attempt=attempt))
+        self.core.step(inputs.TrainingResumed(at=self.now, attempt=attempt, step=0))
 
     def running(self) -> list[str]:
         """Jobs that have a gang."""
@@ -57,3 +70,64 @@ def test_nobody_waits_for_a_pod_that_has_room_now() -> None:
     site = Site0(policy, place, quota=100)
     site.submit("spread", 4, stretch=(1.0, 2.0, 3.0))
     assert site.running() == ["spread"]
+
+
+def impatient() -> Policy:
+    """Preemption at once, whatever it costs."""
+    return Policy(preemption=Preemption(min_run="1s", patience="1s", worth=1000.0))
+
+
+def test_nobody_leaves_for_a_quota_with_which_the_other_cannot_start_either() -> None:
+    site = Site0(impatient(), build.site(racks=1, nodes_per_rack=4, spares=0), quota=2)
+    window = Window(
+        name="kept",
+        kind="reservation",
+        nodes=(NodeId("n3"),),
+        start_at=DAY,
+        end_at=2 * DAY,
+        tenant=build.tenant().name,
+    )
+    site.core.step(inputs.SetWindow(at=0, window=window))
+    site.submit("low", 2, priority="low")
+    site.start("low")
+    site.submit("high", 1, priority="high", reservation="kept")
+    site.now += 10 * SECOND
+    site.core.step(inputs.Woke(at=site.now, about="cycle:"))
+    assert site.running() == ["low"] and not site.core.state.claims
+
+
+def test_who_left_for_a_quota_does_not_take_it_back_before_the_others_have_left() -> None:
+    site = Site0(impatient(), build.site(racks=1, nodes_per_rack=8, spares=0), quota=4)
+    for name in ("one", "other"):
+        site.submit(name, 2, priority="low")
+        site.start(name)
+    site.now += 10 * SECOND
+    site.submit("high", 4, priority="high")
+    site.core.step(inputs.Woke(at=site.now, about="cycle:"))
+    left = site.core.state.claims[JobId("high")]
+    assert len(left) == 2
+    for attempt in list(left):
+        assert site.running() == ["one", "other"][-len(left) :]
+        site.now += SECOND
+        site.core.step(inputs.GangGone(at=site.now, attempt=attempt))
+    assert site.running() == ["high"]
+
+
+def test_a_pause_that_is_over_within_the_same_turn_ends() -> None:
+    """Its timer is ordered when the whole turn is known, and is due by then."""
+    site = Site0(Policy(), build.site(racks=1, nodes_per_rack=2, spares=0), quota=2)
+    site.submit("failing", 2)
+    for _ in range(2):
+        site.start("failing")
+        attempt = site.core.state.jobs[JobId("failing")].attempt
+        assert attempt
+        failed = inputs.GangExited(at=site.now, attempt=attempt, code=1)
+        site.now += 60 * SECOND
+        steps, cycle = site.core.turn([failed, inputs.DrainNode(at=site.now, node=NodeId("n1"))])
+        orders = [order for step in (*steps, cycle) for order in step.orders]
+        for order in orders:
+            if isinstance(order, WakeAt) and order.about == "job:failing":
+                site.core.step(inputs.Woke(at=site.now, about=order.about))
+        site.core.step(inputs.UndrainNode(at=site.now, node=NodeId("n1")))
+        site.core.step(inputs.NodeQualified(at=site.now, node=NodeId("n1"), instance="i", ok=True))
+    assert site.running() == ["failing"]

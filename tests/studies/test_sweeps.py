@@ -92,7 +92,12 @@ def test_places_have_names() -> None:
 def test_the_twin_is_checked_and_a_broken_law_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     found = seeds.farm(seeds.check_twin, Here(), 7, 1)
     assert not found[0].problem and "faults" in found[0].story
-    simulate = seeds.run.simulate
-    monkeypatch.setattr(seeds.run, "simulate", lambda asked, seed, **more: simulate(asked, seed + len(more)))
+    assert {mark: seen for mark, _, seen in seeds.marks(found)}["node lost"] == 1
+    check = seeds.check
+    monkeypatch.setattr(seeds, "check", lambda seed: check(seed, "double-placement"))
+    found = seeds.farm(seeds.check_twin, Here(), 7, 1)
+    assert found[0].problem.startswith("no double placement\nseed 7 with canary double-placement")
+    several = iter([check(7), check(8)])
+    monkeypatch.setattr(seeds, "check", lambda seed: next(several))
     found = seeds.farm(seeds.check_twin, Here(), 7, 1)
     assert found[0].problem.startswith("two runs of it differ")

@@ -56,7 +56,12 @@ def check(
     failed = [one for one in found if one.problem]
     if as_json:
         show.dump(
-            {"commit": scenarios.commit(), "checked": len(found), "failed": [_told(one) for one in failed]}
+            {
+                "commit": scenarios.commit(),
+                "checked": len(found),
+                "failed": [_told(one) for one in failed],
+                "marks": {mark: count for mark, count, _ in seeds.marks(found)},
+            }
         )
     else:
         _tell(found, failed)
@@ -92,4 +97,8 @@ def _tell(found: list[Finding], failed: list[Finding]) -> None:
     more = [str(one.seed) for one in failed[_MOST_TOLD:]]
     if more:
         click.echo("\nso do seeds " + ", ".join(more[:100]) + (" …" if len(more) > 100 else ""))
+    if len(found) > 1:
+        click.echo("\nwhat happened in them, and in how many:")
+        for mark, times, seen in seeds.marks(found):
+            click.echo(f"  {mark:<28}{times:>10,}{seen:>7,}")
     click.echo(f"\n{len(found):,} seeds checked, {len(failed):,} failed")

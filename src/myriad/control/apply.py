@@ -284,7 +284,7 @@ def _gang_running(state: State, fact: facts.GangRunning) -> None:
     gang.until = gang.until if gang.leave_request else 0
     gang.url, gang.step, gang.resumed_step = fact.url, fact.step, fact.step
     if gang.job:
-        memory.on_resumed(state.jobs[gang.job], gang, fact.step)
+        memory.on_resumed(state, state.jobs[gang.job], gang, fact.step)
 
 
 @_applies(facts.ReplicaStalled)

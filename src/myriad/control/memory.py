@@ -52,8 +52,9 @@ def _lives(state: State, node: NodeId, instance: str) -> bool:
 # ---- the part of `apply` that keeps the job's checkpoints ----------------------------------------
 
 
-def on_resumed(job: Job, gang: Gang, step: int) -> None:
+def on_resumed(state: State, job: Job, gang: Gang, step: int) -> None:
     """Whatever was believed, `step` is where the job is: what is newer is void."""
+    _count(state, job, gang, step)
     if job.checkpoints:
         job.checkpoints = tuple([one for one in job.checkpoints if one.step <= step])
     if step == job.memory_step > job.stored_step:
@@ -63,6 +64,14 @@ def on_resumed(job: Job, gang: Gang, step: int) -> None:
     if job.memory_step > step:
         job.memory_step = gang.memory_step = 0
     job.step, job.kept_step, job.resume_step = step, job.stored_step, -1
+
+
+def _count(state: State, job: Job, gang: Gang, step: int) -> None:
+    """Whether copies in memory were enough after a failure: known only now, when nodes were found again."""
+    failed = bool(job.history) and job.history[-1].cause in ("job", "node")
+    if failed and job.memory_nodes and not gang.memory_step and job.memory_step > job.stored_step:
+        state.memory_survived += step >= job.memory_step
+        state.memory_died += step < job.memory_step
 
 
 def on_rung_taken(state: State, fact: facts.RungTaken) -> None:
@@ -105,6 +114,3 @@ def on_stopped(state: State, job: Job, gang: Gang, fact: facts.GangStopped) -> N
         job.memory_nodes = {
             node: "" if node in gang.lost else state.nodes[node].instance for node in gang.nodes
         }
-        if fact.cause in ("job", "node") and job.memory_step > job.stored_step:
-            state.memory_survived += fact.tier == "memory"
-            state.memory_died += fact.tier == "storage"

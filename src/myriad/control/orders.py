@@ -64,7 +64,9 @@ def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:
     subjects += [("service", service) for service in state.services]
     subjects += [("window", name) for name in state.windows]
     subjects.append(("cycle", ""))
-    return tuple(order for kind, name in subjects for order in about(state, policy, kind, name))
+    found = [order for kind, name in subjects for order in about(state, policy, kind, name)]
+    # a pause may have ended while nobody looked
+    return (*found, WakeAt(about="pause:", wake_at=state.now))
 
 
 def about(state: State, policy: Policy, kind: str, name: str) -> Iterable[Order]:
@@ -87,12 +89,13 @@ def _of_another(state: State, kind: str, name: str) -> Iterator[Order]:
         yield from _of_node(state, NodeId(name))
         if until := state.nodes[NodeId(name)].until:
             yield WakeAt(about=subject, wake_at=until)
-    elif kind == "job" and (job := state.jobs.get(JobId(name))) and job.held_until > state.now:
+    elif kind == "job" and (job := state.jobs.get(JobId(name))) and job.held_until:
+        # even if that has passed: a turn of many inputs may have gone beyond it
         yield WakeAt(about=subject, wake_at=job.held_until)
     elif kind == "service" and (service := state.services.get(ServiceId(name))):
         if service.until:
             yield WakeAt(about=subject, wake_at=service.until)
-        if service.held_until > state.now:
+        if service.held_until:
             yield WakeAt(about=f"pause:{name}", wake_at=service.held_until)
 
 

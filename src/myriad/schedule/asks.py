@@ -164,6 +164,11 @@ class View(Protocol):
         """When the last gang on the node is predicted to end; far away if one is endless."""
         ...
 
+    @property
+    def claims(self) -> Mapping[str, Mapping[AttemptId, None]]:
+        """Who waits for chips that are being emptied for it, and the gangs that still are on them."""
+        ...
+
     def coming(self, owner: str) -> int:
         """Nodes that are being emptied for the owner."""
         ...

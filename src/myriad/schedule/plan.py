@@ -142,7 +142,15 @@ class Cycle:
             self.board.full.add(ask.tenant, chips, by)
             self._full.append((ask, by))
             return True
+        if self.view.claims and self._is_promised(ask, chips):
+            return True
         return self.view.is_spent(ask.tenant, self.now) or (bool(ask.reservation) and self._is_kept_out(ask))
+
+    def _is_promised(self, ask: Ask, chips: int) -> bool:
+        """Whether it would take quota that is being given back for another."""
+        claims, queue = self.view.claims, self.board.queue
+        waiting = (queue.get(owner) for owner, gangs in claims.items() if gangs)
+        return any(one is not None and quota.is_promised(self.view, one, ask, chips) for one in waiting)
 
     def _is_kept_out(self, ask: Ask) -> bool:
         """Whether it waits for its reservation: it may have no other nodes, so it holds nobody up."""
@@ -272,6 +280,8 @@ class Cycle:
                 continue
             short = ask.least * ask.chips_per_node - quota.left(self.view, by)
             victims = preempt.inside(self.view, ask, short, self.now, knobs, policy, lower)
+            if self.fitting(ask) + preempt.room_after(ask, victims) < ask.least:
+                victims = ()  # the quota alone would not let it start, and they would come back
             self._ask_again(ask, bool(victims))
             for gang in victims:
                 why = f"makes room for {ask.owner}, of a higher priority, in the quota of {by}"

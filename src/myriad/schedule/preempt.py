@@ -105,6 +105,13 @@ def inside(
     return tuple(chosen) if chips <= 0 else ()
 
 
+def room_after(ask: Ask, victims: Iterable[Running]) -> int:
+    """Nodes for the ask on which these leave room; who waits for a reservation can have none of them."""
+    if ask.reservation:
+        return 0
+    return sum(gives(gang) for gang in victims if gang.chips_per_node >= ask.chips_per_node)
+
+
 def _min_run(ask: Ask, knobs: Preemption) -> Span:
     """A service gets lent chips back within its level, however short the borrower has had them."""
     return 0 if ask.patience_ns else knobs.ns("min_run")

@@ -6,7 +6,7 @@ others borrowed (Kueue and YuniKorn cut guaranteed, borrowed and reclaimed the s
 
 from myriad.kernel.ids import TenantId
 from myriad.protocol.values import Reason
-from myriad.schedule.asks import View
+from myriad.schedule.asks import Ask, View
 from myriad.workload.tenants import Quota
 
 
@@ -78,6 +78,17 @@ def room_beside(view: View, tenant: TenantId, first: TenantId, chips: int) -> in
     shared = set(view.path(tenant))
     left = [view.tenants[name].quota.limit - view.usage[name] for name in view.path(first) if name in shared]
     return min(left, default=1 << 60) - chips
+
+
+def is_promised(view: View, claimant: Ask, ask: Ask, chips: int) -> bool:
+    """Whether the ask would take the quota that lower classes are giving back for the claimant.
+
+    Else a victim that has left comes back before the others have, again and again.
+    """
+    needs = claimant.least * claimant.chips_per_node
+    if ask.rank >= claimant.rank or short_of(view, claimant.tenant, needs) is None:
+        return False
+    return room_beside(view, ask.tenant, claimant.tenant, needs) < chips
 
 
 def _show(quota: Quota) -> str:

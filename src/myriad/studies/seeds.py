@@ -1,14 +1,13 @@
 """The seed farm: one check with seed after seed, on all cores, until one fails; and a check of the twin."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
-from typing import Any
 
 import msgspec
 
-from myriad.kernel.rng import Stream
 from myriad.studies.executors import Executor, Work
-from myriad.twin import run, scenario
+from myriad.twin.check import check
+from myriad.twin.checkers.marks import table
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +20,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     story: str = ""
     #: Of all facts; the same whenever the seed is run with the same code.
     digest: str = ""
+    #: How often what is rare happened in it.
+    marks: dict[str, int] = {}
 
 
 def farm(
@@ -59,57 +60,16 @@ def farm(
 
 
 def check_twin(seed: bytes) -> bytes:
-    """Break a small site as the seed says, with every invariant checked, twice: `work` of the farm."""
-    number = int(seed)
-    tree = small_site(Stream(number, "small-site"))
-    asked = scenario.of_tree(tree, f"seed {number}")
-    site = asked.setup.site
-    story = f"{site.node_count} nodes of {site.chips_per_node} chips for {tree['span']}"
-    try:
-        found = run.simulate(asked, number, check=True)
-        again = run.simulate(asked, number)
-    except AssertionError as broken:
-        return _encoded(Finding(seed=number, problem=str(broken) or "an assertion failed", story=story))
-    told = f"{story}: {found.submitted} jobs, {sum(found.faults.values())} faults, {found.facts:,} facts"
-    problem = ""
-    if (total := sum(found.buckets.values())) != found.capacity_chip_ns:
-        problem = f"the buckets hold {total} chip-ns of {found.capacity_chip_ns}"
-    elif again.digest != found.digest:
+    """Break a small site as the seed says, with every checker on, twice: `work` of the farm."""
+    found, again = check(int(seed)), check(int(seed))
+    problem = "" if found.ok else f"{found.law}\n{found.story}"
+    if found.digest != again.digest:
         problem = f"two runs of it differ: {found.digest} and {again.digest}"
-    return _encoded(Finding(seed=number, problem=problem, story=told, digest=found.digest))
+    story = f"{found.scenario}: {found.facts:,} facts"
+    told = Finding(seed=found.seed, problem=problem, story=story, digest=found.digest, marks=found.marks)
+    return msgspec.json.encode(told)
 
 
-def _encoded(found: Finding) -> bytes:
-    return msgspec.json.encode(found)
-
-
-def small_site(chance: Stream) -> dict[str, Any]:
-    """A scenario as plain mappings: a small site for half a day, where much goes wrong. All estimated."""
-    pods = [
-        {"name": f"p{k}", "racks": chance.integer(1, 3), "nodes_per_rack": chance.integer(2, 6)}
-        for k in range(chance.integer(1, 2))
-    ]
-    lasts = [{"median": f"{chance.integer(2, 40)}m", "sigma": 1.0, "most": "6h"}]
-    work = {
-        "name": "train",
-        "share": 1.0,
-        "sizes": {1: 0.3, 4: 0.3, 16: 0.2, 32: 0.2},
-        "succeeded": {"share": 0.7, "lasts": lasts},
-        "failed": {"share": 0.2, "lasts": lasts},
-        "cancelled": {"share": 0.1, "lasts": lasts},
-        "elastic": chance.uniform(0, 0.5),
-        "priorities": {"low": 0.2, "normal": 0.6, "high": 0.2},
-    }
-    return {
-        "span": "12h",
-        "site": {"name": "small", "chip": "zhenwu-810e", "pods": pods, "spares": chance.integer(0, 2)},
-        "policy": {"order": {"policy": chance.choice(("fair", "fifo"))}},
-        "workload": {"jobs_per_day": chance.integer(50, 400), "classes": [work]},
-        "faults": {"hardware": {"chip": chance.uniform(0, 200), "host": chance.uniform(0, 1000)}},
-        "physics": {
-            "whole_gangs": True,
-            "report_s": 300.0,
-            "boot_s": 60.0,
-            "requeue_s": chance.uniform(0, 120),
-        },
-    }
+def marks(findings: Sequence[Finding]) -> list[tuple[str, int, int]]:
+    """What is rare: how often it happened over all seeds, and in how many of them."""
+    return table([one.marks for one in findings])

@@ -14,8 +14,7 @@ from myriad.control.sitefile import Setup
 from myriad.control.state import State
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.units import MINUTE, SECOND, Instant
-from myriad.ledger.buckets import Slot
-from myriad.protocol import facts
+from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input
 from myriad.twin.checkers.capacity import Capacity
@@ -77,7 +76,7 @@ class Lies(Canary):
 
 
 class Harms(Canary):
-    """Something is taken away from the world, the books or the core's memory; tried until it could be done."""
+    """Something is taken away from the world, the books or the core's memory, as soon as it can be."""
 
     def __init__(self, name: str, law: str, harm: Callable[[Watched], bool], again: bool = False) -> None:
         super().__init__(name, law)
@@ -141,17 +140,17 @@ def _start_again(driver: Watched) -> bool:
 
 def _leave_behind(driver: Watched) -> bool:
     """Nodes say that they stopped a gang and go on running it."""
-    driver.world.nodes.clear = lambda _node, _attempt: None  # type: ignore[method-assign]
+    driver.world.nodes.clear = lambda node, attempt: None  # type: ignore[method-assign]  # noqa: ARG005
     return True
 
 
 def _lose_time(driver: Watched) -> bool:
     """A chip drops out of the books."""
-    ledger = driver.ledger
-    for slot, chips in ledger.account.chips().items():
-        if chips:
-            ledger.account.move(ledger.term, slot, None, 1)
-            return True
+    for page in driver.ledger.pages:
+        for slot, chips in enumerate(page.chips):
+            if chips:
+                page.chips[slot] -= 1
+                return True
     return False
 
 
@@ -179,8 +178,10 @@ def _hang(driver: Watched) -> bool:
 
 
 def _by_hash(driver: Watched) -> bool:
-    """Time depends on the hash of a string, which is another in every process."""
-    driver.world.now += hash("canary") % 1000
+    """A word depends on the hash of a string, which is another in every process."""
+    world = driver.world
+    reason = f"number {hash('canary') % 1000}"
+    world.say(inputs.DrainNode(at=world.now, node=next(iter(world.nodes)), by="canary", reason=reason))
     return True
 
 
@@ -195,7 +196,7 @@ CANARIES: Final[Mapping[str, Callable[[str], Canary]]] = {
     "unwritten": lambda name: Harms(name, Folding.law, _remember_wrong),
     "forgotten-job": lambda name: Harms(name, Reasons.law, _forget_job, again=True),
     "hanging": lambda name: Harms(name, Progress.law, _hang, again=True),
-    "by-hash": lambda name: Harms(name, "", _by_hash, again=True),
+    "by-hash": lambda name: Harms(name, "", _by_hash),
 }
 
 

@@ -11,6 +11,7 @@ from myriad.kernel.units import SECOND, Instant
 from myriad.protocol import wire
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input
+from myriad.protocol.orders import Order
 from myriad.twin.timeline import Event
 from myriad.twin.world import World
 
@@ -49,8 +50,7 @@ class Driver:
         self.input_count += 1
         if step.facts:
             self._record(type(given).__name__, step.facts)
-        for order in step.orders:
-            self.world.obey(order)
+        self.pass_on(step.orders)
         return step
 
     def give_all(self, batch: Sequence[Input]) -> None:
@@ -64,8 +64,12 @@ class Driver:
         if happened:
             self._record("turn", happened)
         for step in (*steps, cycle):
-            for order in step.orders:
-                self.world.obey(order)
+            self.pass_on(step.orders)
+
+    def pass_on(self, orders: Sequence[Order]) -> None:
+        """Give orders to the world."""
+        for order in orders:
+            self.world.obey(order)
 
     def _record(self, cause: str, happened: Sequence[Fact]) -> None:
         self.fact_count += len(happened)

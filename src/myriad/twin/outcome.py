@@ -93,7 +93,8 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found = {bucket: outcome.share(bucket) for bucket in outcome.buckets}
     plain = (
         "goodput", "utilisation", "availability", "mfu", "ettr", "node_losses", "mttf_s", "mttr_s",
-        "recovery_s", "mean_pue", "peak_w", "throttled_s", "submitted", "waiting", "cost_per_useful_chip_hour",
+        "recovery_s", "mean_pue", "peak_w", "throttled_s", "submitted", "waiting",
+        "cost_per_useful_chip_hour",
     )  # fmt: skip
     for name in plain:
         if (value := getattr(outcome, name)) is not None:

@@ -1,11 +1,11 @@
-"""What a checker is: it hears every fact before it is counted, looks after every step, and once at the end."""
+"""What a checker is: it hears each fact before it is counted, looks after each step, and at the end."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-from myriad.control.core import Core, Step
+from myriad.control.core import Core
 from myriad.ledger.ledger import Ledger
 from myriad.protocol.facts import Fact
-from myriad.protocol.inputs import Input
 from myriad.twin.checkers.marks import Marks
 from myriad.twin.checkers.reading import Reading
 from myriad.twin.world import World
@@ -41,6 +41,7 @@ class Checker:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
+        self._due_at = 0
 
     @property
     def reading(self) -> Reading:
@@ -50,8 +51,15 @@ class Checker:
     def hear(self, fact: Fact) -> None:
         """A fact became true; what was so before is still to be read."""
 
-    def follow(self, step: Step, given: Input) -> None:
-        """All facts of a step are counted; its orders are not yet given."""
+    def follow(self, happened: Sequence[Fact]) -> None:
+        """All facts of a step, or of a turn of many, are counted; there may be none."""
+
+    def is_due(self, every: int) -> bool:
+        """Whether so many inputs came since it was last so."""
+        if self.scene.input_count < self._due_at:
+            return False
+        self._due_at = self.scene.input_count + every
+        return True
 
     def at_end(self) -> None:
         """Nothing more will happen."""

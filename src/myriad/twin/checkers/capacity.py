@@ -1,12 +1,11 @@
 """Capacity conserved: on every node what is free and what is held are its chips, each exactly once."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from myriad.control.core import Step
 from myriad.kernel.ids import NodeId
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
-from myriad.protocol.inputs import Input
 from myriad.twin.checkers.base import Checker, Scene
 
 #: So often every node is looked at; else those that a step touched, and the total.
@@ -41,10 +40,10 @@ class Capacity(Checker):
             self._held -= gang.chips
             self._touched |= dict.fromkeys(gang.members)
 
-    def follow(self, step: Step, given: Input) -> None:
+    def follow(self, happened: Sequence[Fact]) -> None:
         """Free and held together are all there is."""
-        del step, given
-        whole = self.scene.input_count % _ALL == 0
+        del happened
+        whole = self.is_due(_ALL)
         if not self._touched and not whole:
             return
         nodes = list(self.reading.places) if whole else list(self._touched)

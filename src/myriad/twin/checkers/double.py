@@ -38,10 +38,8 @@ class NoDouble(Checker):
                     for name, gang in self.reading.gangs.items()
                     if gang.members.get(member.node, 0) & twice
                 ]
-                raise self.broken(
-                    fact.attempt,
-                    f"chips {twice:b} of {member.node} go to {fact.attempt} once {', '.join(holders)} is over",
-                )
+                words = f"chips {twice:b} of {member.node} go to it once {', '.join(holders)} is over"
+                raise self.broken(fact.attempt, words)
 
     def _starting(self, run: Run, node: NodeId) -> None:
         """The truth: processes of a run are about to start on a node."""

@@ -1,13 +1,13 @@
 """The journal is the truth: its fold equals the live state, at every thousandth step and at every crash."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from myriad.control import invariants
 from myriad.control.apply import apply, fold
-from myriad.control.core import Step
 from myriad.control.state import State
 from myriad.protocol import wire
-from myriad.protocol.inputs import Input
+from myriad.protocol.facts import Fact
 from myriad.twin.checkers.base import Checker, Scene
 
 _EVERY = 1000
@@ -23,10 +23,10 @@ class Folding(Checker):
         self._state = State()
         self._read = 0
 
-    def follow(self, step: Step, given: Input) -> None:
+    def follow(self, happened: Sequence[Fact]) -> None:
         """Compare, now and then."""
-        del step, given
-        if self.scene.input_count % _EVERY == 0:
+        del happened
+        if self.is_due(_EVERY):
             self._compare()
 
     def at_end(self) -> None:

@@ -1,13 +1,12 @@
 """The ledger's law: every chip-nanosecond of the site in exactly one bucket, at every step."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from myriad.control.core import Step
 from myriad.fleet.columns import NodeState
 from myriad.kernel.units import Instant, Span
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
-from myriad.protocol.inputs import Input
 from myriad.twin.checkers.base import Checker, Scene
 
 #: So often the books of every node, job and tenant are compared, too.
@@ -39,19 +38,18 @@ class LedgerLaw(Checker):
             changes = was - (fact.state is NodeState.RETIRED)
             self._chips += changes * reading.places[fact.node].chips
 
-    def follow(self, step: Step, given: Input) -> None:
+    def follow(self, happened: Sequence[Fact]) -> None:
         """The sum is the capacity, to the nanosecond."""
-        del given
         ledger = self.scene.ledger
-        if step.facts:
-            totals = ledger.account.totals()
+        if happened:
+            totals = ledger.totals()
             if sum(totals.values()) != self._capacity_ns:
                 raise self.broken(
                     "", f"{sum(totals.values())} chip-ns in buckets are {self._capacity_ns} of the site"
                 )
-            if low := [slot.name for slot, amount in totals.items() if amount < 0]:
+            if low := [str(slot) for slot, amount in totals.items() if amount < 0]:
                 raise self.broken("", f"{', '.join(low)} is 0 or more")
-        if self.scene.input_count % _DEEP == 0:
+        if self.is_due(_DEEP):
             self._deep()
 
     def at_end(self) -> None:

@@ -1,5 +1,6 @@
 """Progress: once faults are over and nodes are given back, everything that can finish does within a bound."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -68,6 +69,11 @@ class Progress(Checker):
             for node, place in reading.places.items()
             if place.chip == chip and place.chips >= job.spec.chips_per_node and node not in reading.spares
         ]
+        if job.spec.within:
+            return (
+                max(Counter(getattr(place, job.spec.within) for place in usable).values())
+                >= job.spec.min_nodes
+            )
         return len(usable) >= job.spec.min_nodes
 
     def _has_room(self, service: str, lacking: int) -> bool:

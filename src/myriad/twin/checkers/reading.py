@@ -1,4 +1,4 @@
-"""What the facts say, read a second time: the little that laws are about, and nothing of the core's own state."""
+"""What the facts say, read a second time: the little that laws are about, nothing of the core's state."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

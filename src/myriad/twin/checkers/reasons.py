@@ -1,12 +1,12 @@
-"""Every admitted job ends or has a stated reason to wait, and the reason holds; nobody is stuck on the way."""
+"""Every admitted job ends or has a stated reason to wait, which holds; nobody is stuck on the way."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from myriad.control import views
-from myriad.control.core import Step
 from myriad.kernel.ids import JobId
 from myriad.kernel.units import MINUTE, Instant, show_span
-from myriad.protocol.inputs import Input
+from myriad.protocol.facts import Fact
 from myriad.protocol.values import Reason
 from myriad.twin.checkers.base import Checker, Scene
 from myriad.twin.checkers.reading import Job
@@ -28,10 +28,10 @@ class Reasons(Checker):
         #: Since when a job has been said to start in the next cycle.
         self._about: dict[JobId, Instant] = {}
 
-    def follow(self, step: Step, given: Input) -> None:
+    def follow(self, happened: Sequence[Fact]) -> None:
         """Now and then."""
-        del step, given
-        if self.scene.input_count % _EVERY == 0:
+        del happened
+        if self.is_due(_EVERY):
             waiting = self._waiting()
             self._next += _ASKED
             turn = self._next % max(1, len(waiting))

@@ -1,4 +1,4 @@
-"""Turns the wheel with every checker on; messages come twice and late, and the control plane dies now and then."""
+"""Turns the wheel with every checker on; messages come twice and late, and the control plane dies."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +9,12 @@ import msgspec
 from myriad.control.core import Core, Step
 from myriad.control.state import State
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import SECOND, Instant, show_span
+from myriad.kernel.units import SECOND, show_span
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input
+from myriad.protocol.orders import Order
 from myriad.twin.checkers.base import BrokenLaw, Checker
 from myriad.twin.checkers.capacity import Capacity
 from myriad.twin.checkers.double import NoDouble
@@ -55,7 +56,7 @@ class Noise(NamedTuple):
 
 
 class Watched(Driver):
-    """A driver whose every step is checked. `make` builds a control plane over a folded state (None: a new one)."""
+    """A driver whose every step is checked."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Watched(Driver):
         stream: Stream,
         followers: Sequence[Follower] = (),
     ) -> None:
+        """`make` builds a control plane over a folded state (None: a new one)."""
         self.ledger, self.reading, self.marks = Ledger(), Reading(), Marks()
         super().__init__(make(None), world, [self._book, *followers, self._clear, self.marks.follow])
         self._make, self._opening, self._noise, self._chance = make, opening, noise, stream
@@ -76,6 +78,8 @@ class Watched(Driver):
         self._stories: dict[str, deque[Fact]] = {}
         self._last: deque[Fact] = deque(maxlen=_LAST)
         self._given: Input = opening
+        self._last_facts: Sequence[Fact] = ()
+        self._dies = self._dies_first = False
 
     # ---- the wheel -------------------------------------------------------------------------------
 
@@ -90,28 +94,40 @@ class Watched(Driver):
 
     def give(self, given: Input) -> Step:
         """Feed one input. The control plane may die before its orders are given, or after."""
-        self._given = given
-        dies = self._crashes < self._noise.crashes_most and self._chance.happens(self._noise.crashes)
-        if not dies:
-            return super().give(given)
-        if self._chance.happens(0.5):
-            step = super().give(given)
-            self.marks.hit("crash")
-        else:
-            step = self.core.step(given)
-            self.record(given, step)
-            self.marks.hit("crash before orders")
-        self.restart()
+        self._begin(given)
+        step = super().give(given)
+        self._end(step.facts)
         return step
 
-    def pass_until(self, until: Instant) -> None:
-        """Let everything happen up to an instant; some messages come twice, some late."""
-        world = self.world
-        while world.pending() and world.next_at() <= until:
-            for given in world.advance():
-                if self._is_late(given):
-                    continue
+    def give_all(self, batch: Sequence[Input]) -> None:
+        """Feed what came together, but for what comes late."""
+        heard = [given for given in batch if not self._is_late(given)]
+        if len(heard) < 2:
+            for given in heard:
                 self.give(given)
+            return
+        self._begin(heard[0])
+        before = self.fact_count
+        super().give_all(heard)
+        self._end(self._last_facts if self.fact_count > before else ())
+
+    def pass_on(self, orders: Sequence[Order]) -> None:
+        """Give orders to the world, if nothing happens to the control plane first."""
+        if not self._dies_first:
+            super().pass_on(orders)
+
+    def _begin(self, given: Input) -> None:
+        self._given = given
+        self._dies = self._crashes < self._noise.crashes_most and self._chance.happens(self._noise.crashes)
+        self._dies_first = self._dies and self._chance.happens(0.5)
+
+    def _end(self, happened: Sequence[Fact]) -> None:
+        for checker in self.checkers:
+            checker.follow(happened)
+        if self._dies:
+            self.marks.hit("crash before orders" if self._dies_first else "crash")
+            self._dies = self._dies_first = False
+            self.restart()
 
     def _is_late(self, given: Input) -> bool:
         """Whether it comes later instead; or again, later."""
@@ -125,17 +141,16 @@ class Watched(Driver):
             self.world.at(self.world.now + delay_ns, lambda: self.world.say(given))
         return late
 
-    def record(self, given: Input, step: Step) -> None:
-        """Keep what became true, and check it."""
+    def _record(self, cause: str, happened: Sequence[Fact]) -> None:
+        """Keep what became true; whoever checks hears each fact before it is counted."""
         reading, checkers = self.reading, self.checkers
-        for fact in step.facts:
+        for fact in happened:
             self._remember(fact)
             for checker in checkers:
                 checker.hear(fact)
             reading.count(fact)
-        super().record(given, step)
-        for checker in checkers:
-            checker.follow(step, given)
+        self._last_facts = happened
+        super()._record(cause, happened)
 
     def restart(self) -> None:
         """The control plane dies; another one folds the journal, opens the site and asks what is so.
@@ -147,7 +162,10 @@ class Watched(Driver):
         self.core = self._make(self._folding.folded())
         if self.reading.open:
             given = msgspec.structs.replace(self._opening, at=self.world.now)
-            self.record(given, self.core.step(given))
+            self._given = given
+            step = self.core.step(given)
+            self._record("OpenSite", step.facts)
+            self._end(step.facts)
         self.world.census()
         for order in self.core.outstanding():
             self.world.obey(order)

@@ -1,4 +1,4 @@
-"""A gang is whole or absent: placed as it was asked for, running only when all of it does, gone when it stopped."""
+"""A gang is whole or absent: placed as asked for, running when all of it does, gone when it stopped."""
 
 from typing import ClassVar
 

@@ -14,9 +14,9 @@ from myriad.kernel.units import SECOND, Instant, Span, span_ns
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Signal
+from myriad.twin.faults import events
 from myriad.twin.faults.causes import CAUSES, RIGHT_AGAIN
 from myriad.twin.faults.config import Faults, Repair
-from myriad.twin.faults.events import Event as Planned, nodes_of
 from myriad.twin.faults.hazards import NEVER, Fault, Hazards, Terrain
 from myriad.twin.faults.repair import Workshop, factor_after, plan
 from myriad.twin.faults.software import software_fault
@@ -76,9 +76,9 @@ class Injector:
             self._plan(event)
         self._await()
 
-    def _plan(self, event: Planned) -> None:
+    def _plan(self, event: events.Event) -> None:
         """What the scenario says strikes at its time."""
-        nodes, lasts_s = nodes_of(event, self._world.site.places()), span_ns(event.lasts) / SECOND
+        nodes, lasts_s = events.nodes_of(event, self._world.site.places()), span_ns(event.lasts) / SECOND
         slow = event.factor or (self._faults.plant.cooling_factor if event.scope == "cooling" else 0.0)
 
         def strike() -> None:

@@ -1,1 +1,1 @@
-"""Small sites and their troubles, drawn from seeds: every shape, rate and chance is another with each seed."""
+"""Small sites and their troubles, drawn from seeds: shapes, rates and chances are others with each."""

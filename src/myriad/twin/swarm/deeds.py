@@ -1,4 +1,4 @@
-"""What people and nodes do in a swarm beside working: drains, cancels, windows, loads; nodes that die or freeze."""
+"""What people do in a swarm beside working (drains, cancels, windows, loads); nodes that die or freeze."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

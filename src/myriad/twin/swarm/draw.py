@@ -1,8 +1,8 @@
-"""One seed's whole world: the site, its policy, its tenants, and how the body behaves; work and troubles beside."""
+"""One seed's whole world: the site, its policy, its tenants, and how the body behaves; the rest is beside."""
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -48,8 +48,9 @@ class Swarm(NamedTuple):
         site, noise, faults = self.setup.site, self.noise, self.faults
         whole = "gangs told of as one" if self.physics.whole_gangs else "members told of one by one"
         return (
-            f"{site.node_count} nodes in {len(site.pods)} pods, {site.chip_count} chips, spares {site.spares}, "
-            f"policy {self.setup.policy_source}, {len(self.tenants)} tenants, {len(self.works)} jobs, "
+            f"{site.node_count} nodes in {len(site.pods)} pods, {site.chip_count} chips, "
+            f"spares {site.spares}, policy {self.setup.policy_source}, "
+            f"{len(self.tenants)} tenants, {len(self.works)} jobs, "
             f"{len(self.services)} services, {len(self.deeds)} deeds in {show_span(self.span_ns)}, "
             f"{faults.hardware.chip:.3g} chip and {faults.hardware.host:.3g} host faults in 1,000 days, "
             f"mix {faults.mix}, {whole}, {noise.repeats:.1%} of messages repeated, {noise.late:.1%} late, "
@@ -88,7 +89,8 @@ def _site(chance: Stream) -> Site:
     """Eight nodes to two hundred, mostly few, in one to four pods of one or two chip types."""
     chip, per_node = chance.choice(_CHIPS), chance.choice((1, 2, 4, 8, 8, 16))
     most = chance.choice((12, 24, 24, 48, 48, _NODES))
-    pods, nodes = [], 0
+    pods: list[Pod] = []
+    nodes = 0
     for number in range(chance.integer(1, 4)):
         racks, each = chance.integer(1, 5), chance.integer(2, 8)
         while nodes + racks * each > most and racks > 1:
@@ -111,7 +113,8 @@ def _site(chance: Stream) -> Site:
             )
         )
         nodes += pods[-1].racks * pods[-1].nodes_per_rack
-    spares = chance.choice((0, 0, 1, 2, "auto"))
+    choices: tuple[int | Literal["auto"], ...] = (0, 0, 1, 2, "auto")
+    spares = chance.choice(choices)
     return Site(name="swarm", chip=chip, pods=tuple(pods), chips_per_node=per_node, spares=spares)
 
 
@@ -219,6 +222,7 @@ def _physics(chance: Stream) -> Physics:
         report_s=chance.choice((0.0, 60.0, 600.0)),
         pace_s=chance.choice((30.0, 300.0)),
         jitter=chance.choice((0.0, 0.2, 0.5)),
+        poll_s=chance.choice((0.0, 0.0, 2.0)),
     )
 
 

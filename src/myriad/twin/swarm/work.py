@@ -1,13 +1,14 @@
 """Jobs and services of a swarm: gangs of all sizes, elastic ones, with deadlines, budgets and wishes."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from myriad.fleet.site import Site
 from myriad.kernel.ids import JobId
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import MINUTE, SECOND, Span, seconds
+from myriad.kernel.units import SECOND, Span
 from myriad.protocol.values import Outcome, Profile
 from myriad.twin.physics import Physics
 from myriad.twin.workload.work import Truth, Work
@@ -39,13 +40,11 @@ def works(
     busy = chance.choice((0.5, 1.0, 2.0))
     at = sorted(int(chance.uniform(1.0, span_ns * spread / SECOND) * SECOND) for _ in range(count))
     for number, instant in enumerate(at):
-        spec = _spec(chance, site, tenants, windows, instant)
+        spec = _spec(chance, site, tenants, windows)
         yield _work(chance, JobId(f"job-{number}"), spec, instant, physics, busy)
 
 
-def _spec(
-    chance: Stream, site: Site, tenants: Sequence[Tenant], windows: Sequence[Window], at: int
-) -> TrainingJob:
+def _spec(chance: Stream, site: Site, tenants: Sequence[Tenant], windows: Sequence[Window]) -> TrainingJob:
     tenant = chance.choice(tenants)
     kinds = site.kinds()
     chip = chance.choice(list(kinds))
@@ -72,7 +71,7 @@ def _spec(
         chips_per_node=chips,
         chip="" if chip == site.chip else chip,
         priority=chance.choice(_PRIORITIES),
-        within=chance.choice(_WITHIN) if chance.happens(0.1) else "",
+        within=_within(chance, site, chip, chips, size) if chance.happens(0.1) else "",
         deadline=f"{chance.integer(10, 300)}m" if chance.happens(0.15) else "",
         budget=f"{chance.uniform(0.1, 20):.2f}" if chance.happens(0.1) else "",
         reservation=own[0].name if reserved else "",
@@ -80,6 +79,15 @@ def _spec(
         recipe="" if command else "pretrain",
         retries=chance.integer(0, 5),
     )
+
+
+def _within(chance: Stream, site: Site, chip: str, chips: int, size: int) -> Within:
+    """A domain that has twice the nodes, so that spares and broken nodes are no hindrance."""
+    within = chance.choice(_WITHIN)
+    held = Counter(
+        getattr(place, within) for place in site.places() if place.chip == chip and place.chips >= chips
+    )
+    return within if 2 * size <= max(held.values()) else ""
 
 
 def _work(chance: Stream, job: JobId, spec: TrainingJob, at: int, physics: Physics, busy: float) -> Work:
@@ -130,8 +138,3 @@ def services(chance: Stream, site: Site, tenants: Sequence[Tenant]) -> Iterator[
 def _normal(chance: Stream) -> float:
     """A draw of the standard normal (Box and Muller, 1958)."""
     return math.sqrt(-2.0 * math.log(1.0 - chance.uniform())) * math.cos(2 * math.pi * chance.uniform())
-
-
-def expected_s(work: Work) -> float:
-    """Its run time in truth, on the nodes it asks for at most."""
-    return seconds(max(work.truth.work_ns, MINUTE))
