@@ -84,10 +84,11 @@ def test_an_unknown_part_names_those_there_are() -> None:
 
 def test_the_command_tells_figures_and_forms() -> None:
     run = CliRunner().invoke
-    done = run(cli, ["validate", "reliability", "--quick", "--only", "rsc-ettr"], env={"COLUMNS": "200"})
+    asked = ["validate", "reliability", "--quick", "--no-twin", "--only", "rsc-ettr"]
+    done = run(cli, asked, env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     assert "RSC-1, 16,000 chips" in done.output and "not valid" in done.output
-    done = run(cli, ["validate", "reliability", "--quick", "--only", "lemons", "--json"])
+    done = run(cli, ["validate", "reliability", "--quick", "--no-twin", "--only", "lemons", "--json"])
     tree = json.loads(done.output)
     assert [row["id"] for row in tree["rows"]] == ["lemons-before", "lemons-after"]
     assert all(row["verdict"] == "met" for row in tree["rows"]) and tree["forms"]
@@ -95,7 +96,7 @@ def test_the_command_tells_figures_and_forms() -> None:
 
 def test_the_page_shows_every_figure(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    done = CliRunner().invoke(cli, ["validate", "reliability", "--quick", "--plot", str(page)])
+    done = CliRunner().invoke(cli, ["validate", "reliability", "--quick", "--no-twin", "--plot", str(page)])
     assert done.exit_code == 0 and str(page) in done.output
     text = page.read_text()
     assert text.count("<svg") == 2

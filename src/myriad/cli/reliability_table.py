@@ -1,7 +1,9 @@
 """The tables of `myriad validate reliability`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -11,16 +13,32 @@ from myriad.kernel.rng import Stream
 from myriad.studies import reliability, reliability_models
 from myriad.studies.reliability import Row
 from myriad.studies.reliability_models import Agreement
+from myriad.studies.reliability_twin import Twin
 
 
-def tell(*, quick: bool, seed: int, only: str, parts: Path | None, plot: Path | None, as_json: bool) -> None:
+class Asked(NamedTuple):
+    """What is to be computed."""
+
+    quick: bool
+    twin: bool
+    seed: int
+    only: str
+    parts: Path | None
+
+
+def tell(asked: Asked, *, plot: Path | None, as_json: bool) -> None:
     """Compute and print both tables. Raises UserError where no figure has the word."""
-    figures = [figure for figure in reliability.shipped() if only in figure.id]
+    figures = [figure for figure in reliability.shipped() if asked.only in figure.id]
     if not figures:
         known = [figure.id for figure in reliability.shipped()]
-        raise UserError("is in no figure's id", field="only", value=only, remedy=near(only, known))
-    read = reliability.Parts(parts)
-    rows = reliability.judge(figures, reliability_models.MODELS, read, seed=seed, quick=quick)
+        raise UserError(
+            "is in no figure's id", field="only", value=asked.only, remedy=near(asked.only, known)
+        )
+    seed, quick, read = asked.seed, asked.quick, reliability.Parts(asked.parts)
+    line = _Line()
+    twin = Twin(read, seed, quick, line.tell) if asked.twin else None
+    rows = reliability.judge(figures, reliability_models.MODELS, read, seed=seed, quick=quick, twin=twin)
+    line.end()
     forms = reliability_models.agreement(Stream(seed, "agreement"), quick=quick)
     if plot:
         from myriad.studies import reliability_page
@@ -35,6 +53,27 @@ def tell(*, quick: bool, seed: int, only: str, parts: Path | None, plot: Path | 
     _forms(forms)
     if plot:
         click.echo(f"\nwritten to {plot}")
+
+
+class _Line:
+    """How far the twin is: a line on a terminal that is written over, else one for each simulation."""
+
+    def __init__(self) -> None:
+        self._live, self._name, self._percent = sys.stderr.isatty(), "", -1
+
+    def tell(self, name: str, share: float) -> None:
+        """`share` of a simulation is done."""
+        percent = int(100 * share)
+        if name == self._name and (not self._live or percent == self._percent):
+            return
+        self._name, self._percent = name, percent
+        text = f"\r\x1b[Ksimulating {name}: {percent} %" if self._live else f"simulating {name}\n"
+        click.echo(text, err=True, nl=False)
+
+    def end(self) -> None:
+        """Nothing more is simulated."""
+        if self._live and self._name:
+            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _figures(rows: Sequence[Row]) -> None:

@@ -60,7 +60,8 @@ def performance(
 
 
 @validate.command()
-@click.option("--quick", is_flag=True, help="Fewer runs, wider intervals.")
+@click.option("--quick", is_flag=True, help="Fewer runs, wider intervals; of the twin only small sites.")
+@click.option("--no-twin", is_flag=True, help="Without full simulations, which take minutes.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of all chance.")
 @click.option("--only", metavar="WORD", default="", help="Figures whose id has this word.")
 @click.option(
@@ -69,21 +70,24 @@ def performance(
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.html", help="Also draw them.")
 @show.as_json
 def reliability(
-    quick: bool, seed: int, only: str, parts: Path | None, plot: Path | None, as_json: bool
+    quick: bool, no_twin: bool, seed: int, only: str, parts: Path | None, plot: Path | None, as_json: bool
 ) -> None:
     """Compare the model of failures with published figures.
 
-    Beside each: a closed form, and a Monte Carlo of one job with its 95 % interval. FORM says whether the
-    usual first-order formula holds there. Only figures whose BASIS is `predicted` say anything of the model.
+    Beside each: a closed form, a Monte Carlo of one job with its 95 % interval, and a full simulation of the
+    site under the brain, which is judged where there is one. FORM says whether the usual first-order formula
+    holds there. Only figures whose BASIS is `predicted` say anything of the model.
 
     \b
     Example:
       myriad validate reliability
       myriad validate reliability --only rsc --quick --json
+      myriad validate reliability --no-twin
     """
     from myriad.cli import reliability_table
 
-    reliability_table.tell(quick=quick, seed=seed, only=only, parts=parts, plot=plot, as_json=as_json)
+    asked = reliability_table.Asked(quick, not no_twin, seed, only, parts)
+    reliability_table.tell(asked, plot=plot, as_json=as_json)
 
 
 def _judged(data: Path | None, recommended: bool, catalog: Catalog) -> tuple[list[Judged], list[Unmodelled]]:

@@ -145,15 +145,15 @@ class Parts:
     """The hazards that figures name, from a folder of `faults-<name>.yaml`."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or _nearest()
+        self.folder = folder or _nearest()
         self._read: dict[str, Faults] = {}
 
     def faults(self, name: str) -> Faults:
         """One part. Raises UserError when it is not there or does not hold."""
         if name not in self._read:
-            path = self._folder / f"faults-{name}.yaml"
+            path = self.folder / f"faults-{name}.yaml"
             if not path.is_file():
-                known = [one.stem.removeprefix("faults-") for one in self._folder.glob("faults-*.yaml")]
+                known = [one.stem.removeprefix("faults-") for one in self.folder.glob("faults-*.yaml")]
                 raise UserError(
                     "is no part of this folder", field="part", value=name, remedy=near(name, known)
                 )

@@ -34,14 +34,14 @@ def mttf(figure: Figure, parts: Parts, stream: Stream, quick: bool) -> Ours:
     seen = itertools.islice(gang.interruptions(faults, terrain, stream), count)
     hours = [at / 3600 for at, _ in seen]
     mean, half = hours[-1] / count, 1.96 / math.sqrt(count)
-    closed = 24 / _per_day(faults, figure.chips)
+    closed = 24 / per_day(faults, figure.chips)
     return Ours(closed, monte_carlo=mean, low=mean * (1 - half), high=mean * (1 + half))
 
 
 def count(figure: Figure, parts: Parts, stream: Stream, quick: bool) -> Ours:
     """Interruptions in so many days, means of several runs."""
     faults, terrain = parts.faults(figure.part), _terrain(figure.chips)
-    closed = figure.days * _per_day(faults, figure.chips)
+    closed = figure.days * per_day(faults, figure.chips)
     runs = math.ceil((2000 if quick else 20_000) / closed)
     found = [
         len(_within(faults, terrain, figure.days, stream.split(str(run)))) for run in range(max(runs, 5))
@@ -64,7 +64,7 @@ def ettr(figure: Figure, parts: Parts, stream: Stream, quick: bool) -> Ours:
     Where hazards are named it is a production run under both.
     """
     if figure.part:
-        mean_s = DAY_S / _per_day(parts.faults(figure.part), figure.chips, 0.0)
+        mean_s = DAY_S / per_day(parts.faults(figure.part), figure.chips, 0.0)
     else:
         mean_s = figure.seconds("mean_between")
     return _shares(figure, mean_s, [figure.seconds("restart")], stream, quick)
@@ -77,7 +77,7 @@ def incidents(figure: Figure, parts: Parts, stream: Stream, quick: bool) -> Ours
     some = itertools.islice(played, 500 if quick else 3000)
     times = stream.split("times")
     down = [gang.down_s(fault, figure.chips, figure.way, times) for _, fault in some]
-    return _shares(figure, DAY_S / _per_day(faults, figure.chips), down, stream, quick)
+    return _shares(figure, DAY_S / per_day(faults, figure.chips), down, stream, quick)
 
 
 def restarts(figure: Figure, parts: Parts, stream: Stream, quick: bool) -> Ours:  # noqa: ARG001
@@ -211,7 +211,7 @@ def _terrain(chips: int) -> Terrain:
     return Terrain.plain(max(chips // _EIGHT, 1), _EIGHT)
 
 
-def _per_day(faults: Faults, chips: int, trial: float | None = None) -> float:
+def per_day(faults: Faults, chips: int, trial: float | None = None) -> float:
     """Interruptions a day of a gang, by formula: published parts have no fault that only slows."""
     hardware = Hazards(faults, _terrain(chips), Stream(0)).per_day(0)
     return hardware + software.per_day(faults.software, chips, trial)

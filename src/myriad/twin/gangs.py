@@ -118,6 +118,10 @@ class Run:
         """A command that does not speak to us: nothing but its end is seen."""
         return bool(self.order.launch.command)
 
+    def is_wrong(self, step: int) -> bool:
+        """Whether its state after a step is wrong, which nobody knows yet."""
+        return 0 <= self.spoiled_from <= step
+
     def pace(self, physics: Physics) -> Pace:
         """How it goes on now."""
         does, launch, nodes = self.does, self.order.launch, len(self.nodes)

@@ -1,7 +1,7 @@
 """Nodes of the simulated world: they boot, die, freeze, lag, are repaired and qualified."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from myriad.fleet.site import NodePlace, Site
 from myriad.kernel.ids import AttemptId, NodeId
@@ -12,6 +12,11 @@ from myriad.protocol.values import Signal
 from myriad.twin.gangs import Run
 from myriad.twin.physics import Physics
 from myriad.twin.timeline import Event, Timeline
+
+#: Cuts a node's share out of its gangs; returns what their other processes do when they notice.
+Died = Callable[[NodeId], Sequence[Event]]
+#: Who notices a dead node at once.
+_SILENT: Final[tuple[Signal, ...]] = ("channel", "process")
 
 
 class Qualified(NamedTuple):
@@ -137,22 +142,28 @@ class Nodes:
 
     # ---- what happens to them --------------------------------------------------------------------
 
-    def kill(self, node: NodeId, died: Callable[[NodeId], None], after_s: float | None = None) -> None:
-        """It dies at once with all that runs on it; what shows after a while (None: as `physics` says)."""
+    def kill(self, node: NodeId, died: Died, after_s: float | None = None) -> None:
+        """It dies at once with all that runs on it; what shows after a while (None: as `physics` says).
+
+        Where the delay is given all is seen together, the node's silence before the exits of its peers.
+        """
         record = self._nodes[node]
         if not record.alive:
             return
         record.alive, since = False, self._timeline.now
         instance = self.instance(node)
-        shows: tuple[tuple[Signal, float], ...] = (
-            ("channel", self._physics.channel_s if after_s is None else after_s),
-            ("process", self._physics.process_s if after_s is None else after_s),
-        )
-        for source, delay_s in shows:
-            self._later(delay_s, self._signaller(node, instance, source, healthy=False, since=since))
-        # where it takes as long for both, the node is missed before its peers give up
-        died(node)
+        silent = [self._signaller(node, instance, source, healthy=False, since=since) for source in _SILENT]
+        exits = died(node)
         record.running.clear()
+        if after_s is not None:
+            # the node is missed before its peers give up
+            self._later(after_s, lambda: _all((*silent, *exits)))
+            return
+        delays = (self._physics.channel_s, self._physics.process_s)
+        for delay_s, event in zip(delays, silent, strict=True):
+            self._later(delay_s, event)
+        for event in exits:
+            self._later(self._physics.stop_s, event)
 
     def pause(self, node: NodeId) -> None:
         """It freezes: only its heartbeat tells."""
@@ -220,14 +231,15 @@ class Nodes:
 
         self._later(found.after_s, qualified)
 
-    def repair(self, node: NodeId, instance: str, died: Callable[[NodeId], None]) -> None:
+    def repair(self, node: NodeId, instance: str, died: Died) -> None:
         """Fence the incarnation, then bring up another one; a repair under way goes on."""
         record = self._nodes.get(node)
         stale = record is not None and instance and instance != self.instance(node)
         if record is not None and not stale and not record.repairing:
             if record.alive:
                 record.alive = False
-                died(node)
+                for event in died(node):
+                    self._later(self._physics.stop_s, event)
             record.running.clear()
             record.repairing = True
             self._later(self.care.repair_s(node), lambda: self.boot(node))
@@ -256,3 +268,8 @@ class Nodes:
         self, node: NodeId, instance: str, source: Signal, *, healthy: bool, since: Instant = 0
     ) -> Event:
         return lambda: self._say(self._signal(node, instance, source, healthy=healthy, since=since))
+
+
+def _all(events: Sequence[Event]) -> None:
+    for event in events:
+        event()

@@ -4,8 +4,10 @@ from typing import Any, get_args
 
 import msgspec
 
+from myriad.kernel.ids import JobId
 from myriad.kernel.units import DAY, HOUR, Instant, Span, seconds
 from myriad.ledger import views
+from myriad.ledger.ledger import Ledger
 from myriad.protocol.values import DomainKind
 from myriad.twin.energy import Energy
 from myriad.twin.serving import Served
@@ -50,10 +52,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, int]
     #: Those of them that stopped a gang, each gang once.
     broke: dict[str, int]
+    #: Nodes that the brain kept out, by what they really were: lemon, unmended, healthy.
+    kept_out: dict[str, int]
     stops: dict[str, int]
     #: Mean time to interruption of jobs by size class, in seconds, and interruptions.
     mtti_s: dict[str, float]
     interruptions: dict[str, int]
+    #: Share of useful time of each job that the scenario names and has one of, since it was first placed.
+    job_ettr: dict[str, float]
     node_losses: int
     mttf_s: float | None
     mttr_s: float | None
@@ -99,6 +105,10 @@ def figures(outcome: Outcome) -> dict[str, float]:
     found |= {f"jobs.{name}": float(count) for name, count in outcome.jobs.items()}
     found |= {f"stops.{name}": float(count) for name, count in outcome.stops.items()}
     found |= {f"faults.{name}": float(count) for name, count in outcome.faults.items()}
+    found |= {f"broke.{name}": float(count) for name, count in outcome.broke.items()}
+    found |= {f"kept_out.{name}": float(count) for name, count in outcome.kept_out.items()}
+    found["broke"] = float(sum(outcome.broke.values()))
+    found |= {f"{job}.ettr": value for job, value in outcome.job_ettr.items()}
     found |= {f"incidents.{name}": float(outcome.incidents.get(name, 0)) for name in get_args(DomainKind)}
     for size, row in outcome.by_size.items():
         found |= {f"{size}.{name}": value for name, value in row.items()}
@@ -141,8 +151,10 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
         ettr=getattr(seen, "ettr", None),
         faults=dict(simulation.faults.struck) if simulation.faults else {},
         broke=dict(simulation.faults.broke) if simulation.faults else {},
+        kept_out=dict(simulation.faults.kept_out) if simulation.faults else {},
         stops=dict(statistics.stops),
         **_by_size(statistics, simulation.world.now),
+        job_ettr=_job_ettr(simulation),
         node_losses=seen.node_losses,
         mttf_s=seen.mttf_s,
         mttr_s=seen.mttr_s,
@@ -162,6 +174,14 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
 def per_useful(costs: dict[str, float], useful_chip_ns: int) -> float | None:
     """Of a bill's total."""
     return costs["total"] / (useful_chip_ns / HOUR) if costs and useful_chip_ns else None
+
+
+def _job_ettr(simulation: Any) -> dict[str, float]:
+    """Of jobs that there is one of, by the name that the scenario gives."""
+    books: Ledger = simulation.ledger
+    names = {one.name: JobId(f"{one.name}-1") for one in simulation.scenario.jobs if one.count == 1}
+    found = {name: views.job(books, job).ettr for name, job in names.items() if job in books.jobs}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _by_size(statistics: Statistics, now: Instant) -> dict[str, Any]:

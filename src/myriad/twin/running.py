@@ -207,18 +207,17 @@ class Running:
             self.runs[attempt].exits[node] = ending
             self.say_member(self.runs[attempt], node)
 
-    def node_died(self, node: NodeId, after_s: float) -> None:
-        """The node's share of each gang is gone; its peers fail when they notice."""
+    def cut(self, node: NodeId) -> list[Event]:
+        """The node's share of each gang is gone; how its peers fail when they notice."""
+        fails: list[Event] = []
         for run in list(self._nodes[node].running.values()):
             if not run.broken:
                 self.training.settle(run)
             run.broken, ending = True, Ending(since=self._now)
             peers = [other for other in run.nodes if other != node]
-            if self._physics.whole_gangs:
-                self._later(after_s, self._breaker(run, peers, ending))
-                continue
-            for other in peers:
-                self._later(after_s, self._breaker(run, [other], ending))
+            groups = [peers] if self._physics.whole_gangs else [[other] for other in peers]
+            fails += [self._breaker(run, group, ending) for group in groups]
+        return fails
 
     def ask(self, order: orders.AskCheckpoint) -> None:
         """Ask the gang to checkpoint."""

@@ -44,6 +44,9 @@ class Statistics:
         #: How long jobs' gangs were running, by size class; and since when those do that run now.
         self.running_ns: Counter[int] = Counter()
         self._since: dict[AttemptId, Instant] = {}
+        #: Gangs of jobs that have run and are not stopped yet; the last that was counted as interrupted.
+        self._ran: dict[AttemptId, None] = {}
+        self._interrupted = AttemptId("")
         self.losses = 0
         #: What failed as one, as the brain sees it.
         self.incidents: Counter[str] = Counter()
@@ -90,6 +93,7 @@ class Statistics:
     def _running(self, fact: facts.GangRunning) -> None:
         if not fact.url:
             self._since.setdefault(fact.attempt, fact.at)
+            self._ran[fact.attempt] = None
 
     def _stopping(self, fact: facts.GangStopping) -> None:
         self._rested(fact.attempt, fact.since or fact.at)
@@ -115,13 +119,15 @@ class Statistics:
         if job is not None and job.history:
             number = size_class(job.spec.chips)
             self._rested(fact.attempt, fact.at)
-            if fact.cause not in ("done", "cancelled"):
+            if fact.attempt in self._ran and fact.cause not in ("done", "cancelled"):
                 self.interruptions[fact.cause, number] += 1
+                self._interrupted = fact.attempt
+        self._ran.pop(fact.attempt, None)
 
     def _job_ended(self, fact: facts.JobEnded) -> None:
         job = self._state.jobs[fact.job]
         self.outcomes[fact.outcome] += 1
-        if fact.outcome == "failed" and job.history:
+        if fact.outcome == "failed" and self._interrupted.rpartition(".")[0] == fact.job:
             # its last stop was an end, not an interruption
             self.interruptions[job.history[-1].cause, size_class(job.spec.chips)] -= 1
         self._chips.append(job.spec.chips)

@@ -199,7 +199,7 @@ class Training:
         return int(self._physics.write_s(run.does.checkpoint_bytes, len(run.nodes)) * SECOND)
 
     def _saved(self, run: Run, step: int, stall_ns: int, saves: int, request: str = "") -> None:
-        self.checkpoints.store(run.order.job, step, spoiled=0 <= run.spoiled_from <= step)
+        self.checkpoints.store(run.order.job, step, spoiled=run.is_wrong(step))
         self._say(
             inputs.CheckpointReported(
                 at=self._now,
@@ -214,7 +214,10 @@ class Training:
         )
 
     def _copied(self, run: Run, step: int, stall_ns: int, copies: int) -> None:
-        """The state of every rank is in its partner's memory."""
+        """The state of every rank is in its partner's memory; one that is wrong is of no use to anybody."""
+        if run.is_wrong(step):
+            self.checkpoints.drop_copies(run.order.job)
+            return
         holders = tuple(self._incarnations(run))
         self.checkpoints.copy(run.order.job, Copies(step, holders, len(holders) // 2))
         self._say(

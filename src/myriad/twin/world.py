@@ -90,7 +90,7 @@ class World(Timeline):
                 self.nodes.qualify(order.node)
             case orders.RepairNode():
                 node, instance = order.node, order.instance
-                self.later(self.physics.stop_s, lambda: self.nodes.repair(node, instance, self._died))
+                self.later(self.physics.stop_s, lambda: self.nodes.repair(node, instance, self.running.cut))
             case _:
                 raise AssertionError(f"unknown order {order}")
 
@@ -128,10 +128,7 @@ class World(Timeline):
 
     def kill_node(self, node: NodeId, after_s: float | None = None) -> None:
         """The whole node dies at once, with all that runs on it; it shows `after_s`."""
-        self.nodes.kill(node, lambda died: self._died(died, after_s), after_s)
-
-    def _died(self, node: NodeId, after_s: float | None = None) -> None:
-        self.running.node_died(node, self.physics.stop_s if after_s is None else after_s)
+        self.nodes.kill(node, self.running.cut, after_s)
 
     def pause_node(self, node: NodeId) -> None:
         """The node freezes: only its heartbeat tells."""

@@ -33,7 +33,17 @@ class Cause(NamedTuple):
     #: corrupt chips (ByteRobust, 2025). The match of causes to these three figures is estimated.
     blamed: float
 
+    @property
+    def strikes(self) -> float:
+        """How often a fault of this cause is seen on average, with monitors on, until its node is taken out.
 
+        One that is laid at another door strikes again, and then with even chances once more.
+        """
+        return 1.0 + self.permanent * (1.0 - self.blamed) / RIGHT_AGAIN
+
+
+#: Chance that a fault that struck again is laid at the right door. Estimated.
+RIGHT_AGAIN: Final = 0.5
 _EXPLICIT, _INSPECTED, _PROBED = 0.98, 0.88, 0.70
 
 

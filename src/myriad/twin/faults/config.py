@@ -186,6 +186,8 @@ class Detection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     by_hand_blamed: float = 0.7
     #: Standard deviation over mean of all these times. Estimated.
     spread: float = 0.5
+    #: Multiplies all these times; 0: seen and placed at once, where a restart already has them in it.
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         check_numbers(self, ("by_hand_blamed",), ())

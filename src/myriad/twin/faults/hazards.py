@@ -358,7 +358,8 @@ def _seen(cause: Cause, faults: Faults, stream: Stream) -> tuple[float, float, b
         )
         diagnose = Law(max(by_hand_s, cause.diagnose_s), spread)
         named = min(cause.blamed, detection.by_hand_blamed)
-    return detect.draw(stream), diagnose.draw(stream), stream.happens(named)
+    times = detection.factor * detect.draw(stream), detection.factor * diagnose.draw(stream)
+    return *times, stream.happens(named)
 
 
 def _chosen(weights: Sequence[float], left: float) -> int:

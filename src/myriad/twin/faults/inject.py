@@ -15,6 +15,7 @@ from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Signal
 from myriad.twin.faults import events
+from myriad.twin.faults.causes import CAUSES, RIGHT_AGAIN
 from myriad.twin.faults.config import Faults, Repair
 from myriad.twin.faults.hazards import NEVER, Fault, Hazards, Terrain
 from myriad.twin.faults.repair import Workshop, factor_after, plan
@@ -49,6 +50,8 @@ class Injector:
         #: multiplier when nothing is wrong.
         self._wrong: dict[NodeId, Fault] = {}
         self._visits: Counter[NodeId] = Counter()
+        #: Nodes that a repair did not help, until they are replaced.
+        self._in_vain: dict[NodeId, None] = {}
         self._own = dict.fromkeys(self._hazards.lemons, faults.lemons.factor)
         self._slow = {self._names[row]: faults.slow.factor for row in self._hazards.slow}
         #: What slows a node for a while.
@@ -60,6 +63,8 @@ class Injector:
         #: What has struck so far, by cause; those that met a gang.
         self.struck: Counter[str] = Counter()
         self.broke: Counter[str] = Counter()
+        #: Nodes that the brain kept out, by what they were: lemon, unmended (by a repair in vain), healthy.
+        self.kept_out: Counter[str] = Counter()
 
     def begin(self) -> None:
         """From now on."""
@@ -116,11 +121,14 @@ class Injector:
         record = self._world.nodes[node]
         if not self._hazards.holds(fault, serving=record.alive, busy=bool(record.running)):
             return
+        # rates are counts of what was seen, and here a fault may be seen several times
+        if fault.cause in CAUSES and not self._chance.happens(1.0 / CAUSES[fault.cause].strikes):
+            return
         self.struck[fault.cause] += 1
         if fault.symptom in ("slow", "flap"):
             self._slow_down([node], fault)
         elif fault.symptom == "false_alarm":
-            self._world.later(fault.detect_s, self._sickness(node))
+            self._world.later(fault.detect_s, self._sickness(node, 0))
         else:
             self._hit(node, fault)
 
@@ -156,12 +164,14 @@ class Injector:
         if fault.symptom == "corrupt":
             for run in runs:
                 self._world.running.training.settle(run)
-                run.spoiled_from = run.progress.steps_at(self._world.now) if run.progress else 0
+                if run.spoiled_from < 0:
+                    run.spoiled_from = run.progress.steps_at(self._world.now) if run.progress else 0
         since = self._world.now
         if fault.symptom != "corrupt":
             for run in runs:
                 self._world.running.halt(run)
-        sick = self._sickness(named) if fault.permanent else None
+        # wrong numbers do not stop work: it is lost, not missed
+        sick = self._sickness(named, 0 if fault.symptom == "corrupt" else since) if fault.permanent else None
         self._world.later(seen_s, lambda: self._seen(fault, runs, named, sick, since))
         if fault.permanent and named != node:
             self._strike_again(node, fault, seen_s)
@@ -204,14 +214,17 @@ class Injector:
 
         def again() -> None:
             if self._wrong.get(node) is fault and self._world.nodes[node].alive:
-                found = fault._replace(blamed=self._chance.happens(0.5))
+                found = fault._replace(blamed=self._chance.happens(RIGHT_AGAIN))
                 self._hit(node, found)
 
         self._world.later(again_s, again)
 
-    def _sickness(self, node: NodeId) -> Event:
-        """The node's health checks, from now on: they fail, and it is to be taken out."""
-        world, since = self._world, self._world.now
+    def _sickness(self, node: NodeId, since: Instant) -> Event:
+        """The node's health checks, from now on: they fail, and it is to be taken out.
+
+        `since`: when its work stopped; 0: only now.
+        """
+        world = self._world
         instance = world.nodes.instance(node)
 
         def show() -> None:
@@ -298,6 +311,8 @@ class Injector:
         done = plan(self._repair, fault, self._repairs, losses=self._visits[node])
         if fault is not None:
             self._hazards.set_factor(row, factor_after(self._repair, self._own.get(row, 1.0), done))
+        if not done.fixed:
+            self._in_vain[node] = None
         if done.cured:
             self._renew(node)
         else:
@@ -324,6 +339,7 @@ class Injector:
         self._own.pop(row, None)
         self._slow.pop(node, None)
         self._wrong.pop(node, None)
+        self._in_vain.pop(node, None)
         self._visits[node] = 0
         self._hazards.set_factor(row, 1.0)
         self._pace([node])
@@ -332,7 +348,13 @@ class Injector:
         """The operator looks at what the brain keeps out, and gives it back once it is well."""
         for fact in happened:
             if type(fact) is facts.NodeCordoned and fact.cordoned and fact.by == "myriad":
+                self.kept_out[self._kind(fact.node)] += 1
                 self._return_later(fact.node)
+
+    def _kind(self, node: NodeId) -> str:
+        if self._rows[node] in self._own:
+            return "lemon"
+        return "unmended" if node in self._in_vain else "healthy"
 
     def _return_later(self, node: NodeId) -> None:
         """A node that fails or lags goes to the vendor; one that is well after all is given back."""
