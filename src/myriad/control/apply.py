@@ -9,10 +9,11 @@ from typing import Any
 from myriad.control import failures, forget, memory
 from myriad.control.records import Ended, Gang, GangPhase, Job, Key, Node, Service, Spent, Usage
 from myriad.control.state import State, signature, sizes
-from myriad.kernel.ids import NodeId, ServiceId, TenantId
+from myriad.kernel.ids import NodeId, TenantId
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.wire import Entry
+from myriad.schedule import preempt
 
 _APPLIERS: dict[type[Fact], Callable[[State, Any], None]] = {}
 
@@ -254,6 +255,7 @@ def _gang_placed(state: State, fact: facts.GangPlaced) -> None:
         owner.first_placed_at = owner.first_placed_at or fact.at
         state.waiting.pop(fact.job, None)
         gang.step = gang.resumed_step = owner.kept_step
+        gang.spared_ns = preempt.spared_ns(owner.preempted)
     else:
         owner.gangs[attempt] = None
     state.claims.pop(fact.owner, None)
@@ -381,7 +383,7 @@ def _replica_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
         lived = bool(gang.running_at)
         service.faults = 1 if lived else service.faults + 1
     if service.removed and not service.gangs:
-        _forget_service(state, gang.service)
+        forget.service_gone(state, gang.service)
 
 
 def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
@@ -389,6 +391,7 @@ def _attempt_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
     job.attempt, job.kept_step = None, fact.kept_step
     job.held_chip_ns += gang.chips * (fact.at - gang.placed_at)
     job.run_ns += fact.at - gang.running_at if gang.running_at else 0
+    job.preempted += fact.cause == "preempted"
     memory.on_stopped(state, job, gang, fact)
     ended = Ended(
         attempt=gang.attempt,
@@ -458,12 +461,7 @@ def _service_removed(state: State, fact: facts.ServiceRemoved) -> None:
     service = state.services[fact.service]
     service.removed, service.wanted = True, 0
     if not service.gangs:
-        _forget_service(state, fact.service)
-
-
-def _forget_service(state: State, service: ServiceId) -> None:
-    """Its replicas' names are not given again, should it come back."""
-    state.former_attempts[service] = state.services.pop(service).attempts
+        forget.service_gone(state, fact.service)
 
 
 @_applies(facts.TokensServed)

@@ -7,6 +7,7 @@ from typing import Final
 
 from myriad.control.records import Ended, Job
 from myriad.control.state import State
+from myriad.kernel.ids import ServiceId
 from myriad.kernel.units import Span
 
 #: Ended jobs that can still be asked about, the newest: two days of a site of 100,000 chips that ends 2
@@ -40,6 +41,11 @@ def _is_served(state: State, job: Job) -> bool:
 def attempt_ended(job: Job, ended: Ended) -> None:
     """One more chapter of its story."""
     job.history = (*job.history[1 - KEPT_ATTEMPTS :], ended)
+
+
+def service_gone(state: State, service: ServiceId) -> None:
+    """It is removed: the names of its replicas are not given again, should it come back."""
+    state.former_attempts[service] = state.services.pop(service).attempts
 
 
 def step_seen(state: State, work: str, step_ns: Span) -> None:

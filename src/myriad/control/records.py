@@ -105,6 +105,8 @@ class Gang(msgspec.Struct, kw_only=True):
     step_ns: Span = 0
     #: Run time predicted when it was placed; 0: unknown.
     run_ns: Span = 0
+    #: So much longer than others it is not sent away, because it was so often.
+    spared_ns: Span = 0
     #: The step of the copies that its nodes hold in memory (0: none).
     memory_step: int = 0
     url: str = ""
@@ -185,6 +187,8 @@ class Job(msgspec.Struct, kw_only=True):
     rung: RungKind | None = None
     rung_why: str = ""
     resume_step: int = -1
+    #: How often it was sent away for others.
+    preempted: int = 0
     #: All its own faults ever, and for how long its gangs have run.
     own_faults: int = 0
     run_ns: Span = 0

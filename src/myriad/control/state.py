@@ -115,7 +115,7 @@ class State:
         """Gangs of a tenant and priority placed before then, newest first: of that size or more."""
         for attempt in reversed(self.holders.get((tenant, rank), {})):
             gang = self.gangs[attempt]
-            if gang.placed_at <= before and gang.chips_per_node >= chips_per_node:
+            if gang.placed_at + gang.spared_ns <= before and gang.chips_per_node >= chips_per_node:
                 yield self._running(gang)
 
     def is_spent(self, tenant: TenantId, now: Instant) -> bool:

@@ -8,10 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from myriad.kernel.ids import TenantId
-from myriad.kernel.units import Instant, Span
+from myriad.kernel.units import HOUR, MINUTE, Instant, Span
 from myriad.schedule import quota
 from myriad.schedule.asks import Ask, Running, View
 from myriad.schedule.policy import Preemption, PreemptionPolicy
+
+#: From so many times on a minute is added, and doubled with each. Estimated: below, nobody is the worse for
+#: it; a few more, and the gang has its turn.
+_OFTEN: Final = 2
+_SPARED: Final[Span] = MINUTE
+_SPARED_MOST: Final[Span] = 4 * HOUR
 
 
 class Cheapest:
@@ -35,6 +41,14 @@ class Verdict(NamedTuple):
 NOBODY: Final = Verdict((), "")
 #: Candidates are gathered, lowest class and newest first, until they would give so many times the need.
 _CHOICE: Final = 4
+
+
+def spared_ns(times: int) -> Span:
+    """How much longer than others a gang is not sent away that was sent away so often.
+
+    Two that make room in turn for a third which still has none would do so for ever.
+    """
+    return min(_SPARED << min(times - _OFTEN, 20), _SPARED_MOST) if times >= _OFTEN else 0
 
 
 def choose(
