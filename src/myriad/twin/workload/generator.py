@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from myriad.catalog import chips as catalogue
+from myriad.catalog.chips import Chip
 from myriad.fleet.site import Site
 from myriad.kernel import units
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import JobId
 from myriad.kernel.rng import Stream
 from myriad.kernel.units import HOUR, MILLISECOND, MINUTE, SECOND, Instant, Span
+from myriad.performance import spans
 from myriad.protocol.values import Profile
 from myriad.twin.workload.columns import OUTCOMES, RANKS, Jobs, Shapes
 from myriad.twin.workload.crowds import crowd
@@ -48,6 +50,7 @@ class Configuration(NamedTuple):
     parameters: int
     checkpoint_bytes: float
     peak_share: float
+    stretch: tuple[float, float, float]
 
 
 def gang_of(site: Site, chip: str, size: float) -> Gang:
@@ -129,7 +132,9 @@ class Maker:
         share = kind.training.mfu or chip.training_share.value
         peak = chip.training_flops.value
         return [
-            _configurations(kind.training, size, gang, peak, share, chance)
+            _configurations(
+                kind.training, size, gang, peak, share, chance, kind.training.stretch or _stretch(chip, gang)
+            )
             for size, gang in zip(kind.sizes, gangs, strict=True)
         ]
 
@@ -188,14 +193,14 @@ class Maker:
             peak_share=of.peak_share,
             parameters=of.parameters,
             memory_copies=True,
-            stretch=training.stretch,
+            stretch=of.stretch,
         )
         truth = Truth(
             steps * of.step_ns,
             of.step_ns,
             OUTCOMES[outcome],
             of.checkpoint_bytes,
-            training.stretch,
+            of.stretch,
             training.exposed,
             of.tokens,
             of.flops,
@@ -255,8 +260,19 @@ def pieces(work_ns: Span) -> tuple[Span, Span]:
     return pieces * piece, piece
 
 
+def _stretch(chip: Chip, gang: Gang) -> tuple[float, float, float]:
+    """What it costs a gang to lie in several racks, pods, cores."""
+    return spans.ALIKE if gang.nodes == 1 else spans.of_unknown(chip, gang.chips)
+
+
 def _configurations(
-    training: Training, size: float, gang: Gang, peak: float, share: float, chance: Chance
+    training: Training,
+    size: float,
+    gang: Gang,
+    peak: float,
+    share: float,
+    chance: Chance,
+    stretch: tuple[float, float, float],
 ) -> list[Configuration]:
     """The configurations of one gang size: what differs is the step, and how well the model knows it."""
     known = [at for at in sorted(training.parameters) if at <= size] or sorted(training.parameters)[:1]
@@ -270,7 +286,7 @@ def _configurations(
         flops = float(f"{units.seconds(step_ns) * gang.chips * peak * mfu:.6g}")
         tokens = max(1.0, math.floor(flops / (6.0 * parameters)))
         saved = parameters * training.checkpoint_bytes_per_parameter
-        found.append(Configuration(step_ns, flops, tokens, parameters, saved, share))
+        found.append(Configuration(step_ns, flops, tokens, parameters, saved, share, stretch))
     return found
 
 

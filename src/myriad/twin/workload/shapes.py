@@ -80,8 +80,9 @@ class Training(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     checkpoint_bytes_per_parameter: float = 14.0
     #: Share of a step in communication that nothing hides. Estimated.
     exposed: float = 0.1
-    #: Step time over several racks, pods, cores, relative to one rack. Estimated.
-    stretch: tuple[float, float, float] = (1.0, 1.02, 1.08)
+    #: Step time over several racks, pods, cores, relative to one rack; none: as the performance model has it
+    #: for a gang of that many chips on that fabric (`performance.spans`).
+    stretch: tuple[float, float, float] | None = None
     variants: int = 8
 
     def __post_init__(self) -> None:
@@ -95,7 +96,7 @@ class Training(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
             raise ValueError("variants must be between 1 and 64")
         if self.exposed >= 1 or self.mfu > 1:
             raise ValueError("exposed must be below 1, mfu at most 1")
-        if min(self.stretch) < 1:
+        if self.stretch is not None and min(self.stretch) < 1:
             raise ValueError("stretch must be 1 or more at each level")
 
 
