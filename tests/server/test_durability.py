@@ -214,8 +214,9 @@ def test_timers_ring_and_a_later_one_replaces_the_earlier() -> None:
         for about, at in (("node:n0", soon), ("node:n1", soon), ("node:n0", late)):
             wheel._wake(orders.WakeAt(about=about, wake_at=at))
         await asyncio.sleep(0.2)
-        assert [about for about, _ in woken] == ["node:n1", "node:n0"]
-        assert woken[0][1] >= soon and woken[1][1] >= late
+        nodes = [(about, at) for about, at in woken if about.startswith("node:")]
+        assert [about for about, _ in nodes] == ["node:n1", "node:n0"]
+        assert nodes[0][1] >= soon and nodes[1][1] >= late
         await wheel.stop()
 
     asyncio.run(story())

@@ -127,6 +127,7 @@ def _tell(result: Result) -> None:
     _counts("Chip-time", "BUCKET", outcome.buckets, spans=True)
     _counts("Jobs that ended", "OUTCOME", outcome.jobs)
     _counts("Faults", "CAUSE", outcome.faults)
+    _counts("Gangs that they stopped", "CAUSE", outcome.broke)
     _counts("Ends of gangs", "CAUSE", outcome.stops)
     _sizes(outcome)
     if result.expectations:

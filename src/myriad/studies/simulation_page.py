@@ -187,6 +187,7 @@ def _interruptions(result: Result) -> Html:
     for title, unit, counts in (
         ("Interruptions by size of job", "interruptions", sizes),
         ("Faults by cause", "faults", outcome.faults),
+        ("Gangs that they stopped", "broke", outcome.broke),
         ("Ends of gangs by cause", "gangs", outcome.stops),
     ):
         if total := sum(counts.values()):
