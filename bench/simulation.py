@@ -174,7 +174,7 @@ def _growth(rows: dict[str, Any]) -> None:
         task["pods"] = [(max(1, chips // 10_000), min(25, chips // 16 // 25), 25)]
         task["set"] = {"services.scale": 0.4 * chips / 10_000, "site.spares": max(1, chips // 1600)}
         if chips < SIZES[1]:  # the largest gangs of the mix are larger than such a site
-            task["set"]["workload.largest"] = chips // 5
+            task["set"]["workload.largest"] = chips // 8
         row = rows[f"growth-{chips}"] = _shown(f"growth-{chips}", task)
         points.append((math.log(row["chips"]), math.log(row["cpu_s"] / row["days"])))
     (x0, y0), *_, (x1, y1) = points
