@@ -145,6 +145,7 @@ def _measure(task: dict[str, Any]) -> dict[str, Any]:
 
 def _compare(shape: Shape, row: dict[str, Any]) -> None:
     share = row["days"] / shape.days
+    row["peer"] = (shape.beside, shape.seconds * share)
     part = "" if share == 1 else f" (its part for {row['days']:g} days)"
     print(
         f"{'':<18} {shape.beside}: {shape.seconds * share:.1f} s{part},"
@@ -186,29 +187,26 @@ def _growth(rows: dict[str, Any]) -> None:
 
 
 def _finish(rows: dict[str, Any]) -> None:
-    main_row = rows.get("shaoguan-10k") or next(
-        iter(row for row in rows.values() if isinstance(row, dict)), None
-    )
-    if main_row is None:
-        return
-    days = main_row["days"]
-    more = {
-        f"{name}_wall_s".replace("-", "_"): round(row["wall_s"], 2)
-        for name, row in rows.items()
-        if isinstance(row, dict)
+    """The last line: the first run that has a limit or a peer, all wall times beside it."""
+    runs = {name: row for name, row in rows.items() if isinstance(row, dict)}
+    more = {f"{name}_wall_s".replace("-", "_"): round(row["wall_s"], 2) for name, row in runs.items()}
+    more |= {
+        f"{name}_jobs_per_cpu_s".replace("-", "_"): round(row["jobs_per_cpu_s"])
+        for name, row in runs.items()
+        if "jobs_per_cpu_s" in row
     }
     if "exponent" in rows:
         more["exponent"] = round(rows["exponent"], 3)
-    report.finish(
-        "simulation",
-        main_row["wall_s"],
-        f"s for {days:g} days of 10,000 chips, {main_row['jobs']:,} jobs",
-        "the limit set",
-        15 * days / 90,
-        better="lower",
-        memory_mib=round(main_row["mib"], 1),
-        **more,
-    )
+    compared = next((row for row in runs.values() if "peer" in row), None)
+    if compared is None:
+        value = rows.get("exponent", 0.0)
+        unit, peer = "exponent of the cost of a day over the chips", "the limit set"
+        report.finish("simulation", value, unit, peer, EXPONENT, better="lower", **more)
+        return
+    unit = f"s for {compared['days']:g} days of {compared['chips']:,} chips, {compared['jobs']:,} jobs"
+    more["memory_mib"] = round(compared["mib"], 1)
+    peer, seconds = compared["peer"]
+    report.finish("simulation", compared["wall_s"], unit, peer, seconds, better="lower", **more)
 
 
 if __name__ == "__main__":
