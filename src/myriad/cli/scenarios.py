@@ -12,6 +12,7 @@ from myriad.kernel.errors import UserError
 from myriad.studies import settings, simulation
 from myriad.studies.settings import SET, Setting
 from myriad.studies.simulation import Case
+from myriad.twin import scenario
 
 Command = Callable[..., Any]
 
@@ -26,7 +27,7 @@ def changing(command: Command) -> Command:
             metavar="KEY.PATH=VALUE",
             help="Change a setting of the scenario, for example recover.spares=1%.",
         ),
-        click.option("--policy", metavar="NAME|FILE", help="Decide by this policy, not the scenario's."),
+        click.option("--policy", metavar="NAME|FILE", help="Lay what this policy says over the scenario's."),
         click.option("--days", type=float, help="Simulate so many days, not the scenario's span."),
     ):
         command = option(command)
@@ -37,6 +38,7 @@ def changed(case: Case, days: float | None, policy: str | None, sets: Sequence[s
     """The case with what the options say. Raises UserError."""
     if policy:
         tree = simulation.policy_tree(policy, Path())
+        tree = scenario.over(case.policy(), tree)
         case = case.set([Setting(("policy",), tree, f"policy={policy}")])
     case = case.set([settings.parse(text, SET) for text in sets])
     return simulation.for_days(case, days)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from myriad.control import policyfile
-from myriad.kernel import units
+from myriad.kernel import documents, units
 from myriad.kernel.errors import UserError
 from myriad.kernel.rng import Stream
 from myriad.kernel.units import Span
@@ -50,15 +50,20 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     #: The scenario file with its parts in place of their names.
     tree: dict[str, Any]
 
+    def policy(self) -> dict[str, Any]:
+        """What the scenario itself says of the policy, also where that is by name."""
+        given = self.tree.get("policy") or {}
+        return policy_tree(given, Path(self.folder)) if isinstance(given, str) else given
+
     def set(self, changes: Sequence[Setting]) -> "Case":
         """The case with settings changed. Raises UserError where a path leads nowhere."""
         tree = dict(self.tree)
-        if any(change.path[0] == "policy" for change in changes) and isinstance(tree.get("policy"), str):
-            # a policy by name, of which single knobs are set
-            tree["policy"] = policy_tree(tree["policy"], Path(self.folder))
+        if any(change.path[0] == "policy" for change in changes):
+            tree["policy"] = self.policy()
         tree = settings.applied(tree, changes, self.source)
-        if isinstance(tree.get("policy"), str):
-            tree["policy"] = policy_tree(tree["policy"], Path(self.folder))
+        if isinstance(named := tree.get("policy"), str):
+            own = {} if named == self.tree.get("policy") else self.policy()
+            tree["policy"] = scenario.over(own, policy_tree(named, Path(self.folder)))
         return Case(source=self.source, folder=self.folder, tree=tree)
 
 
@@ -110,11 +115,13 @@ def for_days(case: Case, days: float | None) -> Case:
 
 
 def policy_tree(word: str, folder: Path) -> dict[str, Any]:
-    """Every knob of a policy that comes with Myriad, or of a file; classes beside the file get its folder."""
+    """What a policy that comes with Myriad, or a file, says; classes beside the file get its folder."""
     path = folder / word
     named = word in policyfile.names() and not path.exists()
-    chosen = policyfile.choose(word if named or not path.exists() else str(path))
-    tree: dict[str, Any] = msgspec.to_builtins(chosen.policy)
+    source = word if named or not path.exists() else str(path)
+    policyfile.choose(source)
+    text = policyfile.text(word) if named else documents.read(Path(source))
+    tree: dict[str, Any] = dict(next(documents.documents(text, source)))
     for section in tree.values():
         own = section.get("policy")
         if isinstance(own, str) and ".py:" in own:
