@@ -26,8 +26,8 @@ _RESTARTS_A_DAY: Final = 24.0
 #: Sizes above this are left to the other ways in a quick run: a restart of 2,000 nodes takes some 50 ms.
 _QUICK_CHIPS: Final = 4096
 #: Interruptions that a run is to have, as far as its days are not published, and the same in a quick one. The
-#: error of a mean time is one over the root of them, some 5 %.
-_WANTED, _QUICK_WANTED, _WANTED_OF_GIANTS = 500, 150, 150
+#: error of a mean time is one over the root of them: some 3 %, and 4 % for giants.
+_WANTED, _QUICK_WANTED, _WANTED_OF_GIANTS = 1000, 150, 600
 _GIANT: Final = 65_536
 _MOST_DAYS: Final = 120
 
