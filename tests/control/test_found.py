@@ -163,3 +163,21 @@ def test_nobody_passes_where_nobody_may_whatever_chip_it_asks_for() -> None:
     assert core.state.jobs[JobId("other")].attempt is None
     told = views.explain(core.moment(rig.now), core.state.jobs[JobId("other")])
     assert "front" in str(told)
+
+
+def test_a_gang_of_nodes_that_are_too_small_is_refused_at_once() -> None:
+    """Pods of one chip type may differ in chips a node: a gang counts those that can hold it."""
+    pods = (
+        Pod(name="a", racks=1, nodes_per_rack=4, chips_per_node=8),
+        Pod(name="b", racks=1, nodes_per_rack=2, chips_per_node=16),
+    )
+    site = Site(name="two", chip="h20", chips_per_node=8, pods=pods)
+    rig = Site0(Policy(), site, quota=1000)
+    for name, nodes, chips, within, fits in (
+        ("small", 6, 8, "", True),
+        ("large", 2, 16, "rack", True),
+        ("more", 3, 16, "", False),
+        ("wide", 3, 16, "pod", False),
+    ):
+        rig.submit(name, nodes=nodes, chips_per_node=chips, within=within)
+        assert (JobId(name) in rig.core.state.jobs) is fits, name

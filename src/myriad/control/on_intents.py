@@ -7,14 +7,14 @@ from myriad.control import on_gangs, on_nodes, on_services, tree
 from myriad.control.moment import Moment
 from myriad.control.records import GangPhase
 from myriad.fleet.columns import NodeState
-from myriad.fleet.site import Site
+from myriad.fleet.site import Pod, Site
 from myriad.kernel.errors import near
 from myriad.kernel.units import show_bytes
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import Profile, Reason
 from myriad.schedule import quota
-from myriad.workload.jobs import TrainingJob, Within
+from myriad.workload.jobs import TrainingJob
 
 _FINAL = (NodeState.RETIRED,)
 
@@ -132,11 +132,16 @@ def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
     if spec.chips_per_node > most:
         text = f"asks for {spec.chips_per_node} chips on each node; a node has {most}"
         return Reason(code="too_large", text=text, remedy=f"use chips_per_node: {most} or fewer")
+    if spec.min_nodes > 1:
+        pods = _holding(site, kind, spec.chips_per_node)
+        nodes = sum(pod.racks * pod.nodes_per_rack for pod in pods)
     usable = nodes - site.fixed_spares
     if spec.min_nodes > usable:
-        text = f"asks for {spec.min_nodes} nodes; the site has {usable} ({site.fixed_spares} more are spares)"
+        such = f" with {spec.chips_per_node} chips" if nodes < kinds[kind][0] else ""
+        has = f"the site has {usable} ({site.fixed_spares} more are spares)"
+        text = f"asks for {spec.min_nodes} nodes{such}; {has}"
         return Reason(code="too_large", text=text, remedy=f"use nodes: {usable} or fewer")
-    if spec.within and (largest := _largest(site, kind, spec.within)) < spec.min_nodes:
+    if spec.within and (largest := _largest(site, spec, kind)) < spec.min_nodes:
         text = f"asks for {spec.min_nodes} nodes within one {spec.within}; the largest has {largest}"
         return Reason(code="too_large", text=text, remedy=f"use nodes: {largest} or fewer, or a wider within")
     if reason := quota.never_fits(m.state, spec.tenant, spec.min_nodes * spec.chips_per_node):
@@ -152,14 +157,21 @@ def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
     return None
 
 
-def _largest(site: Site, kind: str, within: Within) -> int:
-    """Nodes of the largest domain of that level that has the chip type."""
-    pods = [pod for pod in site.pods if (pod.chip or site.chip) == kind]
-    if within == "rack":
+def _holding(site: Site, kind: str, chips_per_node: int) -> list[Pod]:
+    """Pods whose nodes have so many chips of that type."""
+    return [
+        pod for pod in site.pods if (pod.chip or site.chip) == kind and site.chips_in(pod) >= chips_per_node
+    ]
+
+
+def _largest(site: Site, spec: TrainingJob, kind: str) -> int:
+    """Nodes of the largest domain of the level that a job names, of those whose nodes can hold it."""
+    pods = _holding(site, kind, spec.chips_per_node)
+    if spec.within == "rack":
         return max(pod.nodes_per_rack for pod in pods)
     sizes: dict[str, int] = {}
     for pod in pods:
-        name = pod.name if within == "pod" else pod.core
+        name = pod.name if spec.within == "pod" else pod.core
         sizes[name] = sizes.get(name, 0) + pod.racks * pod.nodes_per_rack
     return max(sizes.values())
 
