@@ -181,3 +181,14 @@ def test_a_gang_of_nodes_that_are_too_small_is_refused_at_once() -> None:
     ):
         rig.submit(name, nodes=nodes, chips_per_node=chips, within=within)
         assert (JobId(name) in rig.core.state.jobs) is fits, name
+
+
+def test_a_gang_of_all_nodes_gets_the_spares_that_the_site_works_out() -> None:
+    """Found by seed 1065: it waited in front for ever, and all others behind it."""
+    site = Site(
+        name="auto", chip="local-cpu", pods=(Pod(name="a", racks=2, nodes_per_rack=4),), spares="auto"
+    )
+    rig = Site0(Policy(), site, quota=1000)
+    assert rig.core.state.columns.spares
+    rig.submit("all", nodes=8)
+    assert rig.running() == ["all"]

@@ -48,7 +48,7 @@ def of_job(state: State, job: Job) -> Ask:
         run_ns=run.run_ns,
         run_high_ns=run.run_high_ns,
         resumes=interrupted,
-        spares=_spares(job),
+        spares=_spares(state, job),
         keep=() if avoid else job.keep,
         avoid=avoid,
         sizes=job.sizes if len(job.sizes) > 1 else (),
@@ -68,10 +68,22 @@ def _latest(job: Job, run_ns: int) -> Instant:
     return max(1, job.submitted_at + units.span_ns(job.spec.deadline) - run_ns)
 
 
-def _spares(job: Job) -> Literal["first", "last", "never"]:
+def _spares(state: State, job: Job) -> Literal["first", "last", "never"]:
+    fresh = not job.history or job.history[-1].cause in ("preempted", "resized")
+    if fresh and _needs_nearly_all(state, job):
+        return "last"
     if not job.history or job.history[-1].cause in ("preempted", "resized"):
         return "never"
     return "first" if job.history[-1].cause == "node" else "last"
+
+
+def _needs_nearly_all(state: State, job: Job) -> bool:
+    """Whether it might never start beside spares whose number the site works out itself."""
+    site = state.site
+    if site is None or site.spares != "auto":
+        return False
+    nodes, _ = state.kinds.get(job.spec.chip or site.chip, (0, 0))
+    return job.sizes[-1] * 4 > nodes * 3
 
 
 def run_estimate(state: State, job: Job, nodes: int) -> estimate.Estimate:
