@@ -185,10 +185,9 @@ def test_a_gang_of_nodes_that_are_too_small_is_refused_at_once() -> None:
 
 def test_a_gang_of_all_nodes_gets_the_spares_that_the_site_works_out() -> None:
     """Found by seed 1065: it waited in front for ever, and all others behind it."""
-    site = Site(
-        name="auto", chip="local-cpu", pods=(Pod(name="a", racks=2, nodes_per_rack=4),), spares="auto"
-    )
+    pods = (Pod(name="a", racks=10, nodes_per_rack=30),)
+    site = Site(name="auto", chip="local-cpu", pods=pods, spares="auto")
     rig = Site0(Policy(), site, quota=1000)
     assert rig.core.state.columns.spares
-    rig.submit("all", nodes=8)
+    rig.submit("all", nodes=300)
     assert rig.running() == ["all"]
