@@ -368,6 +368,9 @@ class Brain(RuleBasedStateMachine):
             self.ring()
             for subject in list(self.to_do):
                 self.answer(self.to_do.pop(subject))
+        for _ in range(6):  # what was ordered in the last of these minutes is answered, too
+            for subject in list(self.to_do):
+                self.answer(self.to_do.pop(subject))
         for gang in self.core.state.gangs.values():
             assert gang.phase is not GangPhase.STOPPING, f"{gang.attempt} stays stopping: {gang}"
         for name, record in self.core.state.nodes.items():
