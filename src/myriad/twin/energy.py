@@ -8,7 +8,7 @@ from myriad.kernel.units import Instant, Span
 from myriad.ledger.books import Books
 from myriad.ledger.buckets import BUCKET_OF
 from myriad.twin.almanac import Almanac
-from myriad.twin.money import Costs
+from myriad.twin.money import Bill, Costs
 from myriad.twin.power import Draw, Meter, Plant, Power
 from myriad.twin.serving import Serving
 from myriad.twin.world import World
@@ -65,19 +65,18 @@ class Energy:
         """When to read again: after so long, or when a limit of the supply begins or ends."""
         return min([after + every, *self.plant.edges(after)])
 
-    def bill(self, span_ns: Span) -> dict[str, float]:
-        """What the span cost, by cause; empty without prices."""
+    def bill(self, span_ns: Span) -> Bill | None:
+        """What the span cost; None without prices."""
         if self._costs is None:
-            return {}
+            return None
         site = self._world.site
-        found = self._costs.bill(
+        return self._costs.bill(
             span_ns,
             nodes=site.node_count,
             chips=site.chip_count,
             electricity=self.meter.electricity,
             peak_w=self.meter.peak_w,
         )
-        return {**found._asdict(), "total": found.total}
 
 
 def _rated(site: Site) -> dict[str, float]:

@@ -5,11 +5,12 @@ from typing import Any, get_args
 import msgspec
 
 from myriad.kernel.ids import JobId
-from myriad.kernel.units import DAY, HOUR, Instant, Span, seconds
+from myriad.kernel.units import DAY, Instant, Span, seconds
 from myriad.ledger import views
 from myriad.ledger.ledger import Ledger
 from myriad.protocol.values import DomainKind
 from myriad.twin.energy import Energy
+from myriad.twin.money import per_useful_chip_hour
 from myriad.twin.serving import Served
 from myriad.twin.statistics import Statistics, size_names
 
@@ -126,7 +127,7 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
     useful = sum(seen.buckets.get(name, 0) for name in ("productive", "serving_busy"))
     held = seen.capacity_chip_ns - sum(seen.buckets.get(name, 0) for name in (*_FREE, *_OUT))
     out = sum(seen.buckets.get(name, 0) for name in _OUT)
-    costs = energy.bill(span_ns) if energy else {}
+    bill = energy.bill(span_ns) if energy else None
     return Outcome(
         scenario=simulation.scenario.name,
         scenario_digest=simulation.scenario.digest,
@@ -164,16 +165,11 @@ def of(simulation: Any, span_ns: Span, wall_s: float) -> Outcome:
         mean_pue=energy.meter.mean_pue if energy else 0.0,
         peak_w=float(energy.meter.peak_w) if energy else 0.0,
         throttled_s=seconds(energy.meter.throttled_ns) if energy else 0.0,
-        costs=costs,
-        cost_per_useful_chip_hour=per_useful(costs, useful),
+        costs={**bill._asdict(), "total": bill.total} if bill else {},
+        cost_per_useful_chip_hour=per_useful_chip_hour(bill, useful) if bill else None,
         series={name: list(column) for name, column in zip(COLUMNS, simulation.samples.columns, strict=True)},
         wall_s=wall_s,
     )
-
-
-def per_useful(costs: dict[str, float], useful_chip_ns: int) -> float | None:
-    """Of a bill's total."""
-    return costs["total"] / (useful_chip_ns / HOUR) if costs and useful_chip_ns else None
 
 
 def _job_ettr(simulation: Any) -> dict[str, float]:

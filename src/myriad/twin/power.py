@@ -376,11 +376,6 @@ class Meter:
         return self._site / SECOND
 
     @property
-    def it_energy_j(self) -> float:
-        """Of the computers so far, joules."""
-        return self._it / SECOND
-
-    @property
     def mean_pue(self) -> float:
         """By energy; 1 before anything was drawn."""
         return self._site / self._it if self._it else 1.0

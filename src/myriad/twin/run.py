@@ -68,7 +68,7 @@ class Simulation:
         self.ledger, self.statistics = Ledger(keep_ended=_KEPT), Statistics(self.core.state)
         chance = Stream(seed, "simulation")
         self.faults: Injector | None = None
-        own: list[Follower] = [self._book, self.statistics.follow, self._clear]
+        own: list[Follower] = [self._book, self.statistics.follow, self.world.clear]
         if scenario.faults is not None:
             self.faults = Injector(self.world, scenario.faults, scenario.repair, chance.split("faults"))
             own.append(self.faults.follow)
@@ -100,14 +100,6 @@ class Simulation:
         for fact in happened:
             if isinstance(fact, _REPLICAS) and (name := fact.attempt.rpartition(".")[0]) and self.serving:
                 self.serving.changed(ServiceId(name))
-
-    def _clear(self, happened: Sequence[Fact]) -> None:
-        """The world need not remember what is over for the core."""
-        for fact in happened:
-            if isinstance(fact, facts.GangStopped):
-                self.world.release(fact.attempt)
-            elif isinstance(fact, facts.JobEnded):
-                self.world.forget(fact.job)
 
     # ---- the run ---------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, JobId, NodeId
 from myriad.kernel.rng import Stream
 from myriad.kernel.units import SECOND, Instant
-from myriad.protocol import inputs, orders
+from myriad.protocol import facts, inputs, orders
+from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input
 from myriad.protocol.orders import Order
 from myriad.twin.nodes import Nodes
@@ -162,6 +163,14 @@ class World(Timeline):
     def runs(self, attempt: AttemptId, node: NodeId) -> bool:
         """Whether the attempt has processes on the node."""
         return self.running.runs_on(attempt, node)
+
+    def clear(self, happened: Sequence[Fact]) -> None:
+        """What is over for the control plane need not be remembered."""
+        for fact in happened:
+            if isinstance(fact, facts.GangStopped):
+                self.release(fact.attempt)
+            elif isinstance(fact, facts.JobEnded):
+                self.forget(fact.job)
 
     def release(self, attempt: AttemptId) -> None:
         """The attempt is over for its control plane, which will not ask again."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from myriad.fleet.columns import NodeState
-from myriad.kernel.ids import AttemptId, JobId, TenantId
+from myriad.kernel.ids import AttemptId, JobId
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 
@@ -82,8 +82,6 @@ class Marks:
         self._sizes: dict[JobId, int] = {}
         self._used: Counter[str] = Counter()
         self._wanted: dict[str, int] = {}
-        self._suspect: dict[str, None] = {}
-        self._budgets: dict[TenantId, None] = {}
         self._on: Mapping[type[Fact], Callable[[Any], None]] = {
             facts.JobAdmitted: self._admitted,
             facts.JobEnded: self._ended,

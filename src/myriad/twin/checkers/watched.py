@@ -69,7 +69,7 @@ class Watched(Driver):
     ) -> None:
         """`make` builds a control plane over a folded state (None: a new one)."""
         self.ledger, self.reading, self.marks = Ledger(), Reading(), Marks()
-        super().__init__(make(None), world, [self._book, *followers, self._clear, self.marks.follow])
+        super().__init__(make(None), world, [self._book, *followers, world.clear, self.marks.follow])
         self._make, self._opening, self._noise, self._chance = make, opening, noise, stream
         self.checkers = [law(self) for law in CHECKERS]
         self.progress = Progress(self)
@@ -181,14 +181,6 @@ class Watched(Driver):
     def _book(self, happened: Sequence[Fact]) -> None:
         for fact in happened:
             self.ledger.fold(fact)
-
-    def _clear(self, happened: Sequence[Fact]) -> None:
-        """The world need not remember what is over for the core."""
-        for fact in happened:
-            if isinstance(fact, facts.GangStopped):
-                self.world.release(fact.attempt)
-            elif isinstance(fact, facts.JobEnded):
-                self.world.forget(fact.job)
 
     # ---- stories ---------------------------------------------------------------------------------
 
