@@ -27,7 +27,8 @@ from typing import Any
 from bench import report
 from myriad.cli.client import Client
 from myriad.cli.context import Context
-from myriad.engines.local import agent, paths, procs
+from myriad.engines.common import procs
+from myriad.engines.local import agent, paths
 from myriad.kernel.units import SECOND
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact

@@ -28,7 +28,8 @@ from myriad.cli import journal, show, submit
 from myriad.cli.client import Client
 from myriad.cli.context import Context
 from myriad.control.views import JobView, NodeView, ServiceView
-from myriad.engines.local import agent, paths, procs
+from myriad.engines.common import procs
+from myriad.engines.local import agent, paths
 from myriad.kernel.errors import UserError
 from myriad.kernel.units import SECOND
 from myriad.protocol import facts

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from myriad.cli import homes
-from myriad.engines.local import procs
+from myriad.engines.common import procs
 from myriad.kernel.units import SECOND
 
 ROOT = Path(__file__).parent.parent.parent

@@ -5,7 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from myriad.engines.local import LocalEngine, nursery, paths, procs
+from myriad.engines.common import layout
+from myriad.engines.local import LocalEngine, nursery, procs
 from myriad.fleet import site
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import orders
@@ -107,7 +108,7 @@ class LocalDriver:
 
     @property
     def _output(self) -> Path:
-        return paths.job_dir(self.home, "job-a") / "output"
+        return layout.job_dir(self.home, "job-a") / "output"
 
 
 def environment(pid: int) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from myriad.engines.local import agent, paths, procs
+from myriad.engines.common import procs
+from myriad.engines.local import agent, paths
 from tests.server.harness import Server, running, wait_for
 
 #: A Llama that takes a step of a few hundredths of a second.

@@ -18,7 +18,8 @@ import pytest
 
 from myriad.cli.client import Client
 from myriad.cli.context import Context
-from myriad.engines.local import agent, paths, procs
+from myriad.engines.common import layout, procs
+from myriad.engines.local import agent, paths
 from myriad.protocol import facts
 
 CONFIG = {
@@ -79,7 +80,7 @@ def test_a_killed_node_changes_nothing_about_the_result(home: Path) -> None:
         losses = [losses_by_step(client, job) for job in (hurt, whole)]
         assert len(losses[0]) >= 5 and losses[0] == losses[1], "the steps differ"
         ends = [
-            json.loads((paths.job_dir(home, job) / "output" / "run.json").read_text())
+            json.loads((layout.job_dir(home, job) / "output" / "run.json").read_text())
             for job in (hurt, whole)
         ]
         assert ends[0]["loss"] == ends[1]["loss"], "the last losses differ"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from myriad.engines.common import layout
 from myriad.engines.local import LocalEngine, paths
 from myriad.fleet import site
 from myriad.kernel.ids import AttemptId, JobId, NodeId
@@ -32,8 +33,8 @@ def test_a_nodes_memory_dies_with_its_incarnation(tmp_path: Path) -> None:
         async with small_site(tmp_path) as (driver, watcher):
             launch = python(_REMEMBER, memory_every_s=2.5, memory_shift=3)
             watcher.engine.obey(start(launch, nodes=(N0, N1)))
-            log = paths.logs_dir(paths.job_dir(tmp_path, "job-a"), "job-a.1")
-            told = [(await file_with_text(paths.log_file(log, rank))).split() for rank in (0, 1)]
+            log = layout.logs_dir(layout.job_dir(tmp_path, "job-a"), "job-a.1")
+            told = [(await file_with_text(layout.log_file(log, rank))).split() for rank in (0, 1)]
             assert [one[1:] for one in told] == [["2.5", "3"]] * 2
             lost, kept = (Path(one[0]) for one in told)
             assert lost.is_dir() and kept.is_dir() and lost != kept
@@ -53,8 +54,8 @@ def test_a_job_that_never_comes_back_leaves_its_memory(tmp_path: Path) -> None:
         async with small_site(tmp_path) as (_, watcher):
             order = start(python(_REMEMBER, memory_every_s=2.5), nodes=(N0, N1))
             watcher.engine.obey(order)
-            logs = paths.logs_dir(paths.job_dir(tmp_path, "job-a"), "job-a.1")
-            told = [(await file_with_text(paths.log_file(logs, rank))).split() for rank in (0, 1)]
+            logs = layout.logs_dir(layout.job_dir(tmp_path, "job-a"), "job-a.1")
+            told = [(await file_with_text(layout.log_file(logs, rank))).split() for rank in (0, 1)]
             mine, other = (Path(one[0]) for one in told)
             for members, forget in ((order.members[:1], True), (order.members[1:], False)):
                 stop = orders.StopGang(attempt=order.attempt, members=members, forget=forget)
@@ -122,7 +123,7 @@ async def finished(watcher: suite.Watcher, order: orders.StartGang) -> None:
 
 def end(home: Path, job: str) -> tuple[float, bytes]:
     """The last loss, and the model."""
-    output = paths.job_dir(home, job) / "output"
+    output = layout.job_dir(home, job) / "output"
     model = (output / "model" / "model.safetensors").read_bytes()
     return json.loads((output / "run.json").read_text())["loss"], model
 

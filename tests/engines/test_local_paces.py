@@ -1,7 +1,7 @@
 """What nodes tell of their own speed reaches the control plane as one word on the gang, not too often."""
 
-from myriad.engines.local.paces import EVERY_NS, STALE_NS, Paces
-from myriad.engines.local.reports import Listener, Pace
+from myriad.engines.common.paces import EVERY_NS, STALE_NS, Paces
+from myriad.engines.common.reports import Listener, Pace
 from myriad.kernel.ids import AttemptId, NodeId
 
 ATTEMPT = AttemptId("job.1")

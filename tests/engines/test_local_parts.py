@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from myriad.engines.common import layout
 from myriad.engines.local import (
     attempts,
     burnin,
@@ -223,16 +224,16 @@ def test_sockets_stay_within_what_an_address_can_hold(tmp_path: Path) -> None:
 
 
 def test_logs_are_found_in_rank_order(tmp_path: Path) -> None:
-    logs = paths.logs_dir(paths.job_dir(tmp_path, "j"), "j.1")
+    logs = layout.logs_dir(layout.job_dir(tmp_path, "j"), "j.1")
     logs.mkdir(parents=True)
     for rank in (10, 2, 0):
-        paths.log_file(logs, rank).touch()
-    assert [path.name for path in paths.log_files(tmp_path, "j", "j.1")] == [
+        layout.log_file(logs, rank).touch()
+    assert [path.name for path in layout.log_files(tmp_path, "j", "j.1")] == [
         "rank-0.log",
         "rank-2.log",
         "rank-10.log",
     ]
-    assert paths.log_files(tmp_path, "j", "j.2") == []
+    assert layout.log_files(tmp_path, "j", "j.2") == []
 
 
 def test_a_burn_in_that_fails_says_why(tmp_path: Path) -> None:

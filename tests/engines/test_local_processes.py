@@ -6,7 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-from myriad.engines.local import paths, procs
+from myriad.engines.common import layout, procs
+from myriad.engines.local import paths
 from myriad.protocol import inputs
 from tests.contract import suite
 from tests.engines.local_site import (
@@ -28,7 +29,7 @@ print(json.dumps({**os.environ, "cwd": os.getcwd(), "group": os.getpgid(0) == os
 
 
 def _logged(home: Path) -> list[dict[str, str]]:
-    return [json.loads(path.read_text()) for path in paths.log_files(home, "job-a", ATTEMPT)]
+    return [json.loads(path.read_text()) for path in layout.log_files(home, "job-a", ATTEMPT)]
 
 
 def test_each_process_is_told_its_place(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ while True:
         async with small_site(tmp_path) as (_, watcher):
             watcher.engine.obey(start(python(code), chips=0b11))
             await watcher.next(inputs.MemberStarted)
-            logs = [paths.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", rank) for rank in (0, 1)]
+            logs = [layout.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", rank) for rank in (0, 1)]
             for log in logs:
                 assert await file_with_text(log) == "ready\n"
             watcher.engine.obey(stop(grace_s=0.3))
@@ -149,7 +150,7 @@ def test_stop_reaches_children_that_left_for_a_session_of_their_own(tmp_path: Pa
     async def run() -> None:
         async with small_site(tmp_path) as (_, watcher):
             watcher.engine.obey(start(python(_FAMILY + "time.sleep(600)")))
-            log = paths.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", 0)
+            log = layout.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", 0)
             family = [int(word) for word in (await file_with_text(log)).split()]
             assert all(procs.find(pid) for pid in family)
             watcher.engine.obey(stop())
@@ -163,7 +164,7 @@ def test_an_attempt_is_over_only_when_its_children_are(tmp_path: Path) -> None:
     async def run() -> None:
         async with small_site(tmp_path) as (_, watcher):
             ended = await exit_of(watcher, start(python(_FAMILY)))
-            log = paths.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", 0)
+            log = layout.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", 0)
             assert ended.code == 0
             assert not any(procs.find(int(word)) for word in log.read_text().split())
 
@@ -174,7 +175,7 @@ def test_a_node_that_dies_takes_its_workers_along_and_repair_the_rest(tmp_path: 
     async def run() -> None:
         async with small_site(tmp_path) as (driver, watcher):
             watcher.engine.obey(start(python(_FAMILY + "time.sleep(600)")))
-            log = paths.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", 0)
+            log = layout.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", 0)
             family = [int(word) for word in (await file_with_text(log)).split()]
             worker = procs.find(family[1])
             assert worker is not None
@@ -247,7 +248,7 @@ def test_every_attempt_meets_at_a_port_of_its_own(tmp_path: Path) -> None:
                     )
                 )
                 await watcher.next(inputs.MemberExited, attempt=attempt)
-                log = paths.log_file(tmp_path / f"jobs/job-a/logs/{attempt}", 0)
+                log = layout.log_file(tmp_path / f"jobs/job-a/logs/{attempt}", 0)
                 ports.add(json.loads(log.read_text())["MASTER_PORT"])
             assert len(ports) == 5
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from myriad.engines.local import nursery, paths, procs
+from myriad.engines.common import procs
+from myriad.engines.local import nursery, paths
 from myriad.engines.local.agent import read_record
 from myriad.kernel import rng
 from myriad.kernel.ids import AttemptId, NodeId

@@ -9,8 +9,9 @@ import click
 from myriad.cli import homes
 from myriad.cli.client import Client
 from myriad.cli.context import Context, given
-from myriad.engines.local import nursery, procs
-from myriad.engines.local.procs import Process
+from myriad.engines.common import procs
+from myriad.engines.common.procs import Process
+from myriad.engines.local import nursery
 from myriad.kernel.errors import UserError
 from myriad.kernel.units import SECOND, show_span, span_ns
 

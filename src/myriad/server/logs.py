@@ -11,7 +11,7 @@ from typing import Protocol
 from aiohttp import web
 
 from myriad.control.records import Job, Service
-from myriad.engines.local import paths
+from myriad.engines.common import layout
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import AttemptId, attempt_of
 from myriad.server.plane import Plane
@@ -53,7 +53,7 @@ class OfJob:
 
     def __init__(self, plane: Plane, job: Job) -> None:
         self._plane, self._job = plane, job
-        self.folder = paths.job_dir(plane.home.folder, job.job)
+        self.folder = layout.job_dir(plane.home.folder, job.job)
         self.ranks = job.spec.chips if job.spec.launch == "chip" else job.spec.max_nodes
 
     def attempt(self, number: int) -> AttemptId | None:
@@ -80,7 +80,7 @@ class OfService:
 
     def __init__(self, plane: Plane, service: Service) -> None:
         self._plane, self._service = plane, service
-        self.folder = paths.service_dir(plane.home.folder, service.service)
+        self.folder = layout.service_dir(plane.home.folder, service.service)
         self.ranks = 1
 
     def attempt(self, number: int) -> AttemptId | None:
@@ -131,7 +131,7 @@ async def _pieces(owner: Owner, rank: int, tail: int, follow: bool) -> AsyncIter
         attempt = owner.attempt(number)
         if attempt is None:
             return
-        path = paths.log_file(paths.logs_dir(owner.folder, attempt), rank)
+        path = layout.log_file(layout.logs_dir(owner.folder, attempt), rank)
         if not first:
             yield f"--- {attempt} ---\n".encode()
         start = _tail_start(path, tail) if first else 0

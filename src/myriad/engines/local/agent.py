@@ -19,7 +19,8 @@ from typing import NoReturn
 
 import msgspec
 
-from myriad.engines.local import attempts, burnin, launch, memory, outbox, paths, procs, reports, wire
+from myriad.engines.common import procs, reports
+from myriad.engines.local import attempts, burnin, launch, memory, outbox, paths, wire
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from myriad.engines.local import launch, memory, paths, procs, reports, wire
+from myriad.engines.common import procs, reports
+from myriad.engines.local import launch, memory, paths, wire
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs
 

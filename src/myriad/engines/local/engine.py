@@ -12,10 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from myriad.engines.common import layout
+from myriad.engines.common.paces import Paces
+from myriad.engines.common.replicas import Replicas
 from myriad.engines.local import attempts, nursery, paths, rendezvous, wire
 from myriad.engines.local.link import Link
-from myriad.engines.local.paces import Paces
-from myriad.engines.local.replicas import Replicas
 from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs, orders
@@ -124,8 +125,8 @@ class LocalEngine:
     # ---- orders ----------------------------------------------------------------------------------
 
     def _start(self, order: orders.StartGang) -> None:
-        owner = paths.owner_dir(self._home, order.job, order.service)
-        logs = paths.logs_dir(owner, order.attempt)
+        owner = layout.owner_dir(self._home, order.job, order.service)
+        logs = layout.logs_dir(owner, order.attempt)
         try:
             ports = rendezvous.of_attempt(logs, service=bool(order.service), taken=self._ports_taken)
         except OSError as error:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from myriad.engines.local import paths, procs, wire
+from myriad.engines.common import layout, procs
+from myriad.engines.local import paths, wire
 
 #: What the system's own recipes run as; a name and not an import, because engines and worker are strangers.
 WORKER = "myriad.worker.run"
@@ -52,7 +53,7 @@ def processes(place: Place, start: wire.Start, inherited: Mapping[str, str]) -> 
     """The processes of the attempt on this node, by rank."""
     chips = [str(k) for k in range(start.chips.bit_length()) if start.chips >> k & 1]
     per_process = [",".join(chips)] if start.launch.per_node else chips
-    owner = paths.owner_dir(place.home, start.job, start.service)
+    owner = layout.owner_dir(place.home, start.job, start.service)
     base = {name: value for name, value in inherited.items() if not name.startswith("MYRIAD_")}
     # `python` of a command is the one Myriad runs with, unless the user says otherwise
     base["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{base.get('PATH', os.defpath)}"
@@ -66,7 +67,7 @@ def processes(place: Place, start: wire.Start, inherited: Mapping[str, str]) -> 
             "LOCAL_WORLD_SIZE": str(len(per_process)),
             "MYRIAD_CHIPS": held,
         }
-        log = paths.log_file(paths.logs_dir(owner, start.attempt), rank)
+        log = layout.log_file(layout.logs_dir(owner, start.attempt), rank)
         found.append(Planned(rank, base | own, log))
     return found
 
@@ -104,8 +105,8 @@ def _of_attempt(place: Place, start: wire.Start, owner: Path) -> dict[str, str]:
 
 def prepare(place: Place, start: wire.Start) -> None:
     """Make the folders and the recipe's configuration file. Raises OSError."""
-    owner = paths.owner_dir(place.home, start.job, start.service)
-    logs = paths.logs_dir(owner, start.attempt)
+    owner = layout.owner_dir(place.home, start.job, start.service)
+    logs = layout.logs_dir(owner, start.attempt)
     folders = [logs, owner / "output", paths.requests_file(place.home, place.node, start.attempt).parent]
     folders += [owner / "checkpoints", _memory(place)] if start.job else []
     for folder in folders:
@@ -122,14 +123,14 @@ def _memory(place: Place) -> Path:
 
 def start_process(place: Place, start: wire.Start, planned: Planned, release: Callable[[], None]) -> int:
     """Fork one process in a group of its own; its pid. Raises OSError."""
-    owner = paths.owner_dir(place.home, start.job, start.service)
+    owner = layout.owner_dir(place.home, start.job, start.service)
     launch = start.launch
 
     def become() -> NoReturn:
         os.chdir(launch.workdir or owner / "output")
         if launch.command:
             execute(launch.command, planned.env)
-        logs = paths.logs_dir(owner, start.attempt)
+        logs = layout.logs_dir(owner, start.attempt)
         run_recipe([launch.recipe, "--config", str(_config_file(logs))], planned.env)
 
     return fork(planned.log, release, become)

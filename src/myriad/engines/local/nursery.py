@@ -7,7 +7,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from myriad.engines.local import agent, launch, memory, paths, procs, wire
+from myriad.engines.common import procs
+from myriad.engines.local import agent, launch, memory, paths, wire
 
 _LOOK_EVERY_S = 0.02
 #: Importing torch takes 4 s on a quiet machine.

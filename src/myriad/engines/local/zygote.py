@@ -13,7 +13,8 @@ import socket
 import sys
 from pathlib import Path
 
-from myriad.engines.local import agent, launch, paths, procs, wire
+from myriad.engines.common import procs
+from myriad.engines.local import agent, launch, paths, wire
 
 #: A client that does not speak up is sent away: nobody else is served meanwhile.
 _PATIENCE_S = 2.0

@@ -1,0 +1,35 @@
+"""Where jobs and services leave what they make, under the one folder that all nodes can reach."""
+
+from pathlib import Path
+
+
+def job_dir(home: Path, job: str) -> Path:
+    """Everything a job leaves behind."""
+    return home / "jobs" / job
+
+
+def service_dir(home: Path, service: str) -> Path:
+    """Everything a service leaves behind."""
+    return home / "services" / service
+
+
+def owner_dir(home: Path, job: str, service: str) -> Path:
+    """The folder of whichever of the two is given."""
+    return job_dir(home, job) if job else service_dir(home, service)
+
+
+def logs_dir(owner: Path, attempt: str) -> Path:
+    """Logs of one attempt, and how it was started."""
+    return owner / "logs" / attempt
+
+
+def log_file(logs: Path, rank: int) -> Path:
+    """The output of one process."""
+    return logs / f"rank-{rank}.log"
+
+
+def log_files(home: Path, owner: str, attempt: str) -> list[Path]:
+    """The logs of an attempt of a job or service, in rank order."""
+    folders = (logs_dir(job_dir(home, owner), attempt), logs_dir(service_dir(home, owner), attempt))
+    found = [path for folder in folders for path in folder.glob("rank-*.log")]
+    return sorted(found, key=lambda path: int(path.stem.removeprefix("rank-")))
