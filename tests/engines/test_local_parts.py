@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from myriad.engines.common import layout
+from myriad.engines.common import layout, procs, reports
 from myriad.engines.local import (
     attempts,
     burnin,
@@ -17,9 +17,7 @@ from myriad.engines.local import (
     memory,
     outbox,
     paths,
-    procs,
     rendezvous,
-    reports,
     wire,
 )
 from myriad.kernel.ids import AttemptId, NodeId
