@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from myriad.engines.common import layout, procs, reports
+from myriad.engines.common import burnin, layout, procs, reports
 from myriad.engines.local import (
     attempts,
-    burnin,
     health,
     memory,
     outbox,
