@@ -132,6 +132,8 @@ class Brain(RuleBasedStateMachine):
                 self.give(said)
             case orders.RepairNode() | orders.QualifyNode():
                 self.revive(order.node)
+            case orders.HoldNode():
+                assert order.held == self.core.state.nodes[order.node].cordoned
             case _:
                 raise AssertionError(order)
 

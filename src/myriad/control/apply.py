@@ -132,7 +132,7 @@ def _node_moved(state: State, fact: facts.NodeMoved) -> None:
 @_applies(facts.NodeCordoned)
 def _node_cordoned(state: State, fact: facts.NodeCordoned) -> None:
     node = state.nodes[fact.node]
-    node.cordoned, node.cordoned_by = fact.cordoned, fact.by
+    node.cordoned, node.cordoned_by, node.cordon_reason = fact.cordoned, fact.by, fact.reason
     if not fact.cordoned:
         failures.hold_against(state, fact.node, ())
 

@@ -80,6 +80,11 @@ def on_fenced(m: Moment, given: inputs.NodeFenced) -> Iterator[Fact]:
     yield from _fence_members(m, given.node)
 
 
+def on_occupied(_m: Moment, _given: inputs.NodeOccupied) -> Iterator[Fact]:
+    """Others took the node through the cluster's own scheduler, or let it go."""
+    yield from ()
+
+
 def on_deadline(m: Moment, node: NodeId) -> Iterator[Fact]:
     """A deadline of the node came due."""
     state = m.state.node_state(node)

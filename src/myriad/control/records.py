@@ -54,6 +54,7 @@ class Node(msgspec.Struct, kw_only=True):
     #: Someone wants it out of service.
     cordoned: bool = False
     cordoned_by: str = ""
+    cordon_reason: str = ""
     why: str = ""
     until: Instant = 0
     #: When it turned suspect, newest last, the last few (flap damping).

@@ -86,8 +86,8 @@ class LocalEngine:
                 self._qualify(order)
             case orders.RepairNode():
                 self._repair(order)
-            case orders.WakeAt():
-                pass
+            case orders.HoldNode() | orders.WakeAt():
+                pass  # no scheduler but the brain places anything here
 
     async def observe(self) -> Sequence[inputs.Input]:
         """The next observations; what the call before returned is taken to be on record now."""
