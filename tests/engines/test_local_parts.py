@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from myriad.engines.common import burnin, layout, ports, procs, reports
+from myriad.engines.common import burnin, health, layout, ports, procs, reports
 from myriad.engines.local import (
     attempts,
-    health,
     memory,
     outbox,
     paths,

@@ -292,7 +292,7 @@ class LocalEngine:
     def _watch_replica(self, link: Link, attempt: str) -> None:
         if port := self._service_ports.get(attempt):
             link.replicas.add(attempt)
-            self._replicas.watch(attempt, port)
+            self._replicas.watch(attempt, f"http://127.0.0.1:{port}")
 
     def _forget_attempt(self, link: Link, attempt: str) -> None:
         self._paces.forget(AttemptId(attempt))

@@ -4,7 +4,8 @@ import asyncio
 import os
 from typing import Protocol
 
-from myriad.engines.local import health, nursery, wire
+from myriad.engines.common import health
+from myriad.engines.local import nursery, wire
 from myriad.kernel.ids import NodeId
 from myriad.protocol.values import Signal
 
