@@ -18,7 +18,7 @@ class Cluster(_Cluster):
         return self.run("squeue", *words, check=False).strip()
 
     def wait_saved(self, job: str) -> None:
-        """Until slurmctld has written what it knows now. A SIGKILL sooner, and it forgets up to 5 s of jobs."""
+        """Until slurmctld has written what it knows now. A SIGKILL sooner, and jobs of 5 s are forgotten."""
         now = time.time()
         self.run("scontrol", "update", f"jobid={job}", "nice=0")  # something to write
         wait_until(lambda: (self.folder / "state" / "job_state").stat().st_mtime > now, "the state is saved")

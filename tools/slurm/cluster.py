@@ -22,6 +22,7 @@ PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"
 TOOLS = ("slurmctld", "slurmd", "munged", "scontrol", "sinfo", "squeue", "srun", "sbatch", "scancel")
 #: What `start` makes and `stop` leaves for reading; nothing else in the folder is touched.
 PARTS = ("state", "spool", "run", "log", "dev", "munge")
+START_AT_ONCE = 4
 COMMAND_S, ANSWER_S, START_S, SECONDS_A_NODE, END_S = 60.0, 3.0, 30.0, 0.25, 10.0
 #: A Unix socket's path has at most 107 bytes.
 SOCKET_BYTES = 107
@@ -101,7 +102,7 @@ class Cluster:
             self.start_slurmctld("-c")
             self._say(f"slurmctld answers after {time.monotonic() - began:.1f} s")
             # a few at a time: a slurmd reads its configuration and registers before it goes to the background
-            with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+            with ThreadPoolExecutor(START_AT_ONCE) as pool:
                 list(pool.map(self.start_slurmd, self.names))
             self.wait_state("idle", self.names, START_S + SECONDS_A_NODE * self.shape.nodes)
         except BaseException:
