@@ -10,6 +10,8 @@ from myriad.kernel.units import SECOND
 
 #: Fields of a job, by squeue; its name comes last, since it may hold anything.
 JOB_FORMAT = "%A|%T|%u|%N|%e|%r|%j"
+#: Slurm's own default; `scontrol show nodes` names others.
+_SLURMD_PORT = 6818
 _FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
 _REASON = re.compile(r"\sReason=(.*?)(?:\s\[([^@\]\s]+)@[^\]]*\])?(?=\s\w+=|\s*$)")
 _DOWN = {"DOWN", "UNKNOWN", "FUTURE", "ERROR"}
@@ -31,6 +33,8 @@ class Node(NamedTuple):
     #: When it booted, as Slurm says it: another text is another life of the machine.
     boot: str
     address: str
+    #: Where its slurmd listens.
+    port: int
     cpus: int
     state: str
 
@@ -73,7 +77,7 @@ def nodes(text: str) -> Iterator[Node]:
 
 
 def _node(line: str) -> Node:
-    fields = dict(_FIELD.findall(line))
+    fields: dict[str, str] = dict(_FIELD.findall(line))
     state = fields.get("State", "UNKNOWN")
     words = {word.rstrip("*~#!%$@^-+") for word in state.upper().split("+")}
     reason = _REASON.search(line)
@@ -85,7 +89,8 @@ def _node(line: str) -> Node:
         reason=reason.group(1) if reason else "",
         reason_by=(reason.group(2) or "") if reason else "",
         boot=fields.get("BootTime", ""),
-        address=fields.get("NodeAddr", fields["NodeName"]),
+        address=fields.get("NodeAddr") or fields["NodeName"],
+        port=int(fields["Port"]) if fields.get("Port", "").isdigit() else _SLURMD_PORT,
         cpus=int(fields["CPUTot"]) if fields.get("CPUTot", "").isdigit() else 0,
         state=state,
     )
@@ -103,7 +108,7 @@ def jobs(text: str) -> Iterator[Job]:
 
 def ending(text: str) -> Ending | None:
     """Of `scontrol --oneliner show job`."""
-    fields = dict(_FIELD.findall(text))
+    fields: dict[str, str] = dict(_FIELD.findall(text))
     code, _, signal = fields.get("ExitCode", "").partition(":")
     if "JobState" not in fields or not code.isdigit():
         return None
