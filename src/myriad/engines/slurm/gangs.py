@@ -61,6 +61,9 @@ class Gangs:
         elif past := self._past.get(order.attempt):
             for word in past[1]:
                 self._at.tell(msgspec.structs.replace(word, at=self._at.clock()))
+        elif strangers := [m.node for m in order.members if not self._chips_of(m.node)]:
+            for node in strangers:
+                self._tell_gone(order.attempt, node)
         else:
             one = self._new(order.attempt, tuple(m.node for m in order.members))
             one.task = self._spawn(self._submit(one, order))

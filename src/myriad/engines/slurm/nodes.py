@@ -126,7 +126,7 @@ class Nodes:
                 self._compare_use(place, view.others.get(node))
 
     def _compare(self, place: Place, found: reading.Node) -> None:
-        instance = f"{found.boot}.{self._generations[place.node]}"
+        instance = f"{place.node}.{found.boot}.{self._generations[place.node]}"
         if found.usable and (not place.joined or instance != place.instance):
             self._join(place, instance)
         elif place.joined:

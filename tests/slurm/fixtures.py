@@ -8,7 +8,7 @@ from tests.slurm.cluster import Cluster, available
 
 
 @pytest.fixture(scope="session")
-def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def slurm_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if problem := available():
         pytest.skip(f"Slurm: {problem}")
     with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
@@ -16,7 +16,7 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def slurm(_running: Cluster) -> Cluster:
+def slurm(slurm_running: Cluster) -> Cluster:
     """16 idle nodes of 8 chips, nothing running."""
-    _running.clear()
-    return _running
+    slurm_running.clear()
+    return slurm_running
