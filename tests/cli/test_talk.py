@@ -173,3 +173,15 @@ def test_chat_prints_what_streams_and_explains_a_refusal(fake: Fake, myriad: Myr
 @pytest.mark.parametrize(("share", "length"), [(0.0, 0), (1e-9, 1), (0.5, 15), (1.0, 30)])
 def test_bars_show_anything_above_nothing(share: float, length: int) -> None:
     assert len(show.bar(share)) == length
+
+
+def test_nodes_that_others_use_say_who_and_until_when(
+    fake: Fake, myriad: Myriad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    beside = NODE | {"state": "allocated", "occupied_by": "slurm: ann"}
+    alone = beside | {"state": "occupied", "why": "used by slurm: ann", "occupied_until": 1}
+    fake.says("GET /api/v1/nodes", [alone, beside])
+    first, second = myriad("nodes").output.splitlines()[1:]
+    assert "occupied" in first and "used by slurm: ann, until 1970-01-01" in first
+    assert "allocated (also used by slurm: ann)" in second and "until" not in second
