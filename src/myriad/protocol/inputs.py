@@ -159,7 +159,8 @@ class NodeFenced(Input, frozen=True, kw_only=True):
 class NodeOccupied(Input, frozen=True, kw_only=True):
     """Others use the node through the body's own scheduler; `by` empty: no longer.
 
-    A body that has such a scheduler says it after NodeJoined too, and when `by` or `until` change.
+    A body that has such a scheduler says it of every node after NodeJoined, one that nobody uses too, and
+    when it changes; what was said before the node was lost is forgotten.
     """
 
     node: NodeId
