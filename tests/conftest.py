@@ -1,6 +1,20 @@
 """What every test may use."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent.parent))  # tests.build, bench
+
+from bench.peers.postgres import Cluster, missing  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A real PostgreSQL server; `database()` of it is a new one. Skips where it is not installed."""
+    if why := missing():
+        pytest.skip(why)
+    with Cluster() as cluster:
+        yield cluster
