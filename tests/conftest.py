@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # tests.build, bench
 
-from bench.peers.postgres import Cluster, missing  # noqa: E402
+from bench.peers.postgres import Cluster, missing
 
 
 @pytest.fixture(scope="session")

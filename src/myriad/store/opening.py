@@ -1,4 +1,4 @@
-"""Where a journal is, as people write it: the path of an SQLite file, or the address of a PostgreSQL database."""
+"""Where a journal is, as people write it: path of an SQLite file, or address of a PostgreSQL database."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: the address people give, and what can go wrong, in words that name the remedy."""
+"""Connections to PostgreSQL: the address people give, and what can go wrong, in words with a remedy."""
 
 from typing import Any
 
@@ -43,6 +43,14 @@ _MEANINGS = (
     (("refused", "No such file or directory", "timeout expired", "unreachable", "No route to host"),
      ("does not answer", "Start PostgreSQL, or check host and port of the address")),
 )  # fmt: skip
+
+
+class Trouble(UserError):
+    """The database, or the way to it, does not do what it should."""
+
+
+class Damaged(UserError):
+    """The journal is not what was written."""
 
 
 def is_url(location: str) -> bool:
@@ -118,23 +126,19 @@ def is_lost(connection: Connection, error: psycopg.Error) -> bool:
     return connection.closed or code.startswith("08") or code in ("57P01", "57P02", "57P03", "57P05")
 
 
-def explained(error: psycopg.Error, url: str) -> UserError:
+def explained(error: psycopg.Error, url: str) -> Trouble:
     """The same trouble for people."""
     said = f"{error.sqlstate or ''} {error}"
     for signs, (problem, remedy) in _MEANINGS:
         if any(sign in said for sign in signs):
-            return UserError(problem, field="journal", value=shown(url), remedy=remedy, status=503)
-    return UserError(
+            return Trouble(problem, field="journal", value=shown(url), remedy=remedy, status=503)
+    return Trouble(
         f"cannot be used: {_words(error)}",
         field="journal",
         value=shown(url),
         remedy="Look into the log of PostgreSQL",
         status=503,
     )
-
-
-class Damaged(UserError):
-    """The journal is not what was written."""
 
 
 def damaged(url: str, seq: int, what: str) -> Damaged:

@@ -1,7 +1,7 @@
 """The journal of a leader and its standbys: one table in PostgreSQL, synced before `append` returns.
 
-Writing goes through the `Seat`, on the connection that holds the lock. Reading has a connection of its own, so it
-sees committed records only, never waits for a commit, and needs no seat.
+Writing goes through the `Seat`, on the connection that holds the lock. Reading has a connection of its own,
+so it sees committed records only, never waits for a commit, and needs no seat.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ class PostgresJournal:
             raise
 
     def append(self, bodies: Sequence[bytes]) -> int:
-        """Append all or none; return the last sequence number once it is durable. Raises Deposed or UserError."""
+        """Append all or none; return the last sequence number once it is durable. Raises UserError."""
         assert self.seat, "reads only"
         if not bodies:
             return self.seat.tail.seq
@@ -96,12 +96,12 @@ class PostgresJournal:
 
         def copy(connection: Connection) -> Mark:
             mark = Mark(0, chain.GENESIS)
-            with connection.transaction(), connection.cursor() as cursor:
-                with cursor.copy("COPY myriad.journal FROM STDIN (FORMAT BINARY)") as rows:
-                    rows.set_types(("int8", "bytea", "bytea"))
-                    for body in bodies():
-                        mark = Mark(mark.seq + 1, chain.link(mark.digest, body))
-                        rows.write_row((mark.seq, body, mark.digest))
+            # one statement, one transaction
+            with connection.cursor().copy("COPY myriad.journal FROM STDIN (FORMAT BINARY)") as rows:
+                rows.set_types(("int8", "bytea", "bytea"))
+                for body in bodies():
+                    mark = Mark(mark.seq + 1, chain.link(mark.digest, body))
+                    rows.write_row((mark.seq, body, mark.digest))
             return mark
 
         filled = self.seat.write(copy)
@@ -111,7 +111,7 @@ class PostgresJournal:
         return filled
 
     def read(self, after: int = 0) -> Iterator[Record]:
-        """Records with seq > `after`, in order, each checked against the chain, the end against the leader's."""
+        """Records with seq > `after`, in order, each checked against the chain, the end against the seat."""
         seq, digest = max(after, 0), chain.GENESIS
         if seq:
             rows = self._rows(_READ, (seq - 1, 1))
@@ -163,7 +163,7 @@ class PostgresJournal:
                 if self._reader is None or self._reader.closed:
                     self._reader = connect(self.url)
                 try:
-                    return self._reader.execute(query, values, binary=True).fetchall()  # type: ignore[arg-type]
+                    return self._reader.execute(query, values, binary=True).fetchall()
                 except psycopg.Error as error:
                     if not (again and is_lost(self._reader, error)):
                         raise explained(error, self.url) from None

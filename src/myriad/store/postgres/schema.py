@@ -63,7 +63,7 @@ def _migrate(connection: Connection, known: int) -> None:
 
 
 def version(connection: Connection, url: str) -> int:
-    """Number of the last migration; 0: there is nothing yet. Raises UserError when it is not ours, or newer."""
+    """Number of the last migration; 0: there is nothing yet. Raises UserError when not ours, or newer."""
     ours, tables = connection.execute(
         "SELECT to_regclass('myriad.migrations') IS NOT NULL,"
         " (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('myriad'))"
@@ -77,7 +77,9 @@ def version(connection: Connection, url: str) -> int:
                 remedy="Give a database of its own: createdb NAME",
             )
         return 0
-    (found,) = connection.execute("SELECT coalesce(max(version), 0) FROM myriad.migrations").fetchone() or (0,)
+    (found,) = connection.execute("SELECT coalesce(max(version), 0) FROM myriad.migrations").fetchone() or (
+        0,
+    )
     if found > len(MIGRATIONS):
         raise UserError(
             f"was written by a newer Myriad (schema {found}, this one knows {len(MIGRATIONS)})",

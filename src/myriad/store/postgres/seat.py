@@ -2,14 +2,15 @@
 
 Three things together, and each has its own part to play:
 
-- **The lock.** A session-level advisory lock of the connection that writes. Nobody writes without it, and it ends
-  with the session, so what a leader has not committed when it loses the seat is never committed: fencing.
-- **The term.** A number that goes up whenever the seat changes hands. Who lost its connection and finds the same
-  term and the same last record when it has the lock again never was deposed.
-- **The lease.** The holder changes `beat` several times in a lease. It acts on the world only while it knows that
-  its last proven renewal is younger than the lease; a candidate takes the seat only after it has watched for a
-  whole lease and seen no change. Both count on their own clock, which goes on while a process is stopped: no
-  clock is ever compared with another one, and whether the lock is free makes no difference to the wait.
+- **The lock.** A session-level advisory lock of the connection that writes. Nobody writes without it, and it
+  ends with the session, so what a leader has not committed when it loses the seat never is: fencing.
+- **The term.** A number that goes up whenever the seat changes hands. Who lost its connection and finds the
+  same term and the same last record when it has the lock again never was deposed.
+- **The lease.** The holder changes `beat` several times in a lease. It acts on the world only while it knows
+  that its last proven renewal is younger than the lease; a candidate takes the seat only after it has watched
+  for a whole lease and seen no change. Both count on their own clock, which goes on while a process is
+  stopped: no clock is ever compared with another one. A lock that is free does not shorten the wait: the
+  leader may have lost its connection and not know it yet.
 
 A seat that was given back (`holder` is empty) is free at once.
 """
@@ -100,15 +101,17 @@ def clock() -> float:
 
 
 class Seat:
-    """One process' place at the table: a candidate until `try_take` says True, then the leader until it is not.
+    """One process' way to the seat: a candidate until `try_take` says True, then the leader until deposed.
 
-    Any thread may call anything. While it leads, a thread of its own renews, so that a long decision of the event
-    loop costs no lease. `on_renewed` and `on_lost` are called from other threads.
+    Any thread may call anything. While it leads, a thread of its own renews, so that a long decision of the
+    event loop costs no lease. `on_renewed` and `on_lost` are called from other threads.
     """
 
     def __init__(self, url: str, *, lease_s: float = LEASE_S, patience_s: float = PATIENCE_S) -> None:
         self.url = url
         self.term = 0
+        #: Whether the one before us had given it back.
+        self.was_free = False
         self.holder = f"{socket.gethostname()} (pid {os.getpid()})"
         #: The last record that is certainly there.
         self.tail = Mark(0, b"")
@@ -173,6 +176,7 @@ class Seat:
         term, seq, digest = row
         self.tail = tail_of(connection)
         _check_tail(connection, self.url, Mark(seq, digest))
+        self.was_free = not leader.holder
         self.term, self._until = term, begun + self._lease_s * _MARGIN
         self._renewer = threading.Thread(target=self._renew_on, name="seat", daemon=True)
         self._renewer.start()
@@ -187,8 +191,8 @@ class Seat:
     def write(self, work: Callable[[Connection], T], after: Mark | None = None) -> T | None:
         """Do something on the connection that holds the lock, for certain: a lost connection is mended first.
 
-        `after`: the last record there will be when it is done; None back then means that it had been done when
-        the connection was lost. Raises Deposed, or UserError when the database stays away or refuses.
+        `after`: the last record there will be when it is done; None back then means that it had been done
+        when the connection was lost. Raises Deposed, or UserError when the database stays away or refuses.
         """
         with self._busy:
             while True:
