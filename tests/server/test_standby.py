@@ -100,7 +100,10 @@ class Load:
             once = f"{number}-{count}"
             try:
                 answer = self.ask.ask(
-                    "POST", "/jobs", {"spec": command("x", name=f"l{once}")}, headers={"Idempotency-Key": once}
+                    "POST",
+                    "/jobs",
+                    {"spec": command("x", name=f"l{once}")},
+                    headers={"Idempotency-Key": once},
                 )
             except (httpx.TransportError, json.JSONDecodeError):
                 time.sleep(0.02)
@@ -124,7 +127,9 @@ def check_kept(server: Server, load: Load) -> None:
     assert verified["equal"] and not verified["problem"], verified
 
 
-def test_a_killed_leader_is_followed_by_one_of_two_standbys_and_nothing_acknowledged_is_lost(pair: Pair) -> None:
+def test_a_killed_leader_is_followed_by_one_of_two_standbys_and_nothing_acknowledged_is_lost(
+    pair: Pair,
+) -> None:
     standbys = [pair.standby("one"), pair.standby("two")]
     answer = standbys[0].ask("POST", "/jobs", {})
     assert answer.status == 503 and pair.leader.url in answer.tree["remedy"], answer.text
@@ -164,7 +169,9 @@ def role_name() -> str:
     return socket.gethostname()
 
 
-def test_a_leader_that_stops_cleanly_is_followed_at_once_and_a_closed_site_ends_its_standby(pair: Pair) -> None:
+def test_a_leader_that_stops_cleanly_is_followed_at_once_and_a_closed_site_ends_its_standby(
+    pair: Pair,
+) -> None:
     standby = pair.standby()
     assert pair.leader.stop() == 0
     wait_lead(standby)
@@ -180,7 +187,9 @@ def test_what_a_frozen_leader_still_wanted_to_do_has_no_effect(
     stack: ExitStack, tmp_path: Path, postgres: Cluster
 ) -> None:
     site = tmp_path / "site.yaml"
-    site.write_text("name: two\nchip: local-cpu\nchips_per_node: 1\nspares: 0\npods: [{name: p0, racks: 1, nodes_per_rack: 2}]\n")
+    site.write_text(
+        "name: two\nchip: local-cpu\nchips_per_node: 1\nspares: 0\npods: [{name: p0, racks: 1, nodes_per_rack: 2}]\n"
+    )
     data = tmp_path / "data"
     pair = Pair(stack, tmp_path, postgres.database(), "--site", str(site), "--data", str(data))
     old, starts = pair.leader, tmp_path / "starts"
