@@ -1,8 +1,21 @@
 """What every test may use."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # tests.build, bench
 
+from bench.peers.postgres import Cluster, missing
 from tests.slurm.fixtures import slurm, slurm_running  # noqa: F401 - fixtures for every folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A real PostgreSQL server; `database()` of it is a new one. Skips where it is not installed."""
+    if why := missing():
+        pytest.skip(why)
+    with Cluster() as cluster:
+        yield cluster

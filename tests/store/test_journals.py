@@ -1,18 +1,26 @@
-"""What every journal must do, for memory and SQLite alike."""
+"""What every journal must do, for memory, SQLite and PostgreSQL alike."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from myriad.kernel.ports import Journal, Record
+from myriad.store import opening
 from myriad.store.memory import MemoryJournal
 from myriad.store.sqlite import SqliteJournal
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def journal(request: pytest.FixtureRequest, tmp_path: Path):
-    made: Journal = MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "journal.db")
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
+    made: Journal
+    if request.param == "memory":
+        made = MemoryJournal()
+    elif request.param == "sqlite":
+        made = SqliteJournal(tmp_path / "journal.db")
+    else:
+        made = opening.to_write(request.getfixturevalue("postgres").database())
     yield made
     made.close()
 

@@ -35,6 +35,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     site: str = ""
     journal_seq: int = 0
+    role: str = "leader"
+    term: int = 0
+    leader_url: str = ""
+    leader: str = ""
 
 
 class Site(SiteView, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 
@@ -55,8 +56,11 @@ class Gateway:
 
     # ---- life
 
-    async def start(self, host: str, port: int) -> str:
-        """Listen (port 0: any free one) and return the base URL. Raises UserError when the port is taken."""
+    async def start(self, host: str, port: int, listener: socket.socket | None = None) -> str:
+        """Listen (port 0: any free one) and return the base URL. Raises UserError when the port is taken.
+
+        `listener`: listens there already.
+        """
         app = web.Application(client_max_size=self._settings.body_bytes_max, middlewares=[_as_openai])
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/v1/models", self._models)
@@ -68,7 +72,7 @@ class Gateway:
             app, access_log=None, handler_cancellation=True, shutdown_timeout=self._settings.close_s
         )
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
+        site = web.SockSite(runner, listener) if listener else web.TCPSite(runner, host, port)
         try:
             await site.start()
         except OSError as error:

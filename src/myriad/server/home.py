@@ -15,13 +15,21 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     api_url: str
     gateway_url: str
     key: str
+    #: Where its journal is, and what its nodes share; empty: in the home.
+    journal: str = ""
+    data: str = ""
 
 
 class Home:
-    """One folder. `hold` makes this process its control plane until it ends."""
+    """One folder. `hold` makes this process its control plane until it ends.
 
-    def __init__(self, folder: Path) -> None:
+    `data` is the folder that all nodes share, and a leader with its standbys: jobs, services. The home's own,
+    if no other is given.
+    """
+
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
         self.folder = folder.absolute()
+        self.data = data.absolute() if data else self.folder
         self.journal = self.folder / "journal.db"
         self.context_file = self.folder / "context.json"
         self.pid_file = self.folder / "server.pid"
@@ -80,4 +88,4 @@ class Home:
 
     def model_of(self, job: str) -> Path:
         """Where a job's exported model lies."""
-        return self.folder / "jobs" / job / "output" / "model"
+        return self.data / "jobs" / job / "output" / "model"

@@ -53,7 +53,7 @@ class OfJob:
 
     def __init__(self, plane: Plane, job: Job) -> None:
         self._plane, self._job = plane, job
-        self.folder = layout.job_dir(plane.home.folder, job.job)
+        self.folder = layout.job_dir(plane.home.data, job.job)
         self.ranks = job.spec.chips if job.spec.launch == "chip" else job.spec.max_nodes
 
     def attempt(self, number: int) -> AttemptId | None:
@@ -80,7 +80,7 @@ class OfService:
 
     def __init__(self, plane: Plane, service: Service) -> None:
         self._plane, self._service = plane, service
-        self.folder = layout.service_dir(plane.home.folder, service.service)
+        self.folder = layout.service_dir(plane.home.data, service.service)
         self.ranks = 1
 
     def attempt(self, number: int) -> AttemptId | None:

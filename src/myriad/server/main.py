@@ -1,7 +1,8 @@
 """`python -m myriad.server`: one process, from its arguments to its exit code.
 
 SIGTERM and SIGINT stop the control plane alone: what runs goes on and is adopted at the next start.
-Exit codes: 0 stopped as asked, 1 the journal or a law broke, 2 something to mend before starting.
+Exit codes: 0 stopped as asked, 1 the journal or a law broke, 2 something to mend before starting, 3 another
+control plane leads now.
 """
 
 import argparse
@@ -11,10 +12,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 from aiohttp import web
@@ -24,12 +26,17 @@ from myriad.control.sitefile import Setup
 from myriad.engines.local import LocalEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
+from myriad.kernel.ports import Journal
 from myriad.server import api
 from myriad.server.gateway import Directory, Sink
-from myriad.server.home import Home
+from myriad.server.home import Context, Home
 from myriad.server.paced import PacedEngine
 from myriad.server.plane import Body, Plane
+from myriad.server.standby import Standby
 from myriad.server.wheel import BrokenLaw
+from myriad.store.postgres.connection import is_url
+from myriad.store.postgres.journal import PostgresJournal
+from myriad.store.postgres.seat import Deposed, Seat
 from myriad.store.sqlite import SqliteJournal
 from myriad.twin.world import World
 
@@ -61,6 +68,17 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--port", type=int, default=7700, help="of the REST API; 0: any (%(default)s)")
     parser.add_argument("--gateway-port", type=int, default=7701, help="0: any (%(default)s)")
+    parser.add_argument(
+        "--journal",
+        default="",
+        help="postgresql://user@host:port/database, or a file; journal.db of the home",
+    )
+    parser.add_argument(
+        "--standby", action="store_true", help="follow another control plane, and take over when it fails"
+    )
+    parser.add_argument(
+        "--data", default="", help="folder that all nodes share, and leader and standby; the home"
+    )
     parser.add_argument("--engine", choices=("local", "memory"), default="local", help="%(default)s")
     parser.add_argument(
         "--preload",
@@ -73,33 +91,86 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 async def _serve(options: argparse.Namespace) -> int:
     """Start in the order that lets nothing be promised before it can be kept; then wait for the end."""
-    home = Home(Path(options.home).expanduser())
+    home = Home(Path(options.home).expanduser(), Path(options.data).expanduser() if options.data else None)
     async with AsyncExitStack() as stack:
         home.hold()
         stack.callback(home.release)
         setup = _setup(options.site, options.policy, home)
         # before anything is written: a port in use must leave no trace
-        listener = _listen(options.host, options.port)
-        stack.callback(listener.close)
-        plane = Plane(home, setup, SqliteJournal(home.journal))
-        stack.push_async_callback(plane.stop)
-        sink = Sink(plane)
-        stack.push_async_callback(sink.close)
-        gateway = Gateway(Directory(plane), sink, plane.wheel.now, policy=setup.policy.route)
-        gateway_url = await gateway.start(options.host, options.gateway_port)
-        stack.push_async_callback(gateway.close)
-        await plane.open()
-        api_url = await _serve_api(stack, plane, listener)
-        await plane.tell_where(api_url, gateway_url)
-        _say(
-            f"{setup.site.name} is open: REST {api_url}, gateway {gateway_url}, policy {setup.policy_source}"
+        doors = _Doors(
+            _listen("API address", "--port", options.host, options.port),
+            _listen("gateway address", "--gateway-port", options.host, options.gateway_port),
         )
-        await plane.connect(_body(options, plane))
-        return await _until_the_end(plane)
+        for door in doors:
+            stack.callback(door.close)
+        journal, seat = _journal(options, home)
+        plane = Plane(home, setup, journal)
+        stack.push_async_callback(plane.stop)
+        if seat and options.standby:
+            if (code := await _stand_by(plane, seat, doors, options)) is not None:
+                return code
+        elif seat:
+            await asyncio.to_thread(seat.take)
+        return await _lead(stack, plane, seat, doors, options)
 
 
-async def _serve_api(stack: AsyncExitStack, plane: Plane, listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
+async def _stand_by(plane: Plane, seat: Seat, doors: "_Doors", options: argparse.Namespace) -> int | None:
+    """Wait for the leader's seat. The exit code when there is nothing more to wait for; None: it leads."""
+    known = plane.home.context()
+    plane.home.write_context(_context(options, doors, known.key if known else ""))
+    _say(f"stands by: REST {_url(doors.api)}")
+    asked = asyncio.create_task(_signalled())
+    try:
+        end = await Standby(plane, seat, _say).wait(doors, asked)
+    finally:
+        asked.cancel()
+    if end == "leads":
+        return None
+    _say("stops standing by" if end == "stopped" else "the site was closed by its leader")
+    return 0
+
+
+async def _lead(
+    stack: AsyncExitStack, plane: Plane, seat: Seat | None, doors: "_Doors", options: argparse.Namespace
+) -> int:
+    await plane.fold()
+    plane.begin(seat.may_act if seat else _always)
+    if seat:
+        _hold(plane, seat)
+    sink = Sink(plane)
+    stack.push_async_callback(sink.close)
+    gateway = Gateway(Directory(plane), sink, plane.wheel.now, policy=plane.setup.policy.route)
+    await gateway.start(options.host, options.gateway_port, doors.gateway)
+    stack.push_async_callback(gateway.close)
+    await plane.open()
+    await _serve_api(stack, plane, doors.api)
+    context = _context(options, doors)
+    await plane.tell_where(context)
+    if seat:
+        await asyncio.to_thread(seat.tell, context.api_url, context.gateway_url)
+    term = f", term {seat.term}" if seat else ""
+    _say(
+        f"{plane.setup.site.name} is open: REST {context.api_url}, gateway {context.gateway_url}, "
+        f"policy {plane.setup.policy_source}{term}"
+    )
+    await plane.connect(_body(options, plane, seat))
+    return await _until_the_end(plane)
+
+
+def _hold(plane: Plane, seat: Seat) -> None:
+    """What the seat says, the wheel hears: orders that were held back may go, or all is over."""
+    loop = asyncio.get_running_loop()
+    plane.term = seat.term
+    seat.on_renewed = lambda: _from_outside(loop, plane.wheel.resume)
+    seat.on_lost = lambda error: _from_outside(loop, plane.wheel.fail, error)
+
+
+def _from_outside(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *values: object) -> None:
+    loop.call_soon_threadsafe(call, *values)
+
+
+async def _serve_api(stack: AsyncExitStack, plane: Plane, listener: socket.socket) -> None:
+    host = listener.getsockname()[0]
     app = api.application(plane, metrics_open=_is_loopback(host))
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_LINGER_S)
     await runner.setup()
@@ -107,7 +178,6 @@ async def _serve_api(stack: AsyncExitStack, plane: Plane, listener: socket.socke
     # streams that go on for ever end first, so that cleanup need not wait for them
     stack.callback(plane.events.close)
     await web.SockSite(runner, listener).start()
-    return f"http://{_shown(host)}:{port}"
 
 
 async def _until_the_end(plane: Plane) -> int:
@@ -125,7 +195,7 @@ async def _until_the_end(plane: Plane) -> int:
         _say(f"cannot go on: {error}")
         # what was refused because of this is told to those who asked before the process ends
         await asyncio.sleep(_LINGER_S / 4)
-        return 1
+        return 3 if isinstance(error, Deposed) else 1
     _say("the site is closed")
     return 0
 
@@ -153,14 +223,55 @@ def _laptop() -> str:
     return resources.files("myriad.server").joinpath("laptop.yaml").read_text(encoding="utf-8")
 
 
-def _body(options: argparse.Namespace, plane: Plane) -> Body:
+def _journal(options: argparse.Namespace, home: Home) -> tuple[Journal, Seat | None]:
+    location = options.journal or str(home.journal)
+    if is_url(location):
+        seat = Seat(location)
+        return PostgresJournal(location, seat), seat
+    if options.standby:
+        raise UserError(
+            "needs a journal that two control planes can share",
+            field="--standby",
+            remedy="Give --journal postgresql://user@host:port/database to both",
+        )
+    return SqliteJournal(Path(location).expanduser()), None
+
+
+def _body(options: argparse.Namespace, plane: Plane, seat: Seat | None) -> Body:
+    may_act = seat.may_act if seat else _always
     if options.engine == "memory":
         return PacedEngine(World(plane.setup.site))
-    return LocalEngine(plane.home.folder, plane.setup.site, plane.wheel.now, options.preload)
+    return LocalEngine(plane.home.data, plane.setup.site, plane.wheel.now, options.preload, may_act=may_act)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """The socket of the API. Raises UserError when the port is taken."""
+def _always() -> bool:
+    return True
+
+
+class _Doors(NamedTuple):
+    """The sockets people come in by."""
+
+    api: socket.socket
+    gateway: socket.socket
+
+
+def _context(options: argparse.Namespace, doors: _Doors, key: str = "") -> Context:
+    return Context(
+        api_url=_url(doors.api),
+        gateway_url=_url(doors.gateway),
+        key=key,
+        journal=options.journal,
+        data=str(Path(options.data).expanduser().absolute()) if options.data else "",
+    )
+
+
+def _url(door: socket.socket) -> str:
+    host, port = door.getsockname()[:2]
+    return f"http://{_shown(host)}:{port}"
+
+
+def _listen(field: str, option: str, host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises UserError when the port is taken."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=1024)
@@ -168,9 +279,9 @@ def _listen(host: str, port: int) -> socket.socket:
         reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
         raise UserError(
             reason,
-            field="API address",
+            field=field,
             value=f"{host}:{port}",
-            remedy="Give another --port (0 takes any that is free), or end what listens there",
+            remedy=f"Give another {option} (0 takes any that is free), or end what listens there",
         ) from None
 
 

@@ -1,20 +1,24 @@
 """The control plane as one object: state, books, indexes, the wheel that turns them, and the body it drives.
 
 Start: fold the journal, open the site (durably), let clients in, connect the body, give it everything
-outstanding. A crash at any point leaves a journal from which the same is done again.
+outstanding. A crash at any point leaves a journal from which the same is done again. A standby only folds,
+again and again, until it leads; then it has little left to fold.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from itertools import islice
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
 
 from myriad.control.apply import apply
 from myriad.control.core import Core, Step
 from myriad.control.moment import Moment
 from myriad.control.sitefile import Setup
 from myriad.control.state import State
-from myriad.kernel.ports import Engine, Journal
+from myriad.kernel.ports import Engine, Journal, Record
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import facts, wire
 from myriad.protocol.facts import Fact
@@ -32,6 +36,9 @@ from myriad.server.wheel import Observer, Wheel
 
 T = TypeVar("T")
 
+#: Records folded at a time: others on the loop need not wait long for their turn.
+_FOLD: Final = 1024
+
 
 class Body(Engine[AnyOrder, Input], Protocol):
     """An engine that can also be ended for good."""
@@ -42,10 +49,15 @@ class Body(Engine[AnyOrder, Input], Protocol):
 
 
 class Plane:
-    """Everything that routes and gateway stand on. Lives on one event loop."""
+    """Everything that routes and gateway stand on. Lives on one event loop.
+
+    `core` and `wheel` are there from `begin` on: who does not lead has no use for them.
+    """
+
+    core: Core
+    wheel: Wheel
 
     def __init__(self, home: Home, setup: Setup, journal: Journal) -> None:
-        """Folds the journal. Raises UserError at a damaged record."""
         self.home, self.setup, self.journal = home, setup, journal
         self.ledger = Ledger()
         self.keys, self.names, self.events = Keys(), Names(), Events()
@@ -70,16 +82,16 @@ class Plane:
         self.closed = asyncio.Event()
         self.api_url = self.gateway_url = ""
         self.started_at = 0
+        self._begun = False
         self._body: Body | None = None
         self._pump: asyncio.Task[None] | None = None
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
-        self.core, last_seq = self._folded(setup)
-        self.wheel = Wheel(self.core, journal, last_seq, self._observers())
-
-    @property
-    def state(self) -> State:
-        """What is true now. Reads are durable after `wheel.settled()`."""
-        return self.core.state
+        #: What is true now. Reads are durable after `wheel.settled()`.
+        self.state = State()
+        #: Number of the last record that was folded, before `begin`.
+        self.folded = 0
+        #: In which term it leads, where several control planes share a journal; else 0.
+        self.term = 0
 
     def moment(self) -> Moment:
         """What a question to the brain is asked in: the present state, now."""
@@ -93,19 +105,29 @@ class Plane:
         for fact in happened:
             self.ledger.fold(fact)
 
-    def _folded(self, setup: Setup) -> tuple[Core, int]:
-        state, seq = State(), 0
-        observers = self._observers()
-        for record in self.journal.read():
-            entry = wire.decode(record.body)
-            seq = record.seq
-            for fact in entry.facts:
-                apply(state, fact)
-            for observer in observers:
-                observer(seq, entry.cause, entry.facts)
-        return Core(setup.policy, state, own=setup.own), seq
-
     # ---- life ------------------------------------------------------------------------------------
+
+    async def fold(self) -> int:
+        """Fold what came to the journal since; how many entries. Raises UserError at a damaged record."""
+        before, observers = self.folded, self._observers()
+        while records := await self.reading(self._next):
+            for record in records:
+                entry = wire.decode(record.body)
+                for fact in entry.facts:
+                    apply(self.state, fact)
+                for observer in observers:
+                    observer(record.seq, entry.cause, entry.facts)
+                self.folded = record.seq
+        return self.folded - before
+
+    def _next(self) -> list[Record]:
+        return list(islice(self.journal.read(self.folded), _FOLD))
+
+    def begin(self, may_act: Callable[[], bool] = lambda: True) -> None:
+        """Everything is folded, and nobody else writes: decide from now on."""
+        self.core = Core(self.setup.policy, self.state, own=self.setup.own)
+        self.wheel = Wheel(self.core, self.journal, self.folded, self._observers(), may_act)
+        self._begun = True
 
     async def open(self) -> None:
         """Turn the wheel and open the site. Raises UserError when the site does not fit the journal."""
@@ -114,9 +136,9 @@ class Plane:
         opening = OpenSite(at=0, site=self.setup.site, prices=self.setup.prices)
         problems.check(await self.wheel.ask(opening))
 
-    async def tell_where(self, api_url: str, gateway_url: str) -> None:
+    async def tell_where(self, context: Context) -> None:
         """Write context.json; the operator key in it is minted when it has none that is good."""
-        self.api_url, self.gateway_url = api_url, gateway_url
+        self.api_url, self.gateway_url = context.api_url, context.gateway_url
         known = self.home.context()
         caller = self.keys.find(known.key) if known else None
         if known and caller and caller.role == "operator":
@@ -125,7 +147,7 @@ class Plane:
             minted = identity.mint("operator")
             await self.wheel.ask(IssueKey(at=0, key=minted.id, key_hash=minted.hash, role="operator"))
             key = minted.text
-        self.home.write_context(Context(api_url=api_url, gateway_url=gateway_url, key=key))
+        self.home.write_context(msgspec.structs.replace(context, key=key))
 
     async def connect(self, body: Body) -> None:
         """Open the body, give it what is outstanding, and listen to it from now on."""
@@ -159,7 +181,8 @@ class Plane:
         if self._pump:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
-        await self.wheel.stop()
+        if self._begun:
+            await self.wheel.stop()
         if self._body:
             await (self._body.shutdown() if self.closed.is_set() else self._body.close())
         self._reader.shutdown()

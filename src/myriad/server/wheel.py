@@ -7,6 +7,7 @@ observers shown the facts, askers answered, and orders given: what a crash takes
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -68,7 +69,14 @@ class BrokenLaw(Exception):
 class Wheel:
     """Turns on one event loop. `failed` is done when it must stop: the process cannot go on then."""
 
-    def __init__(self, core: Core, journal: Journal, last_seq: int, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        journal: Journal,
+        last_seq: int,
+        observers: Sequence[Observer],
+        may_act: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.core = core
         self.seq = last_seq
         self.commits, self.decisions = Commits(), Decisions()
@@ -79,6 +87,8 @@ class Wheel:
         self._timers: dict[str, tuple[Instant, asyncio.TimerHandle]] = {}
         self._now: Instant = core.state.now
         self._obey: Obey | None = None
+        self._may_act = may_act
+        self._held_back: deque[AnyOrder] = deque()
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._settled.set()
@@ -124,6 +134,16 @@ class Wheel:
         """The body is there: give it everything that should be under way, and every order from now on."""
         self._obey = obey
         self._give(self.core.outstanding())
+
+    def resume(self) -> None:
+        """Give what was held back, as far as we may: to be called when the lease was renewed."""
+        while self._held_back and self._obey and self._may_act():
+            self._obey(self._held_back.popleft())
+
+    def fail(self, error: UserError) -> None:
+        """Stop for good, for a reason from outside. What is queued is refused, what waits is forgotten."""
+        if not self.failed.done():
+            self._fail((), error)
 
     async def stop(self) -> None:
         """Finish the turn in progress and stop; what is still queued is refused. Idempotent."""
@@ -223,7 +243,8 @@ class Wheel:
                 self._wake(order)
             else:
                 assert isinstance(order, AnyOrder)
-                self._obey(order)
+                self._held_back.append(order)
+        self.resume()
 
     def _wake(self, order: orders.WakeAt) -> None:
         if known := self._timers.pop(order.about, None):
@@ -241,7 +262,9 @@ class Wheel:
     def _fail(self, batch: Sequence[_Queued], error: Exception) -> None:
         """Nothing of this batch is durable: nobody is told that it is, and no order of it is given."""
         self._obey = None
-        self.failed.set_exception(error)
+        self._held_back.clear()
+        if not self.failed.done():
+            self.failed.set_exception(error)
         refusal = _unavailable(error)
         for queued in batch:
             if queued.answer and not queued.answer.done():

@@ -36,6 +36,7 @@ class LocalEngine:
         clock: Callable[[], int],
         preload: bool = True,
         *,
+        may_act: Callable[[], bool] = lambda: True,
         ping_every_s: float = 0.5,
         silence_s: float = 3.0,
     ) -> None:
@@ -43,7 +44,9 @@ class LocalEngine:
         self._clock = clock
         self._nursery = nursery.Nursery(self._home, preload=preload)
         self._links = {
-            place.node: Link(place.node, place.chips, self, ping_every_s=ping_every_s, silence_s=silence_s)
+            place.node: Link(
+                place.node, place.chips, self, may_act, ping_every_s=ping_every_s, silence_s=silence_s
+            )
             for place in site.places()
         }
         self._replicas = Replicas(self._tell, clock)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 from myriad.engines.common import health
@@ -35,7 +36,17 @@ class Ear(Protocol):
 class Link:
     """One node, through all its incarnations."""
 
-    def __init__(self, node: NodeId, chips: int, ear: Ear, *, ping_every_s: float, silence_s: float) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        chips: int,
+        ear: Ear,
+        may_act: Callable[[], bool] = lambda: True,
+        *,
+        ping_every_s: float,
+        silence_s: float,
+    ) -> None:
+        """`may_act`: whether it is certain that orders are still ours to give."""
         self.node, self.chips = node, chips
         self.record: wire.Record | None = None
         #: Heard from this incarnation.
@@ -47,7 +58,8 @@ class Link:
         self.replicas: set[str] = set()
         #: Orders without an answer: given again on every connection, until `settle`.
         self.pending: dict[str, wire.Message] = {}
-        self._ear = ear
+        self._ear, self._may_act = ear, may_act
+        self._held_back = False
         self._ping_every_s, self._silence_s = ping_every_s, silence_s
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,7 +100,7 @@ class Link:
         """An order; kept under `key` until it is settled."""
         self.pending[key] = message
         if self.joined:
-            self._send(message)
+            self._order(message)
 
     def settle(self, *keys: str) -> None:
         """These orders have their answers."""
@@ -124,8 +136,7 @@ class Link:
                 self._evidence.say("channel", True)
                 first, self.joined = not self.joined, True
                 self._ear.on_hello(self, message, first=first)
-                for order in list(self.pending.values()):
-                    self._send(order)
+                self._order(*self.pending.values())
             case wire.Event() if message.seq > self._last_seq:
                 self._last_seq = message.seq
                 self._ear.on_event(self, message)
@@ -133,6 +144,13 @@ class Link:
                 self._ear.on_paces(self, paces)
             case _:
                 pass
+
+    def _order(self, *messages: wire.Message) -> None:
+        """Orders wait while another control plane may lead."""
+        self._held_back = not self._may_act()
+        if not self._held_back:
+            for message in messages:
+                self._send(message)
 
     def _send(self, message: wire.Message) -> None:
         if self._writer and not self._writer.is_closing():
@@ -174,6 +192,8 @@ class Link:
         while True:
             number += 1
             self._send(wire.Ping(number=number))
+            if self._held_back and self.joined:
+                self._order(*self.pending.values())
             await asyncio.sleep(self._ping_every_s)
             if silence_s := self._heart.silent_s(loop.time(), self._ping_every_s):
                 self._evidence.say("heartbeat", False, f"no answer for {silence_s:.1f} s")

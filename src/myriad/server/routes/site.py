@@ -1,6 +1,7 @@
 """The site as a whole: health, one look, closing."""
 
 from importlib import metadata
+from typing import Literal
 
 import msgspec
 
@@ -15,12 +16,18 @@ _MARGIN_S = 5.0
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """It is up."""
+    """It is up. Where several control planes share a journal, one leads, and the others name it."""
 
     ok: bool
     version: str
     site: str
     journal_seq: int
+    role: Literal["leader", "standby"] = "leader"
+    #: Goes up whenever another one takes over; 0 where there is but one.
+    term: int = 0
+    #: The leader's address, and who it is; empty: it is this one, or nobody knows.
+    leader_url: str = ""
+    leader: str = ""
 
 
 class Site(views.SiteView, frozen=True, kw_only=True):
@@ -51,7 +58,11 @@ async def health(ask: Ask) -> Health:
     """Whether the control plane is up and its journal can be written."""
     plane = ask.plane
     return Health(
-        ok=True, version=metadata.version("myriad"), site=plane.setup.site.name, journal_seq=plane.wheel.seq
+        ok=True,
+        version=metadata.version("myriad"),
+        site=plane.setup.site.name,
+        journal_seq=plane.wheel.seq,
+        term=plane.term,
     )
 
 

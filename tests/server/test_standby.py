@@ -1,0 +1,249 @@
+"""Leader and standby as real processes over a real PostgreSQL: killed, stopped, cut off from their database."""
+
+import json
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from bench.peers.postgres import Cluster
+
+from tests.server.harness import Server, command, members_of, python, wait_for
+
+_CLIENTS = 4
+_TAKEOVER_S = 15.0  # of a busy machine; the benchmark knows how long it takes
+
+
+class Pair:
+    """A leader and its standbys on one database."""
+
+    def __init__(self, stack: ExitStack, folder: Path, url: str, *options: str) -> None:
+        self._stack, self._folder = stack, folder
+        self._options = ("--journal", url, *options)
+        self.leader = self.add("leader")
+
+    def add(self, name: str, *more: str) -> Server:
+        """One more control plane."""
+        server = Server(self._folder / name, *self._options, *more)
+        self._stack.callback(server.end)
+        return server.start()
+
+    def standby(self, name: str = "standby") -> Server:
+        """One more that waits, and knows the leader."""
+        server = self.add(name, "--standby")
+        wait_for(lambda: role(server).get("leader_url") == self.leader.url, lambda: str(role(server)))
+        return server
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Ends every process."""
+    with ExitStack() as made:
+        yield made
+
+
+@pytest.fixture
+def pair(stack: ExitStack, tmp_path: Path, postgres: Cluster) -> Pair:
+    """A leader over the simulated world."""
+    return Pair(stack, tmp_path, postgres.database(), "--engine", "memory")
+
+
+def role(server: Server) -> dict[str, object]:
+    """What its health says, a moment without an answer aside."""
+    try:
+        return dict(server.ask("GET", "//healthz", key="").tree)
+    except (httpx.TransportError, json.JSONDecodeError):
+        return {}
+
+
+def wait_lead(*candidates: Server) -> Server:
+    """Wait until one of them leads, for good; know its key."""
+
+    def leading() -> list[Server]:
+        return [one for one in candidates if role(one).get("role") == "leader"]
+
+    wait_for(lambda: bool(leading()), lambda: "\n".join(one.said() for one in candidates), _TAKEOVER_S)
+    (one,) = leading()
+    wait_for(lambda: bool(json.loads((one.home / "context.json").read_text())["key"]))
+    one.key = json.loads((one.home / "context.json").read_text())["key"]
+    return one
+
+
+class Load:
+    """Clients that submit without pause, each intent again under its own key until it is acknowledged."""
+
+    def __init__(self, ask: Server) -> None:
+        self.ask = ask
+        self.acknowledged: dict[str, str] = {}
+        self.unexpected: list[str] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(_CLIENTS)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        count = 0
+        while not self._over.is_set():
+            once = f"{number}-{count}"
+            try:
+                answer = self.ask.ask(
+                    "POST",
+                    "/jobs",
+                    {"spec": command("x", name=f"l{once}")},
+                    headers={"Idempotency-Key": once},
+                )
+            except (httpx.TransportError, json.JSONDecodeError):
+                time.sleep(0.02)
+                continue
+            if answer.status in (200, 201):
+                self.acknowledged[once] = answer.tree["job"]["job"]
+                count += 1
+            elif answer.status != 503:
+                self.unexpected.append(answer.text)
+            time.sleep(0.01)
+
+
+def check_kept(server: Server, load: Load) -> None:
+    """Every acknowledged intent is there, none is there twice, and the journal folds to the live state."""
+    assert not load.unexpected, load.unexpected[:3]
+    jobs = Counter(one["name"] for one in server.get("/jobs"))
+    assert max(jobs.values()) == 1
+    missing = {f"l{once}" for once in load.acknowledged} - set(jobs)
+    assert not missing, f"of {len(load.acknowledged)} acknowledged: {missing}"
+    verified = server.post("/journal/verify")
+    assert verified["equal"] and not verified["problem"], verified
+
+
+def test_a_killed_leader_is_followed_by_one_of_two_standbys_and_nothing_acknowledged_is_lost(
+    pair: Pair,
+) -> None:
+    standbys = [pair.standby("one"), pair.standby("two")]
+    answer = standbys[0].ask("POST", "/jobs", {})
+    assert answer.status == 503 and pair.leader.url in answer.tree["remedy"], answer.text
+    assert answer.tree["value"] == pair.leader.url
+    assert httpx.get(standbys[0].gateway + "/v1/models").status_code == 503
+    pair.leader.tenant()
+    with Load(pair.leader) as load:
+        wait_for(lambda: len(load.acknowledged) > 40)
+        pair.leader.kill()
+    next_one = wait_lead(*standbys)
+    (other,) = (one for one in standbys if one is not next_one)
+    check_kept(next_one, load)
+    assert role(next_one)["term"] == 2
+    assert httpx.get(next_one.gateway + "/healthz").status_code == 200
+    next_one.tenant_keys = pair.leader.tenant_keys
+    assert next_one.submit(command("x", name="after"))
+    wait_for(lambda: role(other)["leader_url"] == next_one.url)
+    assert role(other)["role"] == "standby"
+    assert other.stop() == 0
+    assert next_one.stop() == 0
+
+
+def test_a_second_one_without_standby_is_refused_and_names_the_leader(pair: Pair, tmp_path: Path) -> None:
+    second = Server(tmp_path / "second")
+    process = second.spawn(*pair.leader.options)
+    assert process.wait(30) == 2
+    assert f"is led by another control plane: {role_name()}" in second.said(), second.said()
+    assert pair.leader.url in second.said() and "--standby" in second.said()
+    assert "Traceback" not in second.said()
+    assert pair.leader.get("/site")["open"]
+
+
+def role_name() -> str:
+    """The machine, as a leader names itself."""
+    import socket
+
+    return socket.gethostname()
+
+
+def test_a_leader_that_stops_cleanly_is_followed_at_once_and_a_closed_site_ends_its_standby(
+    pair: Pair,
+) -> None:
+    standby = pair.standby()
+    assert pair.leader.stop() == 0
+    wait_lead(standby)
+    third = pair.leader = standby
+    waiting = pair.standby("third")
+    third.post("/site/close", {"grace_s": 0})
+    assert third.process and third.process.wait(20) == 0
+    assert waiting.process and waiting.process.wait(20) == 0
+    assert "the site was closed by its leader" in waiting.said()
+
+
+def test_what_a_frozen_leader_still_wanted_to_do_has_no_effect(
+    stack: ExitStack, tmp_path: Path, postgres: Cluster
+) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(
+        "name: two\nchip: local-cpu\nchips_per_node: 1\nspares: 0\npods: [{name: p0, racks: 1, nodes_per_rack: 2}]\n"
+    )
+    data = tmp_path / "data"
+    pair = Pair(stack, tmp_path, postgres.database(), "--site", str(site), "--data", str(data))
+    old, starts = pair.leader, tmp_path / "starts"
+    end = Server(data)
+    stack.callback(end.end)  # the nodes are those of the shared folder
+    old.tenant()
+    old.wait_ready(2)
+    code = "import os, time; open(%r, 'a').write(os.environ['MYRIAD_ATTEMPT'] + '\\n'); time.sleep(600)"
+    job = old.submit(python(code % str(starts), name="long"))
+    old.wait_state(job, "running")
+    new = pair.standby()
+    assert old.process
+    old.process.send_signal(signal.SIGSTOP)
+    late: list[object] = []
+    asking = threading.Thread(target=lambda: late.append(_status(old, "/jobs", command("x", name="late"))))
+    asking.start()
+    wait_lead(new)
+    new.wait_state(job, "running")
+    new.post(f"/jobs/{job}/cancel")
+    new.wait_state(job, "cancelled")
+    wait_for(lambda: not members_of(data))
+    old.process.send_signal(signal.SIGCONT)
+    assert old.process.wait(20) == 3
+    assert "another control plane leads" in old.said() and "Traceback" not in old.said()
+    asking.join()
+    assert late[0] in (503, "gone"), late
+    assert {one["name"] for one in new.get("/jobs")} == {"long"}
+    time.sleep(0.5)  # for an order that must not come
+    assert not members_of(data)
+    assert starts.read_text().split() == [f"{job}.1"], "adopted, not started again"
+    assert new.post("/journal/verify")["equal"]
+
+
+def _status(server: Server, path: str, spec: object) -> object:
+    try:
+        return server.ask("POST", path, {"spec": spec}).status
+    except httpx.TransportError:
+        return "gone"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "crashed"])
+def test_the_database_may_go_away_under_load(pair: Pair, postgres: Cluster, how: int) -> None:
+    standby = pair.standby()
+    pair.leader.tenant()
+    with Load(pair.leader) as load:
+        for _ in range(2):
+            before = len(load.acknowledged)
+            wait_for(lambda before=before: len(load.acknowledged) > before + 30)
+            postgres.stop(how)
+            time.sleep(0.3)
+            postgres.start()
+        before = len(load.acknowledged)
+        wait_for(lambda: len(load.acknowledged) > before + 30, pair.leader.said)
+    check_kept(pair.leader, load)
+    assert role(pair.leader)["term"] == 1, "a database that was away deposes nobody"
+    wait_for(lambda: role(standby).get("leader_url") == pair.leader.url)
+    assert standby.stop() == 0 and pair.leader.stop() == 0
