@@ -238,7 +238,8 @@ def test_a_server_whose_disk_fills_up_ends_with_a_message(server: Server) -> Non
             break
         acknowledged.append(f"t{number}")
     assert server.process.wait(20) == 1
-    assert "cannot go on: journal" in server.said() and "Traceback" not in server.said()
+    said = server.said()
+    assert "was answered 503" in said and "cannot go on: journal" in said and "Traceback" not in said
     server.start()
     assert {one["tenant"] for one in server.get("/tenants")} >= set(acknowledged)
     assert os.path.exists(server.home / "context.json")

@@ -15,6 +15,7 @@ from myriad.cli.client import Client
 from myriad.cli.context import Context, given
 from myriad.control.views import NodeView
 from myriad.kernel.errors import UserError
+from myriad.server.log import spoken
 
 _LOOK_EVERY_S = 0.1
 _START_PATIENCE_S = 120.0
@@ -117,9 +118,8 @@ def _start(context: Context, command: list[str]) -> None:
 
 def _failed(said: str, log: Path) -> UserError:
     """Why it ended: its own last line, if that is meant for people; else as much as may help."""
-    last = said.rpartition("\n")[2]
-    if last.startswith("myriad: "):
-        return UserError(f"{last.removeprefix('myriad: ')} (from {log})")
+    if (last := spoken(said)) is not None:
+        return UserError(f"{last} (from {log})")
     return UserError(f"it ended while starting:\n{said}\n(from {log})", field="control plane")
 
 

@@ -10,10 +10,9 @@ import ipaddress
 import os
 import signal
 import socket
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 import uvloop
@@ -24,9 +23,10 @@ from myriad.control.sitefile import Setup
 from myriad.engines.local import LocalEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
-from myriad.server import api
+from myriad.server import api, log
 from myriad.server.gateway import Directory, Sink
 from myriad.server.home import Home
+from myriad.server.notify import Manager, Pulse
 from myriad.server.paced import PacedEngine
 from myriad.server.plane import Body, Plane
 from myriad.server.wheel import BrokenLaw
@@ -40,11 +40,12 @@ _LINGER_S = 2.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until stopped; returns the exit code."""
     options = _parsed(argv)
+    log.use(options.log_format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(options))
     except UserError as error:
-        _say(str(error))
+        log.error("refused", str(error), field=error.field)
         return 2
 
 
@@ -68,12 +69,18 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         default=os.environ.get("MYRIAD_PRELOAD", "1") != "0",
         help="import torch once for all nodes of the local engine (default: MYRIAD_PRELOAD, or yes)",
     )
+    parser.add_argument(
+        "--log-format",
+        choices=log.FORMS,
+        default=os.environ.get("MYRIAD_LOG_FORMAT") or "text",
+        help="of what goes to stderr, one event a line (MYRIAD_LOG_FORMAT, or %(default)s)",
+    )
     return parser.parse_args(argv)
 
 
 async def _serve(options: argparse.Namespace) -> int:
     """Start in the order that lets nothing be promised before it can be kept; then wait for the end."""
-    home = Home(Path(options.home).expanduser())
+    home, manager = Home(Path(options.home).expanduser()), Manager()
     async with AsyncExitStack() as stack:
         home.hold()
         stack.callback(home.release)
@@ -81,7 +88,7 @@ async def _serve(options: argparse.Namespace) -> int:
         # before anything is written: a port in use must leave no trace
         listener = _listen(options.host, options.port)
         stack.callback(listener.close)
-        plane = Plane(home, setup, SqliteJournal(home.journal))
+        plane = Plane(home, setup, SqliteJournal(home.journal), Pulse(manager))
         stack.push_async_callback(plane.stop)
         sink = Sink(plane)
         stack.push_async_callback(sink.close)
@@ -91,11 +98,31 @@ async def _serve(options: argparse.Namespace) -> int:
         await plane.open()
         api_url = await _serve_api(stack, plane, listener)
         await plane.tell_where(api_url, gateway_url)
-        _say(
-            f"{setup.site.name} is open: REST {api_url}, gateway {gateway_url}, policy {setup.policy_source}"
-        )
+        _tell_start(plane, setup)
         await plane.connect(_body(options, plane))
-        return await _until_the_end(plane)
+        manager.ready(f"{setup.site.name} is open at {api_url}")
+        pulse = asyncio.create_task(plane.pulse.beat())
+        stack.callback(pulse.cancel)
+        code = await _until_the_end(plane)
+        manager.stopping()
+        return code
+
+
+def _tell_start(plane: Plane, setup: Setup) -> None:
+    name, version = setup.site.name, metadata.version("myriad")
+    log.info(
+        "start",
+        f"{name} is open: REST {plane.api_url}, gateway {plane.gateway_url}, policy {setup.policy_source}, "
+        f"version {version}, journal {plane.home.journal} at {plane.wheel.seq}",
+        version=version,
+        site=name,
+        chips=setup.site.chip_count,
+        journal=str(plane.home.journal),
+        seq=plane.wheel.seq,
+        policy=setup.policy_source,
+        api_url=plane.api_url,
+        gateway_url=plane.gateway_url,
+    )
 
 
 async def _serve_api(stack: AsyncExitStack, plane: Plane, listener: socket.socket) -> str:
@@ -116,25 +143,33 @@ async def _until_the_end(plane: Plane) -> int:
     await asyncio.wait([asked, ended], return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
     if not ended.done():
-        _say("stops; what runs goes on and is adopted at the next start")
+        log.info(
+            "stop", f"stops on {asked.result().name}; what runs goes on and is adopted at the next start"
+        )
         ended.cancel()
         return 0
     try:
         await ended
     except (UserError, BrokenLaw) as error:
-        _say(f"cannot go on: {error}")
+        log.error("broken", f"cannot go on: {error}")
         # what was refused because of this is told to those who asked before the process ends
         await asyncio.sleep(_LINGER_S / 4)
         return 1
-    _say("the site is closed")
+    log.info("stop", "the site is closed: nodes and control plane end")
     return 0
 
 
-async def _signalled() -> None:
-    stop = asyncio.Event()
+async def _signalled() -> signal.Signals:
+    loop = asyncio.get_running_loop()
+    heard: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def hear(number: signal.Signals) -> None:
+        if not heard.done():
+            heard.set_result(number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
+        loop.add_signal_handler(number, hear, number)
+    return await heard
 
 
 def _setup(site: str, policy: str, home: Home) -> Setup:
@@ -183,7 +218,3 @@ def _shown(host: str) -> str:
     if ipaddress.ip_address(host).is_unspecified:
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
-
-
-def _say(text: str) -> None:
-    print(f"myriad: {text}", file=sys.stderr, flush=True)

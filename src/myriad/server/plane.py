@@ -20,13 +20,14 @@ from myriad.protocol import facts, wire
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input, IssueKey, OpenSite
 from myriad.protocol.orders import AnyOrder
-from myriad.server import identity, problems
+from myriad.server import identity, problems, told
 from myriad.server.causes import Asked
 from myriad.server.changes import Changes
 from myriad.server.events import Events
 from myriad.server.home import Context, Home
 from myriad.server.identity import Caller, Keys
 from myriad.server.names import Names
+from myriad.server.notify import Manager, Pulse
 from myriad.server.tallies import Tallies
 from myriad.server.wheel import Observer, Wheel
 
@@ -44,12 +45,13 @@ class Body(Engine[AnyOrder, Input], Protocol):
 class Plane:
     """Everything that routes and gateway stand on. Lives on one event loop."""
 
-    def __init__(self, home: Home, setup: Setup, journal: Journal) -> None:
+    def __init__(self, home: Home, setup: Setup, journal: Journal, pulse: Pulse | None = None) -> None:
         """Folds the journal. Raises UserError at a damaged record."""
         self.home, self.setup, self.journal = home, setup, journal
         self.ledger = Ledger()
         self.keys, self.names, self.events = Keys(), Names(), Events()
         self.tallies = Tallies()
+        self.pulse = pulse or Pulse(Manager())
         self.changes = Changes()
         self.served = Changes(
             facts.TenantSet,
@@ -74,7 +76,7 @@ class Plane:
         self._pump: asyncio.Task[None] | None = None
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
         self.core, last_seq = self._folded(setup)
-        self.wheel = Wheel(self.core, journal, last_seq, self._observers())
+        self.wheel = Wheel(self.core, journal, last_seq, (*self._observers(), told.by_brain))
 
     @property
     def state(self) -> State:
@@ -137,6 +139,8 @@ class Plane:
     async def _listen(self, body: Body) -> None:
         # asking again tells the body that the last batch is on record
         while batch := await body.observe():
+            for given in batch:
+                told.by_body(given)
             await self.wheel.ask_all(batch)
 
     async def ended(self) -> None:
