@@ -37,11 +37,11 @@ def test_acknowledged_intents_survive_kill_9_at_once(server: Server) -> None:
 
 def test_many_intents_share_a_commit(server: Server) -> None:
     server.tenant()
-    before = _metric(server, "myriad_journal_commits_total")
+    before = _metric(server, "myriad_journal_commit_seconds_count")
     with ThreadPoolExecutor(32) as pool:
         jobs = list(pool.map(lambda n: server.submit(command("x", name=f"j{n}")), range(200)))
     assert len(set(jobs)) == 200
-    commits = _metric(server, "myriad_journal_commits_total") - before
+    commits = _metric(server, "myriad_journal_commit_seconds_count") - before
     assert commits < 150, f"{commits} commits for 200 intents"
 
 

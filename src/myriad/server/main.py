@@ -94,6 +94,7 @@ async def _serve(options: argparse.Namespace) -> int:
         stack.push_async_callback(sink.close)
         gateway = Gateway(Directory(plane), sink, plane.wheel.now, policy=setup.policy.route)
         gateway_url = await gateway.start(options.host, options.gateway_port)
+        plane.gateway = gateway
         stack.push_async_callback(gateway.close)
         await plane.open()
         api_url = await _serve_api(stack, plane, listener)

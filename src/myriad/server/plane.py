@@ -14,6 +14,7 @@ from myriad.control.core import Core, Step
 from myriad.control.moment import Moment
 from myriad.control.sitefile import Setup
 from myriad.control.state import State
+from myriad.gateway.app import Gateway
 from myriad.kernel.ports import Engine, Journal
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import facts, wire
@@ -71,6 +72,8 @@ class Plane:
         #: Set when the site is closed and the process should end, bodies and all.
         self.closed = asyncio.Event()
         self.api_url = self.gateway_url = ""
+        #: Set when it listens.
+        self.gateway: Gateway | None = None
         self.started_at = 0
         self._body: Body | None = None
         self._pump: asyncio.Task[None] | None = None

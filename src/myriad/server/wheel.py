@@ -126,7 +126,9 @@ class Wheel:
         self._obey = obey
         again = self.core.outstanding()
         if again:
-            log.info("orders-again", f"{len(again)} orders under way are given again", orders=len(again))
+            log.info(
+                "orders-again", f"{len(again)} outstanding orders are given to the body", orders=len(again)
+            )
         self._give(again)
 
     async def stop(self) -> None:
