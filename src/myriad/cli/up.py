@@ -33,6 +33,10 @@ _ON_THE_WAY = ("joining", "burn_in", "repairing", "suspect")
 @click.option("--port", type=click.IntRange(0, 65535), help="Of the REST API; 0: any free one.")
 @click.option("--gateway-port", type=click.IntRange(0, 65535), help="Of the OpenAI-compatible gateway.")
 @click.option("--preload/--no-preload", default=None, help="Import torch once, for all nodes (default).")
+@click.option("--host", help="Address to bind; by default this machine alone can ask.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), help="Of server.log: for people (default), or JSON."
+)
 @click.option("--foreground", is_flag=True, help="Stay, and log here, as a service manager wants it.")
 @given
 def up(
@@ -44,6 +48,8 @@ def up(
     port: int | None,
     gateway_port: int | None,
     preload: bool | None,
+    host: str | None,
+    log_format: str | None,
     foreground: bool,
 ) -> None:
     """Start control plane, gateway and nodes on this machine.
@@ -56,7 +62,18 @@ def up(
     """
     if folder:
         context.home = Path(folder).expanduser().absolute()
-    command = _command(context.home, site, policy, port, gateway_port, preload)
+    command = _command(
+        context.home,
+        {
+            "--site": site,
+            "--policy": policy,
+            "--host": host,
+            "--port": port,
+            "--gateway-port": gateway_port,
+            "--log-format": log_format,
+        },
+        preload,
+    )
     if foreground:
         os.execv(command[0], command)
     key_before = known.key if (known := context.addresses()) else ""
@@ -71,16 +88,8 @@ def up(
         _tell(context, client, first=not key_before)
 
 
-def _command(
-    home: Path,
-    site: Path | None,
-    policy: str | None,
-    port: int | None,
-    gateway_port: int | None,
-    preload: bool | None,
-) -> list[str]:
+def _command(home: Path, options: dict[str, object], preload: bool | None) -> list[str]:
     command = [sys.executable, "-m", "myriad.server", "--home", str(home)]
-    options = {"--site": site, "--policy": policy, "--port": port, "--gateway-port": gateway_port}
     for name, value in options.items():
         if value is not None:
             command += [name, str(value)]
