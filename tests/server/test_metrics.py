@@ -117,7 +117,7 @@ def test_they_are_scraped(asked: Server) -> None:
     assert values['myriad_facts_total{kind="JobAdmitted"}'] >= 2
     assert values['myriad_jobs{state="admitted"}'] >= 1
     assert values["myriad_queue_oldest_wait_seconds"] > 0
-    buckets = [value for name, value in values.items() if name.startswith("myriad_chip_seconds_total")]
+    buckets = [value for name, value in values.items() if name.startswith("myriad_chip_seconds{")]
     assert abs(sum(buckets) / values["myriad_capacity_chip_seconds_total"] - 1) < 1e-6
     for name in ("holds", "waits"):
         asked.post(f"/jobs/{name}/cancel")

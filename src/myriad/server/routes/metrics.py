@@ -7,7 +7,7 @@ columns, counters and the gangs and jobs that live; never a chip, a node or a jo
 import platform
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -33,21 +33,29 @@ _BORN_S: Final = time.time()
 async def scrape(ask: Ask) -> web.Response:
     """All metrics."""
     plane = ask.plane
-    parts = (_plane(plane), _process(), _site(plane), _work(plane), _brain(plane), _books(plane))
-    families = [family for part in (*parts, _serving(plane)) for family in part]
+    parts = (_site(plane), _work(plane), _brain(plane), _books(plane), _serving(plane))
+    known = [family for part in parts for family in part]
+    return _answer([*_plane(plane, getattr(plane, "role", "leader"), plane.wheel.seq), *_process(), *known])
+
+
+def standing_by(plane: Plane, folded: int) -> web.Response:
+    """What a standby tells, which has no wheel yet: who it is, and how far it has followed."""
+    return _answer([*_plane(plane, "standby", folded), *_process()])
+
+
+def _answer(families: Iterable[Family]) -> web.Response:
     return web.Response(
         body=text(families).encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
 
 
-def _plane(plane: Plane) -> Iterator[Family]:
+def _plane(plane: Plane, role: str, seq: int) -> Iterator[Family]:
     about = (
         ("version", metadata.version("myriad")),
         ("python", platform.python_version()),
         ("schema", str(SCHEMA)),
     )
     yield of("gauge", "myriad_build_info", "What runs: always 1.", [(about, 1)])
-    role = getattr(plane, "role", "leader")
     is_it = {name: float(name == role) for name in ROLES}
     yield gauges("myriad_role", "1 for the role of this process, 0 for the other.", "role", is_it)
     yield gauge("myriad_start_time_seconds", "When the site was opened last.", plane.started_at / SECOND)
@@ -55,6 +63,7 @@ def _plane(plane: Plane) -> Iterator[Family]:
     yield histogram(
         "myriad_event_loop_lag_seconds", "How late the event loop woke, four times a second.", lag
     )
+    yield gauge("myriad_journal_sequence", "Number of the last durable entry it knows.", seq)
     yield gauge("myriad_event_subscribers", "Listeners of the event stream.", len(plane.events))
 
 
@@ -153,14 +162,14 @@ def _brain(plane: Plane) -> Iterator[Family]:
     yield histogram("myriad_journal_commit_seconds", "Time of a commit.", costs.committed)
     yield gauge("myriad_journal_commit_seconds_max", "The slowest since the start.", costs.committed.largest)
     yield histogram("myriad_journal_commit_entries", "Entries of a commit.", costs.batches)
-    yield gauge("myriad_journal_sequence", "Number of the last durable entry.", plane.wheel.seq)
 
 
 def _books(plane: Plane) -> Iterator[Family]:
     plane.ledger.advance(plane.wheel.now())
     site = books.site(plane.ledger)
     spent = {name: span / SECOND for name, span in site.buckets.items()}
-    yield counters("myriad_chip_seconds_total", "Chip-seconds by what they were spent on.", "bucket", spent)
+    help_ = "Chip-seconds by what they were spent on. No counter: productive time can turn out to be lost."
+    yield gauges("myriad_chip_seconds", help_, "bucket", spent)
     capacity_s = site.capacity_chip_ns / SECOND
     yield counter("myriad_capacity_chip_seconds_total", "Chips x time.", capacity_s)
     yield gauges("myriad_chips_by_use", "Chips by what they do now.", "bucket", site.chips_now)
