@@ -15,6 +15,7 @@ from myriad.cli.client import Client
 from myriad.cli.context import Context, given
 from myriad.control.views import NodeView
 from myriad.kernel.errors import UserError
+from myriad.server.log import spoken
 
 _LOOK_EVERY_S = 0.1
 _START_PATIENCE_S = 120.0
@@ -27,22 +28,34 @@ _ON_THE_WAY = ("joining", "burn_in", "repairing", "suspect")
 @click.option(
     "--site", type=click.Path(path_type=Path), help="Site file; by default 6 nodes on this machine."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "slurm"]),
+    help="Who runs the gangs: this machine (default), or the Slurm it is a client of.",
+)
 @click.option("--policy", metavar="NAME|FILE", help="Policy file, or a name of `myriad policy list`.")
 @click.option("--home", "folder", metavar="DIR", help="As `myriad --home`.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Of the REST API; 0: any free one.")
 @click.option("--gateway-port", type=click.IntRange(0, 65535), help="Of the OpenAI-compatible gateway.")
 @click.option("--preload/--no-preload", default=None, help="Import torch once, for all nodes (default).")
+@click.option("--host", help="Address to bind; by default this machine alone can ask.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), help="Of server.log: for people (default), or JSON."
+)
 @click.option("--foreground", is_flag=True, help="Stay, and log here, as a service manager wants it.")
 @given
 def up(
     context: Context,
     *,
     site: Path | None,
+    engine: str | None,
     policy: str | None,
     folder: str | None,
     port: int | None,
     gateway_port: int | None,
     preload: bool | None,
+    host: str | None,
+    log_format: str | None,
     foreground: bool,
 ) -> None:
     """Start control plane, gateway and nodes on this machine.
@@ -55,7 +68,19 @@ def up(
     """
     if folder:
         context.home = Path(folder).expanduser().absolute()
-    command = _command(context.home, site, policy, port, gateway_port, preload)
+    command = _command(
+        context.home,
+        {
+            "--site": site,
+            "--engine": engine,
+            "--policy": policy,
+            "--host": host,
+            "--port": port,
+            "--gateway-port": gateway_port,
+            "--log-format": log_format,
+        },
+        preload,
+    )
     if foreground:
         os.execv(command[0], command)
     key_before = known.key if (known := context.addresses()) else ""
@@ -70,16 +95,8 @@ def up(
         _tell(context, client, first=not key_before)
 
 
-def _command(
-    home: Path,
-    site: Path | None,
-    policy: str | None,
-    port: int | None,
-    gateway_port: int | None,
-    preload: bool | None,
-) -> list[str]:
+def _command(home: Path, options: dict[str, object], preload: bool | None) -> list[str]:
     command = [sys.executable, "-m", "myriad.server", "--home", str(home)]
-    options = {"--site": site, "--policy": policy, "--port": port, "--gateway-port": gateway_port}
     for name, value in options.items():
         if value is not None:
             command += [name, str(value)]
@@ -117,9 +134,8 @@ def _start(context: Context, command: list[str]) -> None:
 
 def _failed(said: str, log: Path) -> UserError:
     """Why it ended: its own last line, if that is meant for people; else as much as may help."""
-    last = said.rpartition("\n")[2]
-    if last.startswith("myriad: "):
-        return UserError(f"{last.removeprefix('myriad: ')} (from {log})")
+    if (last := spoken(said)) is not None:
+        return UserError(f"{last} (from {log})")
     return UserError(f"it ended while starting:\n{said}\n(from {log})", field="control plane")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from myriad.control import asks, forecast
 from myriad.control.moment import Moment
@@ -210,6 +211,18 @@ def incidents(state: State) -> list[IncidentView]:
     ]
 
 
+def nodes_by_state(state: State) -> dict[str, int]:
+    """How many nodes are in which state. Reads three columns and no node: cheap for any site."""
+    columns = state.columns
+    counts = np.bincount(columns.state, minlength=len(NodeState))
+    found = {kind.name.lower(): int(counts[kind]) for kind in NodeState if kind is not NodeState.RETIRED}
+    ready = columns.state == NodeState.READY
+    found["spare"] = int((ready & columns.spare).sum())
+    found["allocated"] = int((ready & ~columns.spare & (columns.free_count < columns.chips)).sum())
+    found["ready"] -= found["spare"] + found["allocated"]
+    return {word: count for word, count in found.items() if count}
+
+
 # ---- jobs --------------------------------------------------------------------------------------
 
 
@@ -384,9 +397,7 @@ def _replicas(state: State, service: Service) -> Iterator[ReplicaView]:
 
 def site(state: State) -> SiteView:
     """The site in one look."""
-    by_state: dict[str, int] = {}
-    for view in nodes(state):
-        by_state[view.state] = by_state.get(view.state, 0) + 1
+    by_state = nodes_by_state(state)
     declared, columns = state.site, state.columns
     offered = (columns.state == NodeState.READY) & (columns.taken_until == 0)
     return SiteView(

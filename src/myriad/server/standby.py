@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib import metadata
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp import web
@@ -36,7 +36,7 @@ class Standby:
         self._leader = Leader(0, "", "", "", 0)
         self._trouble = ""
 
-    async def wait(self, listeners: Sequence[socket.socket], asked: asyncio.Future[None]) -> End:
+    async def wait(self, listeners: Sequence[socket.socket], asked: asyncio.Future[Any]) -> End:
         """Serve and follow until one of the ends; when it leads, all is folded. Raises UserError."""
         async with AsyncExitStack() as stack:
             runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
@@ -47,7 +47,7 @@ class Standby:
                 await web.SockSite(runner, listener.dup()).start()
             return await self._follow(asked)
 
-    async def _follow(self, asked: asyncio.Future[None]) -> End:
+    async def _follow(self, asked: asyncio.Future[Any]) -> End:
         await self._plane.fold()
         followed = False
         while not asked.done():
