@@ -114,6 +114,7 @@ async def _opened(journal: _Gate, given: list[orders.Order]) -> Wheel:
     await wheel.ask(OpenSite(at=0, site=build.site()))
     await wheel.ask(ApplyTenant(at=0, tenant=build.tenant()))
     wheel.release(given.append)
+    given.clear()  # what is said again of every node at a start
     return wheel
 
 
