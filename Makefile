@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all smoke check format bench ray slurm clean
+.PHONY: install demo test test-all smoke check format bench ray slurm postgres clean
 
 install: $(STAMP)
 
@@ -53,6 +53,10 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retrie
 
 slurm:
 	dpkg -s $(SLURM) >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends $(SLURM); }
+
+# A real PostgreSQL server (Debian, Ubuntu): its tests and benchmarks start one of their own, and skip without.
+postgres:
+	dpkg -s postgresql >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends postgresql; }
 
 clean:
 	rm -rf $(VENV) build out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,8 +1,8 @@
 """From an intent to its acknowledgement, on PostgreSQL and on SQLite, with many askers at once.
 
 Ours: the server's own wheel and core over a real journal; each asker submits a job, waits until that is
-durable, and submits the next. HTTP is not in it. Peer: the same database on the same disk, one plain INSERT and
-COMMIT of the same bytes after the other on one connection, nothing decided, no chain: without grouping.
+durable, and submits the next. HTTP is not in it. Peer: the same database on the same disk, one plain INSERT
+and COMMIT of the same bytes after the other on one connection, nothing decided, no chain: without grouping.
 PostgreSQL with fsync and synchronous_commit on, SQLite in WAL mode with synchronous=FULL. Rounds alternate.
 """
 
