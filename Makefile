@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all smoke check format bench ray slurm slurm-up slurm-down clean
+.PHONY: install demo test test-all smoke check format bench ray slurm slurm-up slurm-down postgres clean
 
 install: $(STAMP)
 
@@ -63,6 +63,10 @@ slurm-up: install slurm
 
 slurm-down: install
 	$(PY) -m tools.slurm down
+
+# A real PostgreSQL server (Debian, Ubuntu): its tests and benchmarks start one of their own, and skip without.
+postgres:
+	dpkg -s postgresql >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends postgresql; }
 
 clean:
 	rm -rf $(VENV) build out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -23,7 +23,7 @@ JOBS = 2000
 SIZES = (1, 1, 1, 2, 4, 8, 16)
 
 
-def ready_core(pods: int) -> tuple[Core, list[Fact]]:
+def ready_core(pods: int, at: int = 0) -> tuple[Core, list[Fact]]:
     """A core whose whole site (pods x 25 racks x 25 nodes x 16 chips) is in service."""
     site = Site(
         name="bench",
@@ -32,12 +32,13 @@ def ready_core(pods: int) -> tuple[Core, list[Fact]]:
         spares=4,
     )
     core, happened = Core(), []
-    happened += core.step(inputs.OpenSite(at=0, site=site)).facts
+    happened += core.step(inputs.OpenSite(at=at, site=site)).facts
     for place in site.places():
-        happened += core.step(inputs.NodeJoined(at=0, node=place.node, instance="i", chips=place.chips)).facts
-        happened += core.step(inputs.NodeQualified(at=0, node=place.node, instance="i", ok=True)).facts
+        joined = inputs.NodeJoined(at=at, node=place.node, instance="i", chips=place.chips)
+        happened += core.step(joined).facts
+        happened += core.step(inputs.NodeQualified(at=at, node=place.node, instance="i", ok=True)).facts
     tenant = Tenant(name=TenantId("acme"), quota=Quota(chips=10**9))
-    happened += core.step(inputs.ApplyTenant(at=0, tenant=tenant)).facts
+    happened += core.step(inputs.ApplyTenant(at=at, tenant=tenant)).facts
     return core, happened
 
 

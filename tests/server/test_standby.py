@@ -1,4 +1,4 @@
-"""Leader and standby as real processes over a real PostgreSQL: killed, stopped, cut off from their database."""
+"""Leader and standby as real processes over a real PostgreSQL: killed, stopped, without their database."""
 
 import json
 import signal
@@ -16,6 +16,13 @@ from bench.peers.postgres import Cluster
 from tests.server.harness import Server, command, members_of, python, wait_for
 
 _CLIENTS = 4
+_TWO_NODES = """
+name: two
+chip: local-cpu
+chips_per_node: 1
+spares: 0
+pods: [{name: p0, racks: 1, nodes_per_rack: 2}]
+"""
 _TAKEOVER_S = 15.0  # of a busy machine; the benchmark knows how long it takes
 
 
@@ -187,9 +194,7 @@ def test_what_a_frozen_leader_still_wanted_to_do_has_no_effect(
     stack: ExitStack, tmp_path: Path, postgres: Cluster
 ) -> None:
     site = tmp_path / "site.yaml"
-    site.write_text(
-        "name: two\nchip: local-cpu\nchips_per_node: 1\nspares: 0\npods: [{name: p0, racks: 1, nodes_per_rack: 2}]\n"
-    )
+    site.write_text(_TWO_NODES)
     data = tmp_path / "data"
     pair = Pair(stack, tmp_path, postgres.database(), "--site", str(site), "--data", str(data))
     old, starts = pair.leader, tmp_path / "starts"

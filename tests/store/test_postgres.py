@@ -1,4 +1,4 @@
-"""The journal in PostgreSQL: what was changed behind our back is found, and every mistake names its remedy."""
+"""The journal in PostgreSQL: what was changed behind our back is found, and every mistake has its remedy."""
 
 import psycopg
 import pytest
@@ -89,7 +89,7 @@ def test_addresses_that_lead_nowhere(address: str, problem: str) -> None:
 
 
 def test_no_such_database_user_or_password(postgres: Cluster) -> None:
-    with pytest.raises(UserError, match="has no such database.*createdb"):
+    with pytest.raises(UserError, match=r"has no such database.*createdb"):
         opening.to_read(postgres.url("nowhere"))
     with pytest.raises(UserError, match="refuses this user"):
         opening.to_read(postgres.url().replace("myriad@", "stranger@"))
@@ -113,12 +113,12 @@ def test_databases_that_are_not_ours(url: str, postgres: Cluster) -> None:
     with pytest.raises(UserError, match="holds no journal yet"):
         opening.to_read(url)
     run(url, "CREATE SCHEMA myriad", "CREATE TABLE myriad.other (x int)")
-    with pytest.raises(UserError, match="not a journal of Myriad.*createdb"):
+    with pytest.raises(UserError, match=r"not a journal of Myriad.*createdb"):
         opening.to_write(url)
     run(url, "DROP TABLE myriad.other")
     opening.to_write(url).close()  # an empty schema that the database's owner made is fine
     run(url, f"INSERT INTO myriad.migrations VALUES ({len(schema.MIGRATIONS) + 1})")
-    with pytest.raises(UserError, match="written by a newer Myriad.*Upgrade"):
+    with pytest.raises(UserError, match=r"written by a newer Myriad.*Upgrade"):
         opening.to_write(url)
 
 

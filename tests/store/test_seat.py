@@ -181,7 +181,7 @@ def test_patience_with_a_database_that_is_away_ends(postgres: Cluster, url: str)
     journal = leading(url, patience_s=0.3)
     postgres.stop()
     try:
-        with pytest.raises(UserError, match="does not answer|is starting or stopping"):
+        with pytest.raises(UserError, match=r"does not answer|is starting or stopping"):
             journal.append([b"a"])
     finally:
         postgres.start()

@@ -24,6 +24,9 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
     api_url: str
     gateway_url: str = ""
     key: str = ""
+    #: Where its journal is, and what its nodes share; empty: in the home.
+    journal: str = ""
+    data: str = ""
 
 
 class Context:

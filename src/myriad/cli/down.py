@@ -36,11 +36,13 @@ def down(context: Context, grace: str) -> None:
       myriad down --grace 30s
     """
     grace_ns = _span(grace)
-    home, pid = context.home, homes.holder(context.home)
+    home, pid = homes.data(context), homes.holder(context.home)
+    if pid and _ended_standby(context, pid):
+        return
     server = procs.find(pid) if pid else None
     nodes = homes.nodes_left(home)
     if not pid and not nodes:
-        click.echo(f"nothing runs in {home}")
+        click.echo(f"nothing runs in {context.home}")
         return
     if server and not _closed(context, grace_ns, server):
         click.echo(f"the control plane (pid {pid}) does not answer: ending it", err=True)
@@ -54,6 +56,21 @@ def down(context: Context, grace: str) -> None:
         [f"nodes {', '.join(nodes)}"] if nodes else []
     )
     click.echo(f"stopped {' and '.join(ended)}")
+
+
+def _ended_standby(context: Context, pid: int) -> bool:
+    """End it if it is a standby: the site is another's, and goes on."""
+    try:
+        with context.local() as client:
+            health = client.health()
+    except UserError:
+        return False
+    if health.role != "standby":
+        return False
+    if server := procs.find(pid):
+        _end(server)
+    click.echo(f"stopped the standby (pid {pid}); {health.leader_url or 'another'} leads on")
+    return True
 
 
 def _span(text: str) -> int:

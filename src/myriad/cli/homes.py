@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from myriad.cli.context import Context
 from myriad.engines.local import nursery
 
 
@@ -24,6 +25,18 @@ def holder(home: Path) -> int:
 
 def _open_files(pid: int) -> list[str]:
     return [name for name in os.listdir(f"/proc/{pid}/fd") if os.path.exists(f"/proc/{pid}/fd/{name}")]
+
+
+def journal(context: Context) -> str:
+    """Where the home's journal is: what its control plane used last."""
+    known = context.addresses()
+    return (known.journal if known else "") or str(context.home / "journal.db")
+
+
+def data(context: Context) -> Path:
+    """The folder that its nodes share."""
+    known = context.addresses()
+    return Path(known.data) if known and known.data else context.home
 
 
 def nodes_left(home: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """`myriad journal`: everything that ever happened, whether the record of it is whole, and its repair."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
@@ -11,8 +12,9 @@ from myriad.kernel.errors import UserError
 from myriad.kernel.ports import Verification
 from myriad.protocol.facts import Fact
 from myriad.server import stories
+from myriad.store import opening
 from myriad.store import repair as repairs
-from myriad.store.sqlite import SqliteJournal
+from myriad.store.postgres.connection import RESTORE, is_url, shown
 
 
 @click.command()
@@ -24,10 +26,23 @@ from myriad.store.sqlite import SqliteJournal
 )
 @click.option("--verify", is_flag=True, help="Check every record; works without a control plane too.")
 @click.option("--repair", is_flag=True, help="Cut off a damaged end; the damaged file is kept beside.")
+@click.option(
+    "--journal",
+    "location",
+    metavar="URL|FILE",
+    help="Which one to verify or repair; by default that of the home.",
+)
 @show.as_json
 @given
 def journal(
-    context: Context, *, after: int | None, limit: int, verify: bool, repair: bool, as_json: bool
+    context: Context,
+    *,
+    after: int | None,
+    limit: int,
+    verify: bool,
+    repair: bool,
+    location: str | None,
+    as_json: bool,
 ) -> None:
     """Show the journal: what caused what, and when.
 
@@ -37,9 +52,9 @@ def journal(
       myriad journal --verify
     """
     if repair:
-        _repair(context)
+        _repair(location or homes.journal(context))
     elif verify:
-        _verify(context, as_json=as_json)
+        _verify(context, location, as_json=as_json)
     else:
         _list(context, after, limit, as_json=as_json)
 
@@ -74,8 +89,8 @@ def line(fact: Fact) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _verify(context: Context, *, as_json: bool) -> None:
-    if context.remote or homes.holder(context.home):
+def _verify(context: Context, location: str | None, *, as_json: bool) -> None:
+    if not location and (context.remote or homes.holder(context.home)):
         with context.client() as client:
             found = client.verify()
         same = ("live state", "equal to the folded one" if found.equal else "DIFFERS from the folded one")
@@ -84,7 +99,7 @@ def _verify(context: Context, *, as_json: bool) -> None:
         if as_json:
             show.dump(found)
     else:
-        offline = _offline(context)
+        offline = _offline(location or homes.journal(context))
         problem, equal = offline.problem, True
         told = [("records", offline.records), ("digest", offline.digest)]
         if as_json:
@@ -95,19 +110,23 @@ def _verify(context: Context, *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _offline(context: Context) -> Verification:
-    path = context.home / "journal.db"
-    if not path.exists():
-        raise UserError("is not there", field="journal", value=str(path), remedy="Check --home")
-    kept = SqliteJournal(path, read_only=True)
+def _offline(location: str) -> Verification:
+    kept = opening.to_read(location)
     try:
         return kept.verify()
     finally:
         kept.close()
 
 
-def _repair(context: Context) -> None:
-    done = repairs.repair(context.home / "journal.db")
+def _repair(location: str) -> None:
+    if is_url(location):
+        raise UserError(
+            "is in PostgreSQL, where nothing is cut off",
+            field="journal",
+            value=shown(location),
+            remedy=RESTORE,
+        )
+    done = repairs.repair(Path(location))
     told: Iterable[tuple[str, object]] = [
         ("records kept", done.kept),
         ("digest", done.digest),

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -11,11 +12,12 @@ from rich.live import Live
 from rich.table import Table
 
 from myriad.cli import homes, show
-from myriad.cli.client import Client
+from myriad.cli.client import Client, Health
 from myriad.cli.context import Context, given
 from myriad.control.views import NodeView
 from myriad.kernel.errors import UserError
 from myriad.server.log import spoken
+from myriad.store.postgres.connection import is_url, shown
 
 _LOOK_EVERY_S = 0.1
 _START_PATIENCE_S = 120.0
@@ -42,6 +44,17 @@ _ON_THE_WAY = ("joining", "burn_in", "repairing", "suspect")
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), help="Of server.log: for people (default), or JSON."
 )
+@click.option(
+    "--journal",
+    metavar="URL|FILE",
+    help="postgresql://user@host:port/database, or a file; by default as at the last start, or in the home.",
+)
+@click.option("--standby", is_flag=True, help="Follow the leader on that journal; take over when it fails.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder that all nodes share, and leader and standby: results of jobs.",
+)
 @click.option("--foreground", is_flag=True, help="Stay, and log here, as a service manager wants it.")
 @given
 def up(
@@ -56,6 +69,9 @@ def up(
     preload: bool | None,
     host: str | None,
     log_format: str | None,
+    journal: str | None,
+    standby: bool,
+    data: Path | None,
     foreground: bool,
 ) -> None:
     """Start control plane, gateway and nodes on this machine.
@@ -65,44 +81,48 @@ def up(
       myriad up
       myriad up --site site.yaml --port 7700 --gateway-port 7701
       myriad up --policy easy
+      myriad up --journal postgresql://myriad@db.example/myriad --data /shared/myriad
+      myriad up --journal postgresql://myriad@db.example/myriad --data /shared/myriad --standby
     """
     if folder:
         context.home = Path(folder).expanduser().absolute()
-    command = _command(
-        context.home,
-        {
-            "--site": site,
-            "--engine": engine,
-            "--policy": policy,
-            "--host": host,
-            "--port": port,
-            "--gateway-port": gateway_port,
-            "--log-format": log_format,
-        },
-        preload,
-    )
+    options = {
+        "--site": site,
+        "--engine": engine,
+        "--policy": policy,
+        "--host": host,
+        "--port": port,
+        "--gateway-port": gateway_port,
+        "--log-format": log_format,
+        "--journal": journal,
+        "--data": data,
+    }
+    command = _command(context.home, options, preload=preload, standby=standby)
     if foreground:
         os.execv(command[0], command)
     key_before = known.key if (known := context.addresses()) else ""
     if pid := homes.holder(context.home):
         click.echo(f"already up (pid {pid}, home {context.home})")
-        if site or policy:
-            click.echo("warning: --site and --policy count at the next start (myriad down first)", err=True)
+        if site or policy or journal or data or standby:
+            click.echo("warning: options count at the next start (myriad down first)", err=True)
     else:
         _start(context, command)
     with context.local() as client:
+        if (health := client.health()).role == "standby":
+            _tell_standby(context, health)
+            return
         _await_nodes(client)
         _tell(context, client, first=not key_before)
 
 
-def _command(home: Path, options: dict[str, object], preload: bool | None) -> list[str]:
+def _command(home: Path, options: Mapping[str, object], *, preload: bool | None, standby: bool) -> list[str]:
     command = [sys.executable, "-m", "myriad.server", "--home", str(home)]
     for name, value in options.items():
         if value is not None:
             command += [name, str(value)]
     if preload is not None:
         command.append("--preload" if preload else "--no-preload")
-    return command
+    return [*command, "--standby"] if standby else command
 
 
 def _start(context: Context, command: list[str]) -> None:
@@ -195,6 +215,20 @@ def _complain(waiting: list[NodeView]) -> None:
         click.echo(f"warning: {node.node} is {node.state}: {node.why or 'no reason is known'}", err=True)
 
 
+def _tell_standby(context: Context, health: Health) -> None:
+    known = context.addresses()
+    assert known
+    show.pairs(
+        [
+            ("standby of", health.leader or "nobody yet"),
+            ("which is at", health.leader_url),
+            ("home", context.home),
+            ("REST", f"{known.api_url} (until it leads: health alone)"),
+            ("entries folded", health.journal_seq),
+        ]
+    )
+
+
 def _tell(context: Context, client: Client, *, first: bool) -> None:
     site = client.site()
     known = context.addresses()
@@ -203,6 +237,8 @@ def _tell(context: Context, client: Client, *, first: bool) -> None:
         [
             ("site", f"{site.name}: {site.nodes} nodes, {site.chips} chips of type {site.chip}"),
             ("home", context.home),
+            ("journal", shown(known.journal) if is_url(known.journal) else known.journal),
+            ("shared folder", known.data),
             ("REST", site.api_url or known.api_url),
             ("gateway", f"{(site.gateway_url or known.gateway_url).rstrip('/').removesuffix('/v1')}/v1"),
             ("operator key", known.key if first else ""),

@@ -74,13 +74,15 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--journal",
         default="",
-        help="postgresql://user@host:port/database, or a file; journal.db of the home",
+        help="postgresql://user@host:port/database, or a file; as at the last start, or in the home",
     )
     parser.add_argument(
         "--standby", action="store_true", help="follow another control plane, and take over when it fails"
     )
     parser.add_argument(
-        "--data", default="", help="folder that all nodes share, and leader and standby; the home"
+        "--data",
+        default="",
+        help="folder that all nodes share, and leader and standby; as at the last start, or the home",
     )
     parser.add_argument("--engine", choices=("local", "slurm", "memory"), default="local", help="%(default)s")
     parser.add_argument(
@@ -100,8 +102,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 async def _serve(options: argparse.Namespace) -> int:
     """Start in the order that lets nothing be promised before it can be kept; then wait for the end."""
-    home = Home(Path(options.home).expanduser(), Path(options.data).expanduser() if options.data else None)
-    manager = Manager()
+    home, manager = _home(options), Manager()
     async with AsyncExitStack() as stack:
         home.hold()
         stack.callback(home.release)
@@ -150,7 +151,7 @@ async def _stand_by(
 ) -> int | None:
     """Wait for the leader's seat. The exit code when there is nothing more to wait for; None: it leads."""
     known = plane.home.context()
-    plane.home.write_context(_context(options, doors, known.key if known else ""))
+    plane.home.write_context(_context(options, plane.home, doors, known.key if known else ""))
     log.info("standby", f"stands by: REST {_url(doors.api)}")
     manager.ready("stands by")
     pulse = asyncio.create_task(plane.pulse.beat())
@@ -186,7 +187,7 @@ async def _lead(
     stack.push_async_callback(gateway.close)
     await plane.open()
     await _serve_api(stack, plane, doors.api)
-    context = _context(options, doors)
+    context = _context(options, plane.home, doors)
     await plane.tell_where(context)
     if seat:
         await asyncio.to_thread(seat.tell, context.api_url, context.gateway_url)
@@ -258,6 +259,19 @@ async def _signalled() -> signal.Signals:
     return await heard
 
 
+def _home(options: argparse.Namespace) -> Home:
+    """The home; what of its journal and shared folder is not said now is as at the last start."""
+    home = Home(Path(options.home).expanduser())
+    if known := home.context():
+        options.journal = options.journal or known.journal
+        options.data = options.data or known.data
+    if options.journal and not is_url(options.journal):
+        options.journal = str(Path(options.journal).expanduser().absolute())
+    if options.data:
+        home.data = Path(options.data).expanduser().absolute()
+    return home
+
+
 def _setup(site: str, policy: str, home: Home) -> Setup:
     """The site, under the policy asked for, of the home, or its own."""
     if site or home.site_file.exists():
@@ -285,7 +299,7 @@ def _journal(options: argparse.Namespace, home: Home) -> tuple[Journal, Seat | N
             field="--standby",
             remedy="Give --journal postgresql://user@host:port/database to both",
         )
-    return SqliteJournal(Path(location).expanduser()), None
+    return SqliteJournal(Path(location)), None
 
 
 def _body(options: argparse.Namespace, plane: Plane, seat: Seat | None) -> Body:
@@ -316,13 +330,13 @@ class _Doors(NamedTuple):
     gateway: socket.socket
 
 
-def _context(options: argparse.Namespace, doors: _Doors, key: str = "") -> Context:
+def _context(options: argparse.Namespace, home: Home, doors: _Doors, key: str = "") -> Context:
     return Context(
         api_url=_url(doors.api),
         gateway_url=_url(doors.gateway),
         key=key,
         journal=options.journal,
-        data=str(Path(options.data).expanduser().absolute()) if options.data else "",
+        data=str(home.data) if home.data != home.folder else "",
     )
 
 

@@ -39,7 +39,7 @@ from myriad.server.wheel import Observer, Wheel
 T = TypeVar("T")
 
 #: Records folded at a time: others on the loop need not wait long for their turn.
-_FOLD: Final = 1024
+_FOLD: Final = 4096
 
 
 class Body(Engine[AnyOrder, Input], Protocol):

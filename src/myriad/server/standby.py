@@ -53,10 +53,11 @@ class Standby:
         while not asked.done():
             try:
                 await self._plane.fold()
-                self._leader = await asyncio.to_thread(self._seat.look)
-                followed = followed or bool(self._leader.holder)
-                if await asyncio.to_thread(self._seat.try_take):
+                taken = await asyncio.to_thread(self._seat.try_take)
+                self._leader = self._seat.seen
+                if taken:
                     return await self._taken(followed)
+                followed = followed or bool(self._leader.holder)
                 self._trouble = ""
             except Trouble as error:
                 self._tell(error)

@@ -160,9 +160,9 @@ class Seat:
             time.sleep(_RETRY_S)
 
     @property
-    def quiet_s(self) -> float:
-        """How long a candidate has seen no sign of life from the leader."""
-        return self._watched.quiet_s
+    def seen(self) -> Leader:
+        """Who led at the last look."""
+        return self._watched.last
 
     def _take(self, leader: Leader) -> bool:
         connection, begun = self._connected(), clock()
@@ -170,8 +170,8 @@ class Seat:
         row = connection.execute(_TAKE, same | {"holder": self.holder}).fetchone()
         if row is None:
             connection.execute("SELECT pg_advisory_unlock_all()")
-            if leader.holder:
-                connection.execute(_END, same)  # its session ends soon: the next try finds the lock free
+            if leader.holder and connection.execute(_END, same).fetchone():
+                time.sleep(_RETRY_S / 2)  # its session ends any moment: the next try finds the lock free
             return False
         term, seq, digest = row
         self.tail = tail_of(connection)
@@ -351,7 +351,8 @@ class Seat:
     def _check(self) -> None:
         if self._lost:
             raise self._lost
-        assert self.term, "writes without leading"
+        if not self.term:
+            raise UserError("does not lead", field="control plane", remedy="Ask the leader", status=503)
 
     def _fail(self, error: UserError) -> UserError:
         self._lost, self._until = error, 0.0
@@ -375,20 +376,15 @@ class _Watched:
     _GAP_S = 1.0
 
     def __init__(self) -> None:
-        self._last: Leader | None = None
+        self.last = Leader(0, "", "", "", -1)
         self._looked_at = self._since = 0.0
 
     def seen(self, leader: Leader, now: float) -> float:
         """Take note; how long nothing has changed."""
-        if leader != self._last or now - self._looked_at > self._GAP_S:
+        if leader != self.last or now - self._looked_at > self._GAP_S:
             self._since = now
-        self._last, self._looked_at = leader, now
+        self.last, self._looked_at = leader, now
         return now - self._since
-
-    @property
-    def quiet_s(self) -> float:
-        """How long nothing had changed at the last look."""
-        return self._looked_at - self._since
 
 
 def tail_of(connection: Connection) -> Mark:
