@@ -19,7 +19,8 @@ DEBIAN = (
     "Version=22.05.8 OS=Linux 6.18.44 #1 SMP @0  RealMemory=1000 AllocMem=0 FreeMem=22290 Sockets=1 Boards=1 "
     "State={} ThreadsPerCore=1 TmpDisk=0 Weight=1 Owner=N/A MCS_label=N/A Partitions={}  "
     "BootTime=2026-11-28T20:40:56 SlurmdStartTime=2026-11-28T21:07:45 CfgTRES=cpu=16,mem=1000M,billing=16 "
-    "AllocTRES= CapWatts=n/a ExtSensorsTemp=n/s Reason=x Gres=gpu:99 Partitions=none [a=b] [root@2026-11-28T21:08:38]"
+    "AllocTRES= CapWatts=n/a ExtSensorsTemp=n/s Reason=x Gres=gpu:99 Partitions=none [a=b] "
+    "[root@2026-11-28T21:08:38]"
 )
 #: As 23.11 and 24.05 do.
 NEWER = (
