@@ -1,8 +1,13 @@
 """The Slurm that the other tests here stand on: it starts, runs gangs, and breaks as a real one does."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 from tools.slurm import processes
 
-from tests.slurm.cluster import Cluster, wait_until
+from tests.slurm.cluster import Cluster, available, wait_until
 
 
 def test_sixteen_nodes_in_leaves_of_four(slurm: Cluster) -> None:
@@ -60,3 +65,21 @@ def test_stop_is_idempotent_and_leaves_nothing(slurm: Cluster) -> None:
     other.stop()
     assert not any(processes.alive(pid) for pid in mine)
     assert slurm.controller_pid and len(slurm.states()) == 16
+
+
+def test_the_command_line_starts_and_ends_it(tmp_path: Path) -> None:
+    if problem := available():
+        pytest.skip(f"Slurm: {problem}")
+
+    def does(*words: str) -> str:
+        argv = [sys.executable, "-m", "tools.slurm", *words, "--folder", str(tmp_path), "--nodes", "2"]
+        root = Path(__file__).parents[2]
+        return subprocess.run(argv, cwd=root, capture_output=True, text=True, check=True).stdout
+
+    try:
+        assert f"export SLURM_CONF={tmp_path}/slurm.conf" in does("up")
+        assert "idle node[01-02]" in does("status")
+        assert "2 nodes idle" in does("up")  # anew
+    finally:
+        assert does("down") == f"no Slurm runs in {tmp_path}\n"
+    assert does("status") == f"no Slurm runs in {tmp_path}\n" and not processes.daemons(tmp_path)

@@ -47,8 +47,8 @@ Then, for example:
 
   sinfo
   srun --nodes 4 --gres gpu:{slurm.shape.chips} printenv SLURMD_NODENAME
-  myriad site import-slurm --chip h20 > out/site.yaml
-  myriad up --engine slurm --site out/site.yaml
+  myriad site import-slurm --chip local-cpu > out/my-slurm.yaml
+  myriad up --engine slurm --site out/my-slurm.yaml
 
 `make slurm-down` ends it. Logs: {slurm.folder / "log"}"""
     )

@@ -7,6 +7,7 @@ one (docs/decisions/0013-slurm.md). An answer that does not come says nothing: i
 import asyncio
 import contextlib
 import subprocess
+import tempfile
 from collections.abc import Sequence
 
 PATIENCE_S = 30.0
@@ -39,18 +40,19 @@ class SlurmSilent(Exception):
 
 async def run(argv: Sequence[str], *, feed: str = "", timeout_s: float = PATIENCE_S) -> str:
     """Output of a program of Slurm. Raises SlurmError, SlurmSilent."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        raise SlurmError(f"{argv[0]} cannot be run: {error.strerror or error}") from None
+    # from a file: a program that ends before it has read a pipe makes uvloop raise what no asyncio does
+    with tempfile.TemporaryFile() as given:
+        given.write(feed.encode())
+        given.seek(0)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+        except OSError as error:
+            raise SlurmError(f"{argv[0]} cannot be run: {error.strerror or error}") from None
     try:
         async with asyncio.timeout(timeout_s):
-            out, err = await process.communicate(feed.encode())
+            out, err = await process.communicate()
     except TimeoutError:
         raise SlurmSilent(f"{argv[0]}: no answer in {timeout_s:.0f} s") from None
     finally:
