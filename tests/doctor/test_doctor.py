@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bench.peers.postgres import Cluster
 from click.testing import CliRunner
 
 from myriad.cli.main import cli
@@ -239,16 +240,12 @@ def test_the_control_plane_that_runs_is_asked(tmp_path: Path, monkeypatch: pytes
 
 
 class _Database:
-    """A psycopg that answers what a test wants."""
-
-    Error = ConnectionError
+    """A connection that answers what a test wants."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
     def connect(self, _url: str, **_: object) -> "_Database":
-        if isinstance(self.answer, Exception):
-            raise self.answer
         return self
 
     def __enter__(self) -> "_Database":
@@ -264,24 +261,28 @@ class _Database:
         return self.answer
 
 
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (ConnectionError("connection refused"), ("connection refused", "pg_hba")),
-        ((0.0, "16.2", True, "on", "on"), ("read-only replica", "primary")),
-        ((0.0, "16.2", False, "off", "on"), ("synchronous_commit off", "ALTER SYSTEM")),
-    ],
-)
-def test_a_database_that_will_not_do(
-    answer: Any, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.import_module", lambda _: _Database(answer))
-    failed(next(around.database("postgresql://db/x")), *words)
+def test_a_database_that_is_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = (time.time(), "16.2", True)
+    monkeypatch.setattr("myriad.store.postgres.connection.connect", _Database(answer).connect)
+    failed(next(around.database("postgresql://db/x")), "read-only replica", "primary")
+
+
+def test_a_database_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number = free.getsockname()[1]
+    (found,) = around.database(f"postgresql://me:secret@127.0.0.1:{number}/x")
+    failed(found, "does not answer", "Start PostgreSQL")
+    assert "secret" not in found.found + found.remedy
+
+
+def test_a_real_database(postgres: Cluster) -> None:
+    first, second = around.database(postgres.url())
+    assert (first.result, second.result) == ("ok", "ok") and "primary" in first.found
 
 
 def test_a_database_with_another_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = (time.time() - 30, "16.2", False, "on", "on")
-    monkeypatch.setattr("importlib.import_module", lambda _: _Database(answer))
+    answer = (time.time() - 30, "16.2", False)
+    monkeypatch.setattr("myriad.store.postgres.connection.connect", _Database(answer).connect)
     first, second = around.database("postgresql://db/x")
     assert first.result == "ok"
-    failed(second, "PostgreSQL is 30", "behind")
+    failed(second, "PostgreSQL is", "behind")

@@ -8,6 +8,7 @@ import pytest
 
 from myriad.engines.slurm import health
 from myriad.kernel.findings import Finding
+from tests.slurm.cluster import Cluster
 
 NODES = """\
 NodeName=node01 Arch=x86_64 CPUTot=8 State=IDLE BootTime=2026-11-28T10:00:00
@@ -55,7 +56,7 @@ class Slurm:
 
 
 @pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     return Slurm(tmp_path)
 
@@ -65,44 +66,44 @@ def failed(found: Finding, *words: str) -> None:
     assert all(word in found.found + found.remedy for word in words), found
 
 
-def test_a_slurm_that_is_well(slurm: Slurm) -> None:
-    found = slurm.found()
+def test_a_slurm_that_is_well(fake: Slurm) -> None:
+    found = fake.found()
     assert {one.result for one in found.values()} == {"ok"}, found
     assert found["version"].found == "22.05" and found["nodes"].found == "2 of 2 answer, 1 of them drained"
     assert found["partition"].found == "main is up"
 
 
-def test_programs_that_are_missing(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(slurm.folder))
-    (slurm.folder / "sbatch").unlink()
-    found = slurm.found()
+def test_programs_that_are_missing(fake: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(fake.folder))
+    (fake.folder / "sbatch").unlink()
+    found = fake.found()
     failed(found["programs"], "sbatch not found", "PATH")
     assert len(found) == 1
 
 
-def test_a_release_that_is_too_old(slurm: Slurm) -> None:
-    slurm.say("sinfo", "main|up|main*", version="slurm 20.11.4")
-    failed(slurm.found()["version"], "20.11", "22.05")
+def test_a_release_that_is_too_old(fake: Slurm) -> None:
+    fake.say("sinfo", "main|up|main*", version="slurm 20.11.4")
+    failed(fake.found()["version"], "20.11", "22.05")
 
 
-def test_a_slurmctld_that_is_down(slurm: Slurm) -> None:
-    slurm.scontrol("Slurmctld(primary) at head is DOWN", slurm.config, NODES)
-    found = slurm.found()
+def test_a_slurmctld_that_is_down(fake: Slurm) -> None:
+    fake.scontrol("Slurmctld(primary) at head is DOWN", fake.config, NODES)
+    found = fake.found()
     failed(found["slurmctld"], "DOWN", "systemctl status slurmctld")
     assert found["the rest"].result == "skip"
 
 
-def test_a_backup_that_is_down(slurm: Slurm) -> None:
-    slurm.scontrol("Slurmctld(primary) at a is UP\nSlurmctld(backup) at b is DOWN", slurm.config, NODES)
-    assert slurm.found()["slurmctld"].result == "warn"
+def test_a_backup_that_is_down(fake: Slurm) -> None:
+    fake.scontrol("Slurmctld(primary) at a is UP\nSlurmctld(backup) at b is DOWN", fake.config, NODES)
+    assert fake.found()["slurmctld"].result == "warn"
 
 
-def test_a_user_who_may_not_drain(slurm: Slurm) -> None:
+def test_a_user_who_may_not_drain(fake: Slurm) -> None:
     failed(health.rights({"SlurmUser": "slurm(64030)"}, "somebody"), "somebody may not drain", "as slurm")
-    slurm.say("sacctmgr", "Operator")
+    fake.say("sacctmgr", "Operator")
     accounting = {"SlurmUser": "slurm(64030)", "AccountingStorageType": "accounting_storage/slurmdbd"}
     assert health.rights(accounting, "somebody").result == "ok"
-    slurm.say("sacctmgr", "None")
+    fake.say("sacctmgr", "None")
     failed(health.rights(accounting, "somebody"), "admin level None", "adminlevel=operator")
 
 
@@ -114,26 +115,34 @@ def test_a_slurmctld_with_another_clock() -> None:
     assert late.result == "warn" and "-300 s" in late.found
 
 
-def test_munge_that_does_not_work(slurm: Slurm) -> None:
-    slurm.say("munge", "munge: Error: Failed to access socket: No such file or directory", code=6)
-    failed(slurm.found()["munge"], "Failed to access", "munged")
-    slurm.say("munge", "MUNGE:AwQ:")
-    slurm.say("unmunge", "unmunge: Error: Invalid credential", code=8)
-    failed(slurm.found()["munge"], "Invalid credential", "munge.key")
+def test_munge_that_does_not_work(fake: Slurm) -> None:
+    fake.say("munge", "munge: Error: Failed to access socket: No such file or directory", code=6)
+    failed(fake.found()["munge"], "Failed to access", "munged")
+    fake.say("munge", "MUNGE:AwQ:")
+    fake.say("unmunge", "unmunge: Error: Invalid credential", code=8)
+    failed(fake.found()["munge"], "Invalid credential", "munge.key")
     assert health.munge({"AuthType": "auth/slurm"}).result == "skip"
 
 
-def test_partitions(slurm: Slurm) -> None:
-    failed(slurm.found("batch")["partition batch"], "there is no batch", "main, other")
-    failed(slurm.found("other")["partition other"], "other is down", "State=UP")
-    slurm.say("sinfo", "main|up|main")
-    failed(slurm.found()["partition"], "no default partition")
+def test_partitions(fake: Slurm) -> None:
+    failed(fake.found("batch")["partition batch"], "there is no batch", "main, other")
+    failed(fake.found("other")["partition other"], "other is down", "State=UP")
+    fake.say("sinfo", "main|up|main")
+    failed(fake.found()["partition"], "no default partition")
 
 
-def test_nodes_that_do_not_answer(slurm: Slurm) -> None:
-    config = slurm.config
-    slurm.scontrol("Slurmctld(primary) at head is UP", config, NODES.replace("State=IDLE B", "State=DOWN* B"))
-    found = slurm.found()["nodes"]
+def test_nodes_that_do_not_answer(fake: Slurm) -> None:
+    config = fake.config
+    fake.scontrol("Slurmctld(primary) at head is UP", config, NODES.replace("State=IDLE B", "State=DOWN* B"))
+    found = fake.found()["nodes"]
     assert found.result == "warn" and "1 of 2 answer" in found.found and "node01 DOWN*" in found.found
-    slurm.scontrol("Slurmctld(primary) at head is UP", config, NODES.replace("State=IDLE", "State=DOWN*"))
-    failed(slurm.found()["nodes"], "0 of 2")
+    fake.scontrol("Slurmctld(primary) at head is UP", config, NODES.replace("State=IDLE", "State=DOWN*"))
+    failed(fake.found()["nodes"], "0 of 2")
+
+
+def test_a_real_slurm(slurm: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
+    monkeypatch.setenv("PATH", slurm.env["PATH"])
+    found = {one.check.removeprefix("slurm: "): one for one in health.findings()}
+    assert not [one for one in found.values() if one.result not in ("ok", "skip")]
+    assert found["nodes"].found.startswith("16 of 16 answer") and found["clock"].result == "ok"

@@ -117,9 +117,11 @@ def munge(config: Mapping[str, str]) -> Finding:
     if kind != "auth/munge":
         return skip("slurm: munge", f"not used (AuthType {kind or 'unknown'})")
     remedy = "Start munged (systemctl status munge); the same /etc/munge/munge.key on all machines, mode 0400"
+    socket = re.search(r"socket=([^,\s]+)", config.get("AuthInfo", ""))
+    where = [f"--socket={socket.group(1)}"] if socket else []
     try:
-        made = _ask("munge", "-n")
-        asyncio.run(commands.run(["unmunge"], feed=made, timeout_s=_PATIENCE_S))
+        made = _ask("munge", "-n", *where)
+        asyncio.run(commands.run(["unmunge", *where], feed=made, timeout_s=_PATIENCE_S))
     except (SlurmError, SlurmSilent) as error:
         return fail("slurm: munge", str(error), remedy)
     return ok("slurm: munge", "a credential was made and read")

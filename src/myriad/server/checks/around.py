@@ -1,7 +1,6 @@
 """Checks of what is around: the journal's end, ports, the database, and the control plane that runs."""
 
 import http.client
-import importlib
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+import psycopg
 
 from myriad.control import policyfile, sitefile
 from myriad.control.sitefile import Setup
@@ -20,6 +20,7 @@ from myriad.kernel.findings import Finding, fail, ok, skip, warn
 from myriad.protocol import wire
 from myriad.server.checks import folders
 from myriad.store import head
+from myriad.store.postgres import connection
 from myriad.store.sqlite import SqliteJournal
 
 _PATIENCE_S = 5.0
@@ -122,30 +123,23 @@ def database(url: str) -> Iterator[Finding]:
         yield skip("postgresql", "not given (--journal postgresql://…)")
         return
     try:
-        psycopg: Any = importlib.import_module("psycopg")
-    except ImportError:
-        yield fail(
-            "postgresql", "psycopg is not installed", "pip install 'psycopg[binary]', in the same environment"
-        )
-        return
-    try:
-        with psycopg.connect(url, connect_timeout=int(_PATIENCE_S)) as line:
+        with connection.connect(url) as line:
             before = time.time()
             row = line.execute(
                 "SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version'),"
-                " pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('fsync')"
+                " pg_is_in_recovery()"
             ).fetchone()
             after = time.time()
-    except psycopg.Error as error:
-        remedy = "Check that it runs, the address, pg_hba.conf, and ~/.pgpass for the password"
-        yield fail("postgresql", str(error).strip().replace("\n", "; ") or type(error).__name__, remedy)
+    except UserError as error:
+        yield fail("postgresql", error.problem, error.remedy or "Check the address")
         return
-    now, version, replica, commits, syncs = row
+    except psycopg.Error as error:
+        yield fail("postgresql", str(error).strip().replace("\n", "; "), "Look into the log of PostgreSQL")
+        return
+    assert row
+    now, version, replica = row
     if replica:
         yield fail("postgresql", f"{version}, a read-only replica", "Name the primary in --journal")
-    elif commits == "off" or syncs == "off":
-        found = f"{version}, synchronous_commit {commits}, fsync {syncs}: acknowledged facts may be lost"
-        yield fail("postgresql", found, "ALTER SYSTEM SET synchronous_commit = on; and fsync = on; reload")
     else:
-        yield ok("postgresql", f"{version}, primary, synchronous_commit {commits}")
+        yield ok("postgresql", f"{version}, the primary, syncs what it commits")
     yield folders.clock(now - (before + after) / 2, "PostgreSQL")
