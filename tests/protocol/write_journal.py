@@ -142,6 +142,7 @@ def _maintenance(rig: Rig) -> None:
     rig.pass_s(60)
     rig.give(inputs.UndrainNode(at=rig.world.now, node=node))
     now = rig.world.now
+    rig.give(inputs.NodeOccupied(at=now, node=NodeId("n31"), by="others: job 4711"))
     window = Window(
         name="launch",
         kind="reservation",
@@ -154,6 +155,7 @@ def _maintenance(rig: Rig) -> None:
     rig.give(inputs.SetWindow(at=now, window=window, by="operator"))
     rig.pass_s(90)
     rig.give(inputs.EndWindow(at=rig.world.now, name="launch"))
+    rig.give(inputs.NodeOccupied(at=rig.world.now, node=NodeId("n31"), by=""))
 
 
 def _slow(rig: Rig) -> None:

@@ -118,6 +118,8 @@ async def _serve(options: argparse.Namespace) -> int:
         journal, seat = _journal(options, home)
         plane = Plane(home, setup, journal, Pulse(manager))
         stack.push_async_callback(plane.stop)
+        # one pulse for standing by, taking over and leading: a watchdog hears it without a pause
+        stack.callback(asyncio.create_task(plane.pulse.beat()).cancel)
         if seat and options.standby:
             if (code := await _stand_by(plane, seat, doors, options, manager)) is not None:
                 return code
@@ -154,13 +156,11 @@ async def _stand_by(
     plane.home.write_context(_context(options, plane.home, doors, known.key if known else ""))
     log.info("standby", f"stands by: REST {_url(doors.api)}")
     manager.ready("stands by")
-    pulse = asyncio.create_task(plane.pulse.beat())
     asked = asyncio.create_task(_signalled())
     try:
         end = await Standby(plane, seat, lambda text: log.info("standby", text)).wait(doors, asked)
     finally:
         asked.cancel()
-        pulse.cancel()
     if end == "leads":
         return None
     log.info("stop", "stops standing by" if end == "stopped" else "the site was closed by its leader")
@@ -194,8 +194,6 @@ async def _lead(
     _tell_start(plane, shown(options.journal) if options.journal else str(plane.home.journal))
     await plane.connect(_body(options, plane, seat))
     manager.ready(f"{plane.setup.site.name} is open at {plane.api_url}")
-    pulse = asyncio.create_task(plane.pulse.beat())
-    stack.callback(pulse.cancel)
     code = await _until_the_end(plane)
     manager.stopping()
     return code
