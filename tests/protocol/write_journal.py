@@ -42,6 +42,7 @@ def told() -> list[bytes]:
     _serving(rig)
     _maintenance(rig)
     _slow(rig)
+    _others(rig)
     _disaster(rig)
     rig.give(inputs.CloseSite(at=rig.world.now, grace_ns=10 * SECOND))
     rig.pass_s(30)
@@ -179,6 +180,18 @@ def _slow(rig: Rig) -> None:
         rig.pass_s(5)
 
 
+def _others(rig: Rig) -> None:
+    """People who come through the cluster's own scheduler: to free nodes, and to one where a gang is."""
+    rig.submit("beside-1", name="beside", nodes=2, config={"steps": 100})
+    rig.pass_s(10)
+    nodes = (NodeId(rig.nodes_of("beside-1")[0]), NodeId("n12"), NodeId("n13"))
+    for by in ("slurm: ann", ""):
+        for node in nodes:
+            until = rig.world.now + HOUR if by else 0
+            rig.give(inputs.NodeOccupied(at=rig.world.now, node=node, by=by, until=until))
+        rig.pass_s(300)
+
+
 def _disaster(rig: Rig) -> None:
     for k in (16, 17, 18, 19):
         rig.world.kill_node(NodeId(f"n{k}"))
@@ -216,7 +229,7 @@ def folded(entries: Iterable[bytes]) -> dict[str, Any]:
         },
         "keys": {one.key: one.role for one in state.keys.values()},
         "incidents": {one.incident: [one.kind, one.domain] for one in views.incidents(state)},
-        "chip_ns": books.site(ledger).buckets,
+        "chip_ns": {name: spent for name, spent in books.site(ledger).buckets.items() if spent},
         "bills": bills,
         "facts": dict(sorted(kinds.items())),
     }
