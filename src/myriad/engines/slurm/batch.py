@@ -13,11 +13,9 @@ _MEMBER = "myriad.engines.slurm.member"
 #: The claim is made by the shell itself, which creates files only if they are not there (`set -C`).
 _SCRIPT = """#!/bin/sh
 # {name}: written by Myriad. Only the first Slurm job of an attempt may start it, whoever submitted it.
+# Nor does it start twice: a slurmctld that was killed may forget that it had begun, and begin again.
 set -C
-if ! {{ echo "$SLURM_JOB_ID" >{claim}; }} 2>/dev/null; then
-    read -r first <{claim}
-    [ "$first" = "$SLURM_JOB_ID" ] || exit 0
-fi
+{{ echo "$SLURM_JOB_ID" >{claim}; }} 2>/dev/null || exit 0
 exec {command}
 """
 

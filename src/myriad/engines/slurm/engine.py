@@ -84,6 +84,8 @@ class SlurmEngine:
             asyncio.create_task(self._look_at_slurm()),
             asyncio.create_task(self._look_at_files()),
         ]
+        for loop in self._loops:
+            loop.add_done_callback(lambda _: self._news.set())
 
     def obey(self, order: orders.AnyOrder) -> None:
         """Begin to carry out an order; the answer is an observation. WakeAt is the driver's."""
@@ -106,11 +108,14 @@ class SlurmEngine:
     async def observe(self) -> Sequence[inputs.Input]:
         """The next observations; what the call before returned is taken to be on record now."""
         self._gangs.on_record()
-        while not self._ready and not self._closed:
+        while not (self._ready or self._closed or any(loop.done() for loop in self._loops)):
             self._news.clear()
             await self._news.wait()
         if self._closed:
             return ()
+        for loop in self._loops:
+            if loop.done():
+                loop.result()  # who does not look any more must not go on as if all were well
         batch, self._ready = tuple(self._ready), []
         return batch
 

@@ -27,6 +27,13 @@ class Paced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pace_ns: int
 
 
+class EndedBySlurm(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Slurm ended the member's step, and nothing is left of it. Why, Slurm alone knows."""
+
+    attempt: AttemptId
+    node: NodeId
+
+
 Line = (
     inputs.MemberStarted
     | inputs.MemberExited
@@ -35,6 +42,7 @@ Line = (
     | inputs.StepsReported
     | inputs.CheckpointReported
     | inputs.WorkerSpoke
+    | EndedBySlurm
     | Listens
     | Paced
 )
@@ -60,11 +68,13 @@ class Part:
         self.alive_at, self.alive_wall = now, 0
         self.started: inputs.MemberStarted | None = None
         self.over: Over | None = None
+        #: Nothing of it is left; how it is to be told is only known when Slurm has said why.
+        self.ended = False
 
     @property
     def runs(self) -> bool:
         """It has begun, and not said its last word."""
-        return self.started is not None and self.over is None
+        return self.started is not None and self.over is None and not self.ended
 
 
 class Gang:

@@ -30,6 +30,8 @@ _HELP_S = 1.5
 _PAST = 20_000
 #: A job of ours that nobody ordered, as it seems, is left alone for so long.
 _STRAY_S = 60.0
+#: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
+_NOT_ITS_FAULT = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "RUNNING", "PENDING")
 #: Submissions under way at once.
 _AT_ONCE = 6
 
@@ -129,7 +131,7 @@ class Gangs:
         for one in list(self._gangs.values()):
             if one.stop and one.job and not one.over and now >= one.cancel_at:
                 one.cancel_at = now + 2 * self._at.config.lease_s
-                self._spawn(self._cancel(one.job))
+                self._spawn(self._cancel(one.attempt, one.job))
             if one.over:
                 self._finish(one)
 
@@ -140,6 +142,11 @@ class Gangs:
                 self._at.tell(one.started(self._at.clock(), part.node))
             case inputs.MemberExited() | inputs.MemberGone() as over:
                 self._over(one, part, over)
+            case gang.EndedBySlurm():
+                part.ended = True
+                if one.stop:
+                    self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
+                self._at.hurry()
             case gang.Listens(attempt=attempt, url=url):
                 self._replicas.watch(attempt, url)
             case gang.Paced(attempt=attempt, node=node, pace_ns=pace):
@@ -206,7 +213,7 @@ class Gangs:
                 if claim == job.id and AttemptId(attempt) not in self._past:
                     continue
                 if claim not in ("", job.id) or now - seen[job.id] > _STRAY_S:
-                    self._spawn(self._cancel(job.id))
+                    self._spawn(self._cancel(attempt, job.id))
         self._strays = seen
 
     async def _settle(self, one: Gang) -> None:
@@ -226,23 +233,24 @@ class Gangs:
             view = await self._at.seen()
             for part in one.parts.values():
                 quiet = time.monotonic() - part.alive_at
-                if part.over or (part.started and quiet < self._at.config.lease_s / 2):
+                if part.over or (part.runs and quiet < self._at.config.lease_s / 2):
                     continue
                 # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
-                if view.responds(part.node):
+                if part.ended or view.responds(part.node):
                     self._over(one, part, self._inferred(one, part, ending))
 
     def _unclaimed(self, one: Gang) -> bool:
         return not self._at.files.claim(one.attempt) and not any(p.started for p in one.parts.values())
 
     def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
+        """Without its own word: gone is the site's doing, an exit is the job's."""
         at = self._at.clock()
-        if one.stop:
+        if one.stop or ending is None or ending.state.split("+")[0] in _NOT_ITS_FAULT:
             return inputs.MemberGone(at=at, attempt=one.attempt, node=part.node)
-        said = f"Slurm says {ending.state}" if ending else "Slurm does not know the job any more"
-        code = (ending.code if ending else 0) or -9
-        detail = f"job {one.job} ended without a word of its processes: {said}"
-        return inputs.MemberExited(at=at, attempt=one.attempt, node=part.node, code=code, detail=detail)
+        detail = f"job {one.job} was ended by Slurm: {ending.state}"
+        return inputs.MemberExited(
+            at=at, attempt=one.attempt, node=part.node, code=ending.code or -15, detail=detail
+        )
 
     # ---- nodes that are given up -----------------------------------------------------------------
 
@@ -425,7 +433,7 @@ class Gangs:
                 if part.over is None and not part.started:
                     self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
             if one.job:
-                self._spawn(self._cancel(one.job))
+                self._spawn(self._cancel(one.attempt, one.job))
         for part in one.parts.values():
             if part.over:
                 self._tell_gone(one.attempt, part.node)
@@ -444,10 +452,11 @@ class Gangs:
         with contextlib.suppress(OSError):
             await asyncio.to_thread(spool.replace, self._at.files.request(order.attempt), order.request)
 
-    async def _cancel(self, job: str) -> None:
+    async def _cancel(self, attempt: str, job: str) -> None:
+        """By number and name: a slurmctld that forgot jobs gives their numbers away again."""
         await self._at.act()
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
-            await commands.run(["scancel", job])
+            await commands.run(["scancel", f"--jobname={self._at.prefix}{attempt}", job])
 
     async def _clear(self, attempts: list[AttemptId]) -> None:
         await self._at.act()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 0.25
 _AGAIN_S = 0.05
 _MEETING_S = 120.0
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 _DATAGRAM_BYTES = 64 << 10
 _DATAGRAMS_AT_ONCE = 256
 
@@ -72,9 +73,8 @@ class Member:
 
     def __init__(self, files: spool.Spool, plan: Plan) -> None:
         self._files, self._plan = files, plan
-        self._log = os.open(
-            files.log(plan.attempt, plan.node), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
-        )
+        # made once: whatever Slurm does, a member begins at most once
+        self._log = os.open(files.log(plan.attempt, plan.node), _NEW, 0o644)
         self._guard = guard.Guard(plan.lease_s)
         self._children: dict[int, ranks.Planned] = {}
         self._private = Path(tempfile.mkdtemp(prefix="myriad-"))
@@ -167,9 +167,7 @@ class Member:
     def _asked_by_slurm(self, *_: object) -> None:
         """Slurm ends the step, by somebody's wish or at its time limit; what follows from it is SIGKILL."""
         if not self._ending:
-            self._detail = self._detail or "ended by Slurm (scancel, time limit or preemption)"
-            self.code = self.code or -int(signal.SIGTERM)
-            self._ending, self._kill_at = "exit", time.monotonic() + endings.FAILED_GRACE_S
+            self._ending, self._kill_at = "slurm", time.monotonic() + endings.FAILED_GRACE_S
             self._signal(signal.SIGTERM)
 
     # ---- processes -------------------------------------------------------------------------------
@@ -312,6 +310,8 @@ class Member:
             shutil.rmtree(self._plan.memory / self._plan.instance / self._plan.job, ignore_errors=True)
         if self._ending == "stop":
             self._write({"type": "MemberGone"})
+        elif self._ending == "slurm":
+            self._write({"type": "EndedBySlurm"})
         else:
             self._write({"type": "MemberExited", "code": self.code, "detail": self._detail})
         os.fsync(self._log)
@@ -327,7 +327,11 @@ def main(argv: list[str]) -> int:
     if tree is None:
         print(f"myriad: there is no plan of {attempt} under {argv[0]}", file=sys.stderr)
         return 1
-    member = Member(files, Plan(tree, node))
+    try:
+        member = Member(files, Plan(tree, node))
+    except FileExistsError:
+        print(f"myriad: {attempt} was started on {node} before", file=sys.stderr)
+        return 1
     member.run()
     return min(abs(member.code), 255)
 

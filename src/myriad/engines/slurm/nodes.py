@@ -22,6 +22,8 @@ from myriad.protocol.values import Signal
 
 OURS = "myriad:"
 _BURN_IN_S = 300.0
+#: Slurm's word of when a node booted varies by a second or two.
+_BOOT_S = 60
 _PROBE_S = 2.0
 _RETRY_S = 2.0
 #: A node that Slurm calls down although its slurmd answers is asked back no more often than this.
@@ -43,7 +45,8 @@ class Place:
         self.shown = False
         #: The brain was told that people keep it out in Slurm.
         self.told_held = False
-        self.occupied_by = ""
+        #: None: the brain was not told yet, since the node joined.
+        self.occupied_by: str | None = None
         self.refuses = False
         self.resumed_at = 0.0
         self.repair: asyncio.Task[None] | None = None
@@ -56,7 +59,7 @@ class Nodes:
     def __init__(self, where: Where, places: Iterable[NodePlace], gangs: Gangs) -> None:
         self._at, self._gangs = where, gangs
         self._places = {place.node: Place(place.node, place.chips) for place in places}
-        self._generations = {node: where.files.generation(node) for node in self._places}
+        self._lives = {node: where.files.life(node) for node in self._places}
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes: dict[NodeId, asyncio.Task[None]] = {}
 
@@ -126,9 +129,15 @@ class Nodes:
                 self._compare_use(place, view.others.get(node))
 
     def _compare(self, place: Place, found: reading.Node) -> None:
-        instance = f"{place.node}.{found.boot}.{self._generations[place.node]}"
-        if found.usable and (not place.joined or instance != place.instance):
-            self._join(place, instance)
+        generation, boot = self._lives[place.node]
+        if found.boot and not boot:
+            self._live(place.node, generation, found.boot)
+        elif found.boot > boot + _BOOT_S and boot:
+            # it went down and came up again: what ran there is dead, and is fenced as on any lost node
+            place.instance = place.instance or f"{place.node}.{generation}"
+            place.repair = self._spawn(self._replace(place))
+        elif found.usable and not place.joined:
+            self._join(place, f"{place.node}.{generation}")
         elif place.joined:
             silent = "" if found.responds else f"slurmctld hears nothing of it ({found.state})"
             down = f"Slurm says {found.state}: {found.reason}" if found.down else ""
@@ -137,7 +146,7 @@ class Nodes:
             place.evidence.say("process", not down and not refused, down or refused)
 
     def _join(self, place: Place, instance: str) -> None:
-        place.instance, place.joined, place.occupied_by, place.refuses = instance, True, "", False
+        place.instance, place.joined, place.occupied_by, place.refuses = instance, True, None, False
 
         def tell(source: Signal, healthy: bool, detail: str) -> None:
             _, since = self._gangs.silent_s(place.node)
@@ -235,15 +244,15 @@ class Nodes:
             await self._update(place.node, "drain", f"{OURS} being repaired")
         await self._gangs.fence(place.node)
         await self._cancel_burn_ins(place.node)
-        while True:
-            try:
-                await asyncio.to_thread(self._at.files.next_generation, place.node)
-                break
-            except OSError:  # an old incarnation must not be mistaken for a new one: wait
-                await asyncio.sleep(_RETRY_S)
-        self._generations[place.node] += 1
+        generation, _ = self._lives[place.node]
+        self._live(place.node, generation + 1, place.seen.boot if place.seen else 0)
         self._tell_fenced(place.node, place.instance)
         await self._await_return(place)
+
+    def _live(self, node: NodeId, generation: int, boot: int) -> None:
+        """Raises OSError: an old incarnation must never be mistaken for a new one."""
+        self._at.files.set_life(node, generation, boot)
+        self._lives[node] = generation, boot
 
     async def _await_return(self, place: Place) -> None:
         """Until Slurm hears the node again and would use it; what we had marked is taken back."""

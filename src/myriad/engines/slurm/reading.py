@@ -30,8 +30,8 @@ class Node(NamedTuple):
     held: bool
     reason: str
     reason_by: str
-    #: When it booted, as Slurm says it: another text is another life of the machine.
-    boot: str
+    #: When it booted, seconds since the epoch, give or take one or two; 0: not known.
+    boot: int
     address: str
     #: Where its slurmd listens.
     port: int
@@ -88,7 +88,7 @@ def _node(line: str) -> Node:
         held=bool(words & {"DRAIN", "FAIL", "DRAINED", "DRAINING", "FAILING"}),
         reason=reason.group(1) if reason else "",
         reason_by=(reason.group(2) or "") if reason else "",
-        boot=fields.get("BootTime", ""),
+        boot=_instant(fields.get("BootTime", "")) // SECOND,
         address=fields.get("NodeAddr") or fields["NodeName"],
         port=int(fields["Port"]) if fields.get("Port", "").isdigit() else _SLURMD_PORT,
         cpus=int(fields["CPUTot"]) if fields.get("CPUTot", "").isdigit() else 0,

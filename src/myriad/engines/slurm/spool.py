@@ -91,16 +91,17 @@ class Spool:
 
     # ---- nodes -----------------------------------------------------------------------------------
 
-    def generation(self, node: str) -> int:
-        """How often the node was fenced so far."""
+    def life(self, node: str) -> tuple[int, int]:
+        """How often the node was fenced so far, and when it had booted, as a Unix time (0: not known)."""
         try:
-            return int((self.root / "nodes" / node).read_text())
+            generation, boot = (self.root / "nodes" / node).read_text().split()
+            return int(generation), int(boot)
         except (FileNotFoundError, ValueError):
-            return 0
+            return 0, 0
 
-    def next_generation(self, node: str) -> None:
-        """What ran there is over for good. Raises OSError."""
-        replace(self.root / "nodes" / node, str(self.generation(node) + 1))
+    def set_life(self, node: str, generation: int, boot: int) -> None:
+        """Remember both. Raises OSError."""
+        replace(self.root / "nodes" / node, f"{generation} {boot}")
 
     def burn_in(self, node: str) -> Path:
         """What the last burn-in of the node said."""
