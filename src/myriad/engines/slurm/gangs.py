@@ -31,7 +31,16 @@ _PAST = 20_000
 #: A job of ours that nobody ordered, as it seems, is left alone for so long.
 _STRAY_S = 60.0
 #: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
-_NOT_ITS_FAULT = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "RUNNING", "PENDING")
+_NOT_ITS_FAULT = frozenset("NODE_FAIL BOOT_FAIL PREEMPTED REVOKED COMPLETED COMPLETING RUNNING PENDING".split())
+    "NODE_FAIL",
+    "BOOT_FAIL",
+    "PREEMPTED",
+    "REVOKED",
+    "COMPLETED",
+    "COMPLETING",
+    "RUNNING",
+    "PENDING",
+)
 #: Submissions under way at once.
 _AT_ONCE = 6
 
@@ -180,10 +189,11 @@ class Gangs:
         """Compare with Slurm's list of jobs."""
         for one in list(self._gangs.values()):
             job = view.job(one.attempt, one.job) if one.job else None
-            if job is not None:
+            ends = job.ending if job else bool(one.job) and view.asked_at > one.submitted_at
+            if job is not None and not ends:
                 one.left = False
                 self._say_waiting(one, job)
-            elif one.job and view.asked_at > one.submitted_at and not one.left:
+            elif ends and not one.left:
                 one.left = True
                 self._spawn(self._settle(one))
         self._cancel_strays(view)
@@ -217,10 +227,8 @@ class Gangs:
         self._strays = seen
 
     async def _settle(self, one: Gang) -> None:
-        """Slurm has done with its job: speak for members that did not say their last word."""
-        ending: reading.Ending | None = None
-        with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
-            ending = reading.ending(await commands.run(["scontrol", "--oneliner", "show", "job", one.job]))
+        """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
+        ending = await self._ending(one)
         if ending is None and not one.stop and self._unclaimed(one):
             # slurmctld was restarted from a state older than the job: nothing has begun, nothing is lost
             one.left, one.job = False, ""
@@ -231,13 +239,23 @@ class Gangs:
         while not one.over and one.left:
             await asyncio.sleep(self._at.config.lease_s / 8)
             view = await self._at.seen()
+            job = view.job(one.attempt, one.job)
+            if ending and ending.state == "COMPLETING":
+                ending = await self._ending(one)
             for part in one.parts.values():
                 quiet = time.monotonic() - part.alive_at
                 if part.over or (part.runs and quiet < self._at.config.lease_s / 2):
                     continue
                 # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
-                if part.ended or view.responds(part.node):
+                done_there = job is None or part.node not in job.nodes
+                if part.ended or (done_there and view.responds(part.node)):
                     self._over(one, part, self._inferred(one, part, ending))
+
+    async def _ending(self, one: Gang) -> reading.Ending | None:
+        with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
+            words = ["scontrol", "--oneliner", "show", "job", one.job]
+            return reading.ending(await commands.run(words))
+        return None
 
     def _unclaimed(self, one: Gang) -> bool:
         return not self._at.files.claim(one.attempt) and not any(p.started for p in one.parts.values())
