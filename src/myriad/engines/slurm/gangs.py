@@ -31,16 +31,9 @@ _PAST = 20_000
 #: A job of ours that nobody ordered, as it seems, is left alone for so long.
 _STRAY_S = 60.0
 #: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
-_NOT_ITS_FAULT = frozenset("NODE_FAIL BOOT_FAIL PREEMPTED REVOKED COMPLETED COMPLETING RUNNING PENDING".split())
-    "NODE_FAIL",
-    "BOOT_FAIL",
-    "PREEMPTED",
-    "REVOKED",
-    "COMPLETED",
-    "COMPLETING",
-    "RUNNING",
-    "PENDING",
-)
+_NOT_ITS_FAULT = (
+    "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "COMPLETING", "RUNNING", "PENDING",
+)  # fmt: skip
 #: Submissions under way at once.
 _AT_ONCE = 6
 
