@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib import resources
 from pathlib import Path
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return runner.run(_serve(options))
     except UserError as error:
         _say(str(error))
-        return 2
+        return 3 if isinstance(error, Deposed) else 2
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -109,15 +109,15 @@ async def _serve(options: argparse.Namespace) -> int:
         plane = Plane(home, setup, journal)
         stack.push_async_callback(plane.stop)
         if seat and options.standby:
-            if (code := await _stand_by(plane, seat, doors, options)) is not None:
-                return code
+            if not await _stand_by(plane, seat, doors, options):
+                return 0
         elif seat:
             await asyncio.to_thread(seat.take)
         return await _lead(stack, plane, seat, doors, options)
 
 
-async def _stand_by(plane: Plane, seat: Seat, doors: "_Doors", options: argparse.Namespace) -> int | None:
-    """Wait for the leader's seat. The exit code when there is nothing more to wait for; None: it leads."""
+async def _stand_by(plane: Plane, seat: Seat, doors: "_Doors", options: argparse.Namespace) -> bool:
+    """Wait until it leads; False when there is nothing more to wait for."""
     known = plane.home.context()
     plane.home.write_context(_context(options, plane.home, doors, known.key if known else ""))
     _say(f"stands by: REST {_url(doors.api)}")
@@ -126,10 +126,10 @@ async def _stand_by(plane: Plane, seat: Seat, doors: "_Doors", options: argparse
         end = await Standby(plane, seat, _say).wait(doors, asked)
     finally:
         asked.cancel()
-    if end == "leads":
-        return None
-    _say("stops standing by" if end == "stopped" else "the site was closed by its leader")
-    return 0
+        _stop_as_usual()
+    if end != "leads":
+        _say("stops standing by" if end == "stopped" else "the site was closed by its leader")
+    return end == "leads"
 
 
 async def _lead(
@@ -163,12 +163,8 @@ def _hold(plane: Plane, seat: Seat) -> None:
     """What the seat says, the wheel hears: orders that were held back may go, or all is over."""
     loop = asyncio.get_running_loop()
     plane.term = seat.term
-    seat.on_renewed = lambda: _from_outside(loop, plane.wheel.resume)
-    seat.on_lost = lambda error: _from_outside(loop, plane.wheel.fail, error)
-
-
-def _from_outside(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *values: object) -> None:
-    loop.call_soon_threadsafe(call, *values)
+    seat.on_renewed = lambda: loop.call_soon_threadsafe(plane.wheel.resume)
+    seat.on_lost = lambda error: loop.call_soon_threadsafe(plane.wheel.fail, error)
 
 
 async def _serve_api(stack: AsyncExitStack, plane: Plane, listener: socket.socket) -> None:
@@ -207,6 +203,12 @@ async def _signalled() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await stop.wait()
+
+
+def _stop_as_usual() -> None:
+    """Signals end the process again: while it starts, and nothing is promised yet."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def _home(options: argparse.Namespace) -> Home:

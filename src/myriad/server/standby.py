@@ -48,7 +48,6 @@ class Standby:
             return await self._follow(asked)
 
     async def _follow(self, asked: asyncio.Future[None]) -> End:
-        await self._plane.fold()
         followed = False
         while not asked.done():
             try:
