@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all smoke check format bench ray slurm postgres clean
+.PHONY: install demo test test-all smoke check format bench ray slurm slurm-up slurm-down postgres clean
 
 install: $(STAMP)
 
@@ -45,14 +45,24 @@ bench: install
 ray: install
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 
-# A real Slurm (Debian, Ubuntu) for the benchmarks that compare with it; a test skips without.
-SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins libslurm-dev gcc libc6-dev
+# A real Slurm (Debian, Ubuntu), for tests, benchmarks and trying out; tests that need it skip without.
+SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge libslurm-dev gcc libc6-dev
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 \
 	-o DPkg::Lock::Timeout=60
 
 slurm:
 	dpkg -s $(SLURM) >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends $(SLURM); }
+
+# Its daemons on this machine, NODES nodes of CHIPS chips; docs/guide/slurm.md goes on from here.
+NODES := 16
+CHIPS := 8
+
+slurm-up: install slurm
+	$(PY) -m tools.slurm up --nodes $(NODES) --chips $(CHIPS)
+
+slurm-down: install
+	$(PY) -m tools.slurm down
 
 # A real PostgreSQL server (Debian, Ubuntu): its tests and benchmarks start one of their own, and skip without.
 postgres:

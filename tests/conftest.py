@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # tests.build, bench
 
 from bench.peers.postgres import Cluster, missing
 
+from tests.slurm.fixtures import slurm, slurm_running  # noqa: F401 - fixtures for every folder
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:

@@ -120,6 +120,8 @@ class _World:
                 self._later(max(order.wake_at, self.now), self._wake, order)
             case orders.QualifyNode():
                 self._tell(inputs.NodeQualified(at=self.now, node=order.node, instance="i", ok=True))
+            case orders.HoldNode():
+                pass
             case _:
                 raise AssertionError(f"nothing breaks in this world, and yet: {order}")
 

@@ -173,3 +173,12 @@ def test_chat_prints_what_streams_and_explains_a_refusal(fake: Fake, myriad: Myr
 @pytest.mark.parametrize(("share", "length"), [(0.0, 0), (1e-9, 1), (0.5, 15), (1.0, 30)])
 def test_bars_show_anything_above_nothing(share: float, length: int) -> None:
     assert len(show.bar(share)) == length
+
+
+def test_nodes_that_others_use_say_who_and_until_when(fake: Fake, myriad: Myriad) -> None:
+    beside = NODE | {"state": "allocated", "occupied_by": "ann"}
+    alone = NODE | {"state": "occupied", "why": "used by ann", "occupied_by": "ann", "occupied_until": 1}
+    fake.says("GET /api/v1/nodes", [alone, beside])
+    words = myriad("nodes").output.split()
+    assert " ".join(words).count("used by ann") == 2
+    assert words.count("occupied") == words.count("until") == words.count("(shared)") == 1

@@ -5,8 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from myriad.engines.common import layout
-from myriad.engines.local import LocalEngine, nursery, procs
+from myriad.engines.common import layout, procs
+from myriad.engines.local import LocalEngine, nursery
 from myriad.fleet import site
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import orders

@@ -301,6 +301,8 @@ async def orders_for_unknown_nodes_are_answered(driver: Driver) -> None:
     watcher.engine.obey(orders.AskCheckpoint(attempt=FIRST, members=stranger, request="r"))
     watcher.engine.obey(orders.QualifyNode(node=NodeId("nowhere")))
     watcher.engine.obey(orders.RepairNode(node=NodeId("nowhere"), instance="x"))
+    watcher.engine.obey(orders.HoldNode(node=NodeId("nowhere"), held=True, reason="fan"))
+    watcher.engine.obey(orders.HoldNode(node=NodeId("nowhere"), held=False))
     await watcher.next(inputs.MemberGone, attempt=FIRST, node="nowhere")
     await watcher.next(inputs.NodeFenced, node="nowhere", instance="x")
     watcher.engine.obey(orders.StopGang(attempt=FIRST, members=stranger))

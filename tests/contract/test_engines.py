@@ -9,13 +9,17 @@ import pytest
 from tests.contract import suite
 from tests.contract.local_driver import LocalDriver
 from tests.contract.memory_driver import MemoryDriver
+from tests.contract.slurm_driver import SlurmDriver
 
 #: Each makes the driver of one engine's world from an empty folder.
 DRIVERS: dict[str, Callable[[Path], suite.Driver]] = {"local": LocalDriver, "memory": MemoryDriver}
 
 
-@pytest.fixture(params=DRIVERS)
+@pytest.fixture(params=[*DRIVERS, "slurm"])
 def make_driver(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], suite.Driver]:
+    if request.param == "slurm":
+        cluster = request.getfixturevalue("slurm")  # skips where there is no Slurm
+        return lambda: SlurmDriver(tmp_path, cluster)
     return lambda: DRIVERS[request.param](tmp_path)
 
 

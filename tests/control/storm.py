@@ -1,4 +1,5 @@
-"""One seeded storm on a saturated site: preemption, failures, repairs; facts digested, restarts on demand.
+"""One seeded storm on a saturated site: preemption, failures, repairs, others who take nodes; facts digested,
+restarts on demand.
 
 Run as a program it prints the digest, so that a test can ask for it under another hash seed.
 """
@@ -105,6 +106,8 @@ class Storm:
             crowd.pass_time()
             if self._chance.happens(0.05):
                 self._lose(self._chance.choice(self._nodes))
+            if self._chance.happens(0.05):
+                self._take(self._chance.choice(self._nodes))
         return self
 
     def _lose(self, node: NodeId) -> None:
@@ -116,6 +119,14 @@ class Storm:
         back = crowd.now + 20 * MINUTE
         crowd._later(back, inputs.NodeJoined(at=back, node=node, instance=fresh, chips=CHIPS))
         crowd._later(back, inputs.NodeQualified(at=back, node=node, instance=fresh, ok=True))
+
+    def _take(self, node: NodeId) -> None:
+        """Another scheduler gives the node to somebody, for a while."""
+        crowd = self.crowd
+        done = crowd.now + 15 * MINUTE
+        taken = inputs.NodeOccupied(at=crowd.now, node=node, by="others", until=done)
+        crowd._obey(self.core.step(taken).orders)
+        crowd._later(done, inputs.NodeOccupied(at=done, node=node, by=""))
 
     def _restart(self) -> None:
         """What is known is folded; the world goes on, and its timers with it."""

@@ -191,3 +191,15 @@ def test_a_gang_of_all_nodes_gets_the_spares_that_the_site_works_out() -> None:
     assert rig.core.state.columns.spares
     rig.submit("all", nodes=300)
     assert rig.running() == ["all"]
+
+
+def test_gangs_stand_on_nodes_with_names_in_racks_of_unequal_size() -> None:
+    """A rack is as large as its hosts are many; what one is too small for goes to another."""
+    pods = (Pod(name="a", hosts={"small": "node[1-2]", "large": "node[3-7]"}),)
+    site = Site(name="named", chip="local-cpu", pods=pods)
+    rig = Site0(Policy(), site, quota=1000)
+    rig.submit("fits", nodes=5, within="rack")
+    rig.submit("wide", nodes=6, within="rack")
+    assert rig.running() == ["fits"] and JobId("wide") not in rig.core.state.jobs
+    (gang,) = rig.core.state.gangs.values()
+    assert sorted(gang.nodes) == [f"node{k}" for k in range(3, 8)]

@@ -48,6 +48,8 @@ class Brain(RuleBasedStateMachine):
             assert fact.at >= self.core.state.now or fact.at == self.core.state.now
             if isinstance(fact, facts.GangPlaced):
                 self.attempts.append(fact.attempt)
+                taken = [one.node for one in fact.members if self.core.state.nodes[one.node].taken_by]
+                assert not taken, f"{fact.attempt} goes to {taken}, which others use"
         for order in step.orders:
             if isinstance(order, orders.StartGang):
                 gang = self.core.state.gangs[order.attempt]
@@ -165,6 +167,10 @@ class Brain(RuleBasedStateMachine):
     def drain(self, node: NodeId, back: bool) -> None:
         kind = inputs.UndrainNode if back else inputs.DrainNode
         self.give(kind(at=self.at, node=node))
+
+    @rule(node=nodes, by=st.sampled_from(["", "ann", "bob"]), until_s=st.sampled_from([-1, 0, 50, 5000]))
+    def others_use(self, node: NodeId, by: str, until_s: int) -> None:
+        self.give(inputs.NodeOccupied(at=self.at, node=node, by=by, until=until_s * SECOND))
 
     @rule(pick=st.integers(0, 4), node=nodes, code=codes, kind=st.integers(0, 3))
     def member_says(self, pick: int, node: NodeId, code: int, kind: int) -> None:

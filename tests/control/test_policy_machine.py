@@ -132,6 +132,8 @@ class Brain(RuleBasedStateMachine):
                 self.give(said)
             case orders.RepairNode() | orders.QualifyNode():
                 self.revive(order.node)
+            case orders.HoldNode():
+                assert order.held == self.core.state.nodes[order.node].cordoned
             case _:
                 raise AssertionError(order)
 
@@ -160,6 +162,7 @@ class Brain(RuleBasedStateMachine):
                 f"{fact.attempt} left its {spec.within}"
             )
         for member in fact.members:
+            assert not state.nodes[member.node].taken_by, f"{fact.attempt} on a node that others use"
             first = (member.chips & -member.chips).bit_length() - 1
             block = 1 << (member.chip_count - 1).bit_length()
             assert member.chips == ((1 << member.chip_count) - 1) << first, "chips side by side"
@@ -306,6 +309,13 @@ class Brain(RuleBasedStateMachine):
 
     # ---- what happens -----------------------------------------------------------------------------
 
+    @rule(names=node_sets, by=st.sampled_from(["", "", "zoe", "max"]), for_s=st.sampled_from([0, 600, 7200]))
+    def others_use(self, names: list[NodeId], by: str, for_s: int) -> None:
+        """Said of some nodes at once, by a scheduler that is not ours."""
+        until = self.at + for_s * SECOND if for_s else 0
+        for name in names:
+            self.give(inputs.NodeOccupied(at=self.at, node=name, by=by, until=until))
+
     @rule(name=node)
     def lose(self, name: NodeId) -> None:
         self.give(inputs.NodeFenced(at=self.at, node=name))
@@ -375,8 +385,9 @@ class Brain(RuleBasedStateMachine):
             assert gang.phase is not GangPhase.STOPPING, f"{gang.attempt} stays stopping: {gang}"
         for name, record in self.core.state.nodes.items():
             kind = self.core.state.node_state(name)
-            assert kind in (NodeState.READY, NodeState.DRAINED), f"{name} stays {kind.name}"
-            assert kind is NodeState.READY or record.cordoned
+            ends = (NodeState.READY, NodeState.DRAINED, NodeState.OCCUPIED)
+            assert kind in ends, f"{name} stays {kind.name}"
+            assert (kind is NodeState.DRAINED) == record.cordoned
             if record.cordoned_by.startswith("window "):
                 self.is_cordoned_by_a_window(name, record.cordoned_by.removeprefix("window "))
         self.nobody_waits_without_need()

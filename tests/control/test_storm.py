@@ -33,7 +33,7 @@ def test_no_decision_depends_on_the_order_of_a_set_or_of_hashes(order: str, fill
 def test_the_storm_is_one() -> None:
     """Gangs are placed, sent away, lost and done: otherwise the digests above say little."""
     kinds = Storm(7, policy()).run(1000).kinds
-    for kind in ("GangPlaced", "LeaveAsked", "preempted", "NodeLost", "done", "node"):
+    for kind in ("GangPlaced", "LeaveAsked", "preempted", "NodeLost", "NodeTaken", "done", "node"):
         assert kinds[kind] >= 5, f"only {kinds[kind]} times {kind}"
 
 

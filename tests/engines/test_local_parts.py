@@ -9,17 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from myriad.engines.common import layout
+from myriad.engines.common import burnin, health, layout, ports, procs, reports
 from myriad.engines.local import (
     attempts,
-    burnin,
-    health,
     memory,
     outbox,
     paths,
-    procs,
     rendezvous,
-    reports,
     wire,
 )
 from myriad.kernel.ids import AttemptId, NodeId
@@ -182,9 +178,9 @@ def test_ports_are_fresh_free_remembered_and_not_the_kernels(tmp_path: Path) -> 
     with socket.socket() as other:
         other.bind(("127.0.0.1", first.master))
         other.listen()
-        everything_else = set(rendezvous.candidate_ports()) - {first.master}
+        everything_else = set(ports.candidates()) - {first.master}
         with pytest.raises(OSError, match="no port is free"):
-            rendezvous.free_port(everything_else)
+            ports.free(everything_else)
 
 
 def test_evidence_is_told_only_when_it_changes() -> None:

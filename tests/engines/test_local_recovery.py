@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from myriad.engines.local import LocalEngine, nursery, paths, procs
+from myriad.engines.common import procs
+from myriad.engines.local import LocalEngine, nursery, paths
 from myriad.engines.local.agent import read_record
 from myriad.fleet import site
 from myriad.protocol import inputs, orders

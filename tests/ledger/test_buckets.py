@@ -28,6 +28,7 @@ def test_the_buckets_are_those_of_the_design() -> None:
         "idle_quota",
         "idle_held_back",
         "spare",
+        "occupied",
         "drained",
         "down",
         "burn_in",
@@ -53,6 +54,37 @@ def test_chips_without_a_gang_are_where_their_node_is() -> None:
         "idle_no_demand": 4 * (3 + 2),
         "down": 4 * 9,
         "drained": 4 * 5,
+    }
+
+
+def test_what_others_use_is_theirs_and_nobody_s_of_ours() -> None:
+    story = Story(nodes=2, chips=4)
+    story.admit(0, nodes=1, chips=2)
+    story.place(0, "j.1", "n1", mask=3)
+    story.run(0, "j.1")
+    for node in ("n0", "n1"):
+        story.tell(facts.NodeTaken, 1, node=NodeId(node), by="ann", until=99)
+    story.node(1, "n0", NodeState.OCCUPIED)
+    # a gang of ours keeps its chips of a node that others came to; the rest of it is theirs
+    assert story.buckets(4) == {"occupied": 4 * 3 + 2 * 3, "productive": 2 * 4, "idle_no_demand": 4 + 2}
+    story.stopped(4, "j.1", "done")
+    story.node(4, "n1", NodeState.OCCUPIED)
+    assert story.buckets(6) == {"occupied": 18 + 8 * 2, "productive": 8, "idle_no_demand": 6}
+    found = views.site(story.ledger)
+    assert found.chips_now == {"occupied": 8} and found.availability == (8 * 6 - 34) / (8 * 6)
+    assert views.tenant(story.ledger, ACME).buckets["occupied"] == 0
+    # who uses a node is forgotten when it is lost, and what it was before counts no more
+    story.lost(7, "n0")
+    story.node(8, "n0", NodeState.BURN_IN)
+    story.node(9, "n0", NodeState.READY)
+    story.tell(facts.NodeTaken, 9, node=NodeId("n1"))
+    story.node(9, "n1", NodeState.READY)
+    assert story.buckets(10) == {
+        "occupied": 34 + 4 + 4 * 3,
+        "productive": 8,
+        "down": 4,
+        "burn_in": 4,
+        "idle_no_demand": 6 + 8,
     }
 
 

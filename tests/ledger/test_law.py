@@ -61,6 +61,10 @@ class History(RuleBasedStateMachine):
     def spare(self, k: int, spare: bool) -> None:
         self.tell(facts.NodeSpared, node=NodeId(f"n{k % self.known}"), spare=spare)
 
+    @rule(k=st.integers(0, 4), by=st.sampled_from(["", "others"]))
+    def take(self, k: int, by: str) -> None:
+        self.tell(facts.NodeTaken, node=NodeId(f"n{k % self.known}"), by=by)
+
     @rule(reason=st.sampled_from(["no_demand", "fragmentation", "quota", "held_back"]))
     def idle(self, reason: str) -> None:
         self.tell(facts.IdleExplained, reason=reason)

@@ -21,6 +21,13 @@ some_facts = st.one_of(
         why=st.text(max_size=20),
     ),
     st.builds(
+        facts.NodeTaken,
+        at=st.integers(0, 2**62),
+        node=st.text(max_size=5).map(NodeId),
+        by=st.text(max_size=20),
+        until=st.integers(0, 2**62),
+    ),
+    st.builds(
         facts.StepsDone,
         at=st.integers(0, 2**62),
         attempt=st.just(AttemptId("a.1")),
@@ -62,6 +69,17 @@ def test_facts_from_before_their_newest_fields_still_fold() -> None:
     (fact,) = wire.decode(body).facts
     assert isinstance(fact, facts.GangStopping)
     assert fact.since == 0
+
+
+def test_node_states_keep_their_numbers() -> None:
+    """They are written as numbers: a journal of before others could use a node reads the same."""
+    assert [state.name for state in NodeState] == [
+        *("JOINING", "BURN_IN", "READY", "SUSPECT", "DRAINING", "DRAINED", "REPAIRING", "RETIRED"),
+        "OCCUPIED",
+    ]
+    plain = {"type": "NodeMoved", "at": 7, "node": "n0", "state": 7}
+    body = msgspec.json.encode({"cause": "x", "facts": [plain], "schema": SCHEMA})
+    assert wire.decode(body).facts == (facts.NodeMoved(at=7, node=NodeId("n0"), state=NodeState.RETIRED),)
 
 
 def test_a_newer_schema_is_refused_with_the_remedy() -> None:

@@ -13,6 +13,7 @@ from myriad.control.on_intents import refusal
 from myriad.control.policy import Policy
 from myriad.fleet.site import Pod, Site
 from myriad.kernel.ids import JobId
+from myriad.kernel.units import SECOND
 from myriad.protocol import inputs
 from myriad.workload.jobs import NodeRange
 from myriad.workload.tenants import Tenant
@@ -122,6 +123,67 @@ def test_where_pods_are_alike_their_order_does_not_change_when_anything_starts(
 
     first = story(0)
     assert first == story(1) == story(2)
+
+
+# ---- others on the same nodes ---------------------------------------------------------------------------
+
+
+@FEW
+@given(
+    jobs=wishes(most=4),
+    order=orders,
+    fill=fills,
+    placement=st.sampled_from(["packed", "first-fit"]),
+    away=st.sets(st.integers(0, 7), max_size=4).map(sorted),
+    back_s=st.sampled_from([0, 500]),
+)
+def test_nodes_that_others_use_are_worth_as_much_as_nodes_that_are_drained(
+    jobs: list[Wish], order: str, fill: str, placement: str, away: list[int], back_s: int
+) -> None:
+    """While they do: the same gangs start at the same times on the same nodes. And after, once qualified."""
+
+    def story(occupied: bool) -> Hall:
+        made = Hall(site((2, 2), (2, 2)), policy(order, placement, fill), three(), check=True)
+        for row in away:
+            node = made.core.state.columns.ids[row]
+            if occupied:
+                made.give(inputs.NodeOccupied(at=0, node=node, by="others", until=900 * SECOND))
+                given = [inputs.NodeOccupied(at=0, node=node, by="")]
+            else:
+                made.give(inputs.DrainNode(at=0, node=node))
+                again = inputs.NodeQualified(at=0, node=node, instance="i0", ok=True)
+                given = [inputs.UndrainNode(at=0, node=node), again]
+            for one in given if back_s else ():
+                made.later(back_s * SECOND, one)
+        made.wish(*jobs)
+        return made.run()
+
+    one, other = story(occupied=True), story(occupied=False)
+    assert one.first_s == other.first_s
+    assert one.where == other.where
+
+
+@FEW
+@given(jobs=wishes(most=4), fill=fills, at_s=st.integers(1, 900), names=st.randoms(use_true_random=False))
+def test_others_who_come_to_nodes_that_our_gangs_hold_and_go_before_them_change_nothing(
+    jobs: list[Wish], fill: str, at_s: int, names: Any
+) -> None:
+    """First come, first served: nobody's share is worked out anew because somebody looked."""
+
+    def story(visited: bool) -> Hall:
+        made = Hall(site((2, 2), (2, 2)), policy(backfill=fill), three(), check=True)
+        made.wish(*jobs)
+        made.run(until_s=at_s)
+        held = [node for gang in made.core.state.gangs.values() for node in gang.nodes]
+        for by in ("others", "") if visited else ():
+            names.shuffle(held)
+            for node in held:
+                made.give(inputs.NodeOccupied(at=made.at, node=node, by=by))
+        return made.run()
+
+    one, other = story(visited=True), story(visited=False)
+    assert one.starts == other.starts
+    assert one.where == other.where
 
 
 # ---- time ----------------------------------------------------------------------------------------------

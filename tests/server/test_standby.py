@@ -13,6 +13,7 @@ import httpx
 import pytest
 from bench.peers.postgres import Cluster
 
+from tests.server import exposition
 from tests.server.harness import Server, command, members_of, python, wait_for
 
 _CLIENTS = 4
@@ -142,6 +143,12 @@ def test_a_killed_leader_is_followed_by_one_of_two_standbys_and_nothing_acknowle
     assert answer.status == 503 and pair.leader.url in answer.tree["remedy"], answer.text
     assert answer.tree["value"] == pair.leader.url
     assert httpx.get(standbys[0].gateway + "/v1/models").status_code == 503
+    roles = [one.ask("GET", "//metrics").text for one in (pair.leader, standbys[0])]
+    for text, who in zip(roles, ("leader", "standby"), strict=True):
+        families = exposition.parsed(text)
+        is_it = {dict(one.labels)["role"]: value for one, value in families["myriad_role"].samples.items()}
+        assert is_it == {"leader": who == "leader", "standby": who == "standby"}
+        assert "myriad_journal_sequence" in families and "process_resident_memory_bytes" in families
     pair.leader.tenant()
     with Load(pair.leader) as load:
         wait_for(lambda: len(load.acknowledged) > 40)

@@ -10,7 +10,7 @@ from myriad.control.core import Core
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import NodeId, TenantId
 from myriad.kernel.units import HOUR, SECOND
-from myriad.protocol.inputs import ApplyTenant, SetWindow
+from myriad.protocol.inputs import ApplyTenant, NodeOccupied, SetWindow
 from myriad.server import keeping
 from myriad.server.keeping import Keep
 from tests import build
@@ -189,6 +189,17 @@ def chosen(core: Core, count: int, **more: Any) -> tuple[NodeId, ...]:
         name="w", kind="maintenance", count=count, start_at=now + HOUR, end_at=now + 2 * HOUR, **more
     )
     return keeping.window(core.state, given, now).nodes
+
+
+def test_nodes_that_others_use_then_are_kept_last() -> None:
+    rig = Rig(build.site(racks=1, nodes_per_rack=4, spares=0))
+    now = rig.world.now
+    for node, until in (("n0", 0), ("n1", now + 3 * HOUR), ("n2", now + HOUR // 2)):
+        rig.give(NodeOccupied(at=now, node=NodeId(node), by="others", until=until))
+    assert set(chosen(rig.core, 1)) == {"n3"}
+    # whose limit ends before the window begins will be free by then
+    assert set(chosen(rig.core, 2)) == {"n2", "n3"}
+    assert len(chosen(rig.core, 4)) == 4
 
 
 def test_so_many_nodes_are_those_where_fewest_must_leave() -> None:

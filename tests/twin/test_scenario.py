@@ -118,6 +118,16 @@ def test_what_is_said_to_serve_is_what_callers_need() -> None:
 # ---- what happens at a stated time
 
 
+def test_nodes_with_names_are_counted_and_simulated() -> None:
+    hosts = {"leaf1": "node[01-48]", "leaf2": "node[49-100]"}
+    found = asked(
+        "site", {"name": "named", "chip": "h20", "spares": "2%", "pods": [{"name": "p", "hosts": hosts}]}
+    )
+    assert found.setup.site.spares == 2
+    simulation = played(found, 6 * HOUR)
+    assert "node049" not in simulation.core.state.nodes and "node49" in simulation.core.state.nodes
+
+
 def test_a_feed_is_lost_at_its_time_and_its_nodes_come_back_after_it() -> None:
     lost: list[tuple[str, Span]] = []
     back: list[tuple[str, Span]] = []

@@ -13,7 +13,7 @@ from myriad.kernel.errors import UserError, near
 #: Command -> its module, in the order of a first day. A module is imported when its command is run, or asked
 #: for its help, so that a command which needs no server does not wait for the parts of one.
 COMMANDS: Final = {
-    "up": "up", "down": "down", "site": "site", "policy": "policy",
+    "up": "up", "down": "down", "doctor": "doctor", "site": "site", "policy": "policy",
     "nodes": "node", "drain": "node", "undrain": "node",
     "incidents": "incident", "windows": "window", "reserve": "window", "maintain": "window",
     "tenant": "tenant", "key": "key", "submit": "submit", "jobs": "job", "explain": "job", "logs": "job",

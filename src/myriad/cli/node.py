@@ -35,9 +35,13 @@ def _row(node: NodeView) -> tuple[object, ...]:
     state = show.state(node.state) + (" (cordoned)" if kept_out else "")
     if node.slow:
         state = state + f" (slow: {node.slow:.2f} x)"
+    why = node.why
+    if node.occupied_by and node.state != "occupied":
+        state, why = state + " (shared)", f"{why}; also used by {node.occupied_by}"
+    why += f", until {show.clock(node.occupied_until)}" if node.occupied_until else ""
     flops = f"{node.gemm_flops / 1e9:,.0f}" if node.gemm_flops else "-"
     runs = ", ".join(node.attempts) or "-"
-    return node.node, state, node.rack, node.chips, node.chips_free, flops, node.losses or "-", runs, node.why
+    return node.node, state, node.rack, node.chips, node.chips_free, flops, node.losses or "-", runs, why
 
 
 @click.command()

@@ -29,7 +29,7 @@ _COLOURS = {
     "cyan": ("spare", "starting", "placed", "planned", "checkpointing", "joining", "burn_in", "admitted"),
     "yellow": ("draining", "drained", "suspect", "interrupted", "stalled", "leaving", "stopping"),
     "red": ("failed", "repairing", "lost"),
-    "dim": ("cancelled", "retired"),
+    "dim": ("cancelled", "retired", "occupied"),
 }
 STYLES = {state: colour for colour, states in _COLOURS.items() for state in states}
 

@@ -16,6 +16,7 @@ from myriad.cli.client import Client, Health
 from myriad.cli.context import Context, given
 from myriad.control.views import NodeView
 from myriad.kernel.errors import UserError
+from myriad.server.log import spoken
 from myriad.store.postgres.connection import is_url, shown
 
 _LOOK_EVERY_S = 0.1
@@ -29,11 +30,20 @@ _ON_THE_WAY = ("joining", "burn_in", "repairing", "suspect")
 @click.option(
     "--site", type=click.Path(path_type=Path), help="Site file; by default 6 nodes on this machine."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "slurm"]),
+    help="Who runs the gangs: this machine (default), or the Slurm it is a client of.",
+)
 @click.option("--policy", metavar="NAME|FILE", help="Policy file, or a name of `myriad policy list`.")
 @click.option("--home", "folder", metavar="DIR", help="As `myriad --home`.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Of the REST API; 0: any free one.")
 @click.option("--gateway-port", type=click.IntRange(0, 65535), help="Of the OpenAI-compatible gateway.")
 @click.option("--preload/--no-preload", default=None, help="Import torch once, for all nodes (default).")
+@click.option("--host", help="Address to bind; by default this machine alone can ask.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), help="Of server.log: for people (default), or JSON."
+)
 @click.option(
     "--journal",
     metavar="URL|FILE",
@@ -51,11 +61,14 @@ def up(
     context: Context,
     *,
     site: Path | None,
+    engine: str | None,
     policy: str | None,
     folder: str | None,
     port: int | None,
     gateway_port: int | None,
     preload: bool | None,
+    host: str | None,
+    log_format: str | None,
     journal: str | None,
     standby: bool,
     data: Path | None,
@@ -75,9 +88,12 @@ def up(
         context.home = Path(folder).expanduser().absolute()
     options = {
         "--site": site,
+        "--engine": engine,
         "--policy": policy,
+        "--host": host,
         "--port": port,
         "--gateway-port": gateway_port,
+        "--log-format": log_format,
         "--journal": journal,
         "--data": data,
     }
@@ -138,9 +154,8 @@ def _start(context: Context, command: list[str]) -> None:
 
 def _failed(said: str, log: Path) -> UserError:
     """Why it ended: its own last line, if that is meant for people; else as much as may help."""
-    last = said.rpartition("\n")[2]
-    if last.startswith("myriad: "):
-        return UserError(f"{last.removeprefix('myriad: ')} (from {log})")
+    if (last := spoken(said)) is not None:
+        return UserError(f"{last} (from {log})")
     return UserError(f"it ended while starting:\n{said}\n(from {log})", field="control plane")
 
 

@@ -6,8 +6,8 @@ One small function a fact, found by its type. Journal replay calls exactly these
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from myriad.control import failures, forget, memory
-from myriad.control.records import Ended, Gang, GangPhase, Job, Key, Node, Service, Spent, Usage
+from myriad.control import failures, forget, memory, others
+from myriad.control.records import AWAY, Ended, Gang, GangPhase, Job, Key, Node, Service, Spent, Usage
 from myriad.control.state import State, signature, sizes
 from myriad.kernel.ids import NodeId, TenantId
 from myriad.protocol import facts
@@ -121,6 +121,8 @@ def _node_moved(state: State, fact: facts.NodeMoved) -> None:
     failures.count_move(state, fact, before)
     failures.count_flap(node, fact, before)
     failures.start_anew(state, fact)
+    if fact.state in AWAY:
+        others.forget(state, fact.node)
     node.why, node.until = fact.why, fact.until
     if fact.instance and fact.instance != node.instance:
         node.past = (*node.past, node.instance)[-8:]
@@ -132,7 +134,7 @@ def _node_moved(state: State, fact: facts.NodeMoved) -> None:
 @_applies(facts.NodeCordoned)
 def _node_cordoned(state: State, fact: facts.NodeCordoned) -> None:
     node = state.nodes[fact.node]
-    node.cordoned, node.cordoned_by = fact.cordoned, fact.by
+    node.cordoned, node.cordoned_by, node.cordon_reason = fact.cordoned, fact.by, fact.reason
     if not fact.cordoned:
         failures.hold_against(state, fact.node, ())
 
@@ -155,6 +157,7 @@ def _node_evidence(state: State, fact: facts.NodeEvidence) -> None:
         node.silent_since = 0
 
 
+_APPLIERS[facts.NodeTaken] = others.on_taken
 _APPLIERS[facts.NodeLost] = failures.on_lost
 _APPLIERS[facts.LossesForgotten] = failures.on_forgotten
 _APPLIERS[facts.IncidentOpened] = failures.on_opened

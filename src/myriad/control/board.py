@@ -267,6 +267,7 @@ FOLLOWERS: Final[dict[type[Fact], Callable[[Board, Any], None]]] = {
     facts.NodeMoved: Board.unsettle,
     facts.NodeSpared: Board.unsettle,
     facts.NodeCordoned: Board.unsettle,
+    facts.NodeTaken: Board.unsettle,
     facts.WindowSet: Board.unsettle,
     facts.WindowEnded: Board.unsettle,
     facts.SiteOpened: Board.unsettle,

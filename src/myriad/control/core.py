@@ -87,6 +87,7 @@ _HANDLERS: dict[type[Input], Handler] = {
     inputs.NodeQualified: on_nodes.on_qualified,
     inputs.NodeSignalled: on_nodes.on_signalled,
     inputs.NodeFenced: on_nodes.on_fenced,
+    inputs.NodeOccupied: on_nodes.on_occupied,
     inputs.MemberStarted: on_gangs.on_member_started,
     inputs.MemberExited: on_gangs.on_member_exited,
     inputs.MemberGone: on_gangs.on_member_gone,

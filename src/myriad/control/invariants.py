@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from myriad.control.records import GangPhase
+from myriad.control.records import AWAY, GangPhase
 from myriad.control.state import State
 from myriad.fleet.columns import Columns, NodeState
 
@@ -42,13 +42,13 @@ def check_chips(state: State) -> None:
 def check_counts(columns: Columns) -> None:
     """What is kept as nodes change is what a count of them all would give."""
     offer, racks, pods = columns.offer, columns.rack_nodes, columns.pod_nodes
-    totals, holes = (columns.free_chips, columns.spares), columns.holes
+    totals, holes = (columns.free_chips, columns.spares, columns.taken), columns.holes
     columns.recount()
     assert np.array_equal(offer, columns.offer), "what nodes offer has drifted"
     assert np.array_equal(racks, columns.rack_nodes), "counts of the racks have drifted"
     assert np.array_equal(pods, columns.pod_nodes), "counts of the pods have drifted"
     assert holes.is_like(columns.holes), "where one node goes has drifted"
-    assert totals == (columns.free_chips, columns.spares), "totals of the fleet have drifted"
+    assert totals == (columns.free_chips, columns.spares, columns.taken), "totals of the fleet have drifted"
 
 
 def check_gangs(state: State) -> None:
@@ -87,6 +87,15 @@ def check_nodes(state: State) -> None:
             assert kind is NodeState.READY and columns.is_empty(node), f"spare {node} is not idle"
         if kind is NodeState.READY:
             assert not record.cordoned, f"{node} is in service and cordoned"
+        assert bool(columns.taken_until[row]) == bool(record.taken_by), (
+            f"{node}: who else uses it has drifted"
+        )
+        if kind is NodeState.OCCUPIED:
+            assert record.taken_by and not record.cordoned, f"{node} is occupied by nobody, or kept out"
+            assert columns.is_empty(node), f"{node} is occupied and holds a gang"
+        if record.taken_by:
+            assert kind not in AWAY, f"{node} is gone, and others use it"
+            assert kind is not NodeState.READY or not columns.is_empty(node), f"{node} is taken and offered"
         if kind in (NodeState.SUSPECT, NodeState.BURN_IN, NodeState.REPAIRING):
             assert record.until, f"{node} would stay {kind.name} for ever"
         if kind in (NodeState.REPAIRING, NodeState.RETIRED):

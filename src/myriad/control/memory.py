@@ -3,15 +3,12 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from myriad.control.records import Checkpoint, Gang, Job
+from myriad.control.records import AWAY, Checkpoint, Gang, Job
 from myriad.control.state import State
-from myriad.fleet.columns import NodeState
 from myriad.kernel.ids import NodeId
 from myriad.protocol import facts
 from myriad.protocol.values import Tier
 from myriad.recover import retention, tiers
-
-_GONE = (NodeState.JOINING, NodeState.REPAIRING, NodeState.RETIRED)
 
 
 class Kept(NamedTuple):
@@ -46,7 +43,7 @@ def _holds(state: State, job: Job, gang: Gang) -> list[bool]:
 
 def _lives(state: State, node: NodeId, instance: str) -> bool:
     record = state.nodes[node]
-    return record.instance == instance and state.node_state(node) not in _GONE
+    return record.instance == instance and state.node_state(node) not in AWAY
 
 
 # ---- the part of `apply` that keeps the job's checkpoints ----------------------------------------

@@ -277,9 +277,16 @@ def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]
         why=why,
         root=blame.root_of(gang.done) or NodeId(""),
     )
-    for node in gang.nodes if m.state.columns.draining else ():
-        if m.state.node_state(node) is NodeState.DRAINING and m.state.columns.is_empty(node):
-            yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=m.state.nodes[node].why)
+    columns = m.state.columns
+    for node in gang.nodes if columns.draining or columns.taken else ():
+        kind, record = columns.state_of(node), m.state.nodes[node]
+        if not columns.is_empty(node):
+            continue
+        if kind is NodeState.DRAINING:
+            yield facts.NodeMoved(at=m.now, node=node, state=NodeState.DRAINED, why=record.why)
+        elif kind is NodeState.READY and record.taken_by:
+            why = f"used by {record.taken_by}"
+            yield facts.NodeMoved(at=m.now, node=node, state=NodeState.OCCUPIED, why=why)
     if gang.job:
         yield from _after_attempt(m, m.state.jobs[gang.job], gang, cause)
     elif cause == "job":

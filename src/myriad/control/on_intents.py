@@ -134,7 +134,7 @@ def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
         return Reason(code="too_large", text=text, remedy=f"use chips_per_node: {most} or fewer")
     if spec.min_nodes > 1:
         pods = _holding(site, kind, spec.chips_per_node)
-        nodes = sum(pod.racks * pod.nodes_per_rack for pod in pods)
+        nodes = sum(pod.node_count for pod in pods)
     usable = nodes - site.fixed_spares
     if spec.min_nodes > usable:
         such = f" with {spec.chips_per_node} chips" if nodes < kinds[kind][0] else ""
@@ -168,11 +168,11 @@ def _largest(site: Site, spec: TrainingJob, kind: str) -> int:
     """Nodes of the largest domain of the level that a job names, of those whose nodes can hold it."""
     pods = _holding(site, kind, spec.chips_per_node)
     if spec.within == "rack":
-        return max(pod.nodes_per_rack for pod in pods)
+        return max(max(pod.rack_sizes) for pod in pods)
     sizes: dict[str, int] = {}
     for pod in pods:
         name = pod.name if spec.within == "pod" else pod.core
-        sizes[name] = sizes.get(name, 0) + pod.racks * pod.nodes_per_rack
+        sizes[name] = sizes.get(name, 0) + pod.node_count
     return max(sizes.values())
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from myriad.control import on_gangs
 from myriad.control.moment import Moment
-from myriad.control.records import RECOVERING, Domain
+from myriad.control.records import AWAY, RECOVERING, Domain
 from myriad.fleet.columns import NodeState
 from myriad.kernel.errors import near
 from myriad.kernel.ids import IncidentId, NodeId
@@ -14,7 +14,8 @@ from myriad.protocol.facts import Fact
 from myriad.protocol.values import Reason, Signal
 from myriad.recover import flaps, health, incidents
 
-_AWAY = (NodeState.JOINING, NodeState.REPAIRING, NodeState.RETIRED)
+#: States of a node that is well and empty, or at work: it may change between them at once.
+_SERVES = (NodeState.READY, NodeState.OCCUPIED)
 
 
 # ---- observations ------------------------------------------------------------------------------
@@ -29,7 +30,7 @@ def on_joined(m: Moment, given: inputs.NodeJoined) -> Iterator[Fact]:
     if state is NodeState.RETIRED or (given.instance == node.instance and state is not NodeState.JOINING):
         return
     if given.instance != node.instance:
-        if state not in _AWAY:
+        if state not in AWAY:
             yield from _lose(m, given.node, ("process",), "it came back as a new incarnation")
         yield from _fence_members(m, given.node)
     yield from _burn_in(m, given.node, "joined", given.instance)
@@ -55,7 +56,7 @@ def on_qualified(m: Moment, given: inputs.NodeQualified) -> Iterator[Fact]:
 def on_signalled(m: Moment, given: inputs.NodeSignalled) -> Iterator[Fact]:
     """One source of evidence changed its mind."""
     node = m.state.nodes.get(given.node)
-    if node is None or given.instance != node.instance or m.state.node_state(given.node) in _AWAY:
+    if node is None or given.instance != node.instance or m.state.node_state(given.node) in AWAY:
         return
     if given.healthy == (given.source not in node.unhealthy):
         return
@@ -75,9 +76,27 @@ def on_fenced(m: Moment, given: inputs.NodeFenced) -> Iterator[Fact]:
     node = m.state.nodes.get(given.node)
     if node is None or (given.instance and given.instance != node.instance):
         return
-    if m.state.node_state(given.node) not in _AWAY:
+    if m.state.node_state(given.node) not in AWAY:
         yield from _lose(m, given.node, ("process",), "its incarnation ended")
     yield from _fence_members(m, given.node)
+
+
+def on_occupied(m: Moment, given: inputs.NodeOccupied) -> Iterator[Fact]:
+    """Others took the node through the cluster's own scheduler, or let it go. Gangs of ours stay there."""
+    node = m.state.nodes.get(given.node)
+    until = max(0, given.until) if given.by else 0
+    if node is None or m.state.node_state(given.node) in AWAY:
+        return
+    if (node.taken_by, node.taken_until) == (given.by, until):
+        return
+    before = node.taken_by
+    yield facts.NodeTaken(at=m.now, node=given.node, by=given.by, until=until)
+    if (
+        given.by != before
+        and m.state.node_state(given.node) in _SERVES
+        and m.state.columns.is_empty(given.node)
+    ):
+        yield from _rest(m, given.node, "others are done")
 
 
 def on_deadline(m: Moment, node: NodeId) -> Iterator[Fact]:
@@ -98,13 +117,13 @@ def on_deadline(m: Moment, node: NodeId) -> Iterator[Fact]:
 def keep_out(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
     """Myriad itself takes the node out of service until an operator has looked at it."""
     yield facts.NodeCordoned(at=m.now, node=node, cordoned=True, by="myriad", reason=why)
-    if m.state.node_state(node) is NodeState.READY:
+    if m.state.node_state(node) in _SERVES:
         yield from _rest(m, node, why)
 
 
 def lose_silent(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
     """It did not carry out an order in time: it is fenced, whatever else it says."""
-    if m.state.node_state(node) not in _AWAY:
+    if m.state.node_state(node) not in AWAY:
         yield from _lose(m, node, ("order",), why)
 
 
@@ -126,7 +145,7 @@ def cordon(m: Moment, node: NodeId, by: str, why: str) -> Iterator[Fact]:
     if m.state.nodes[node].cordoned:
         return
     yield facts.NodeCordoned(at=m.now, node=node, cordoned=True, by=by, reason=why)
-    if m.state.node_state(node) is NodeState.READY:
+    if m.state.node_state(node) in _SERVES:
         yield from _rest(m, node, why)
 
 
@@ -274,9 +293,11 @@ def _burn_in(m: Moment, node: NodeId, why: str, instance: str) -> Iterator[Fact]
 
 
 def _rest(m: Moment, node: NodeId, why: str) -> Iterator[Fact]:
-    """Where a healthy node belongs: in service, or out of it if someone wants it so."""
+    """Where a healthy node belongs: in service, or out of it if someone wants it so or others use it."""
     record = m.state.nodes[node]
-    if not record.cordoned:
+    if record.taken_by and not record.cordoned and m.state.columns.is_empty(node):
+        yield from _move(m, node, NodeState.OCCUPIED, f"used by {record.taken_by}", 0)
+    elif not record.cordoned:
         until = _remembers_until(record.losses, m.policy.recover.ns("lemon_window"))
         yield from _move(m, node, NodeState.READY, why, until)
     elif m.state.columns.is_empty(node):

@@ -19,6 +19,7 @@ from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.orders import (
     AskCheckpoint,
+    HoldNode,
     Order,
     QualifyNode,
     RepairNode,
@@ -48,6 +49,7 @@ _SUBJECTS: Final[Mapping[type[Fact], tuple[str, Callable[[Any], str]]]] = {
     facts.ReplicaStalled: ("gang", attrgetter("attempt")),
     facts.NodeMoved: ("node", attrgetter("node")),
     facts.LossesForgotten: ("node", attrgetter("node")),
+    facts.NodeCordoned: ("hold", attrgetter("node")),
     facts.JobHeld: ("job", attrgetter("job")),
     facts.ServiceHeld: ("service", attrgetter("service")),
     facts.ServiceScaled: ("service", attrgetter("service")),
@@ -59,6 +61,7 @@ _SUBJECTS: Final[Mapping[type[Fact], tuple[str, Callable[[Any], str]]]] = {
 def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:
     """Everything that should be under way: issued after a restart; engines ignore what they did already."""
     subjects: list[tuple[str, str]] = [("node", node) for node in state.nodes]
+    subjects += [("hold", node) for node in state.nodes]
     subjects += [("gang", attempt) for attempt in state.gangs]
     subjects += [("job", job) for job in state.waiting]
     subjects += [("service", service) for service in state.services]
@@ -89,6 +92,9 @@ def _of_another(state: State, kind: str, name: str) -> Iterator[Order]:
         yield from _of_node(state, NodeId(name))
         if until := state.nodes[NodeId(name)].until:
             yield WakeAt(about=subject, wake_at=until)
+    elif kind == "hold" and state.node_state(NodeId(name)) is not NodeState.RETIRED:
+        record = state.nodes[NodeId(name)]
+        yield HoldNode(node=NodeId(name), held=record.cordoned, reason=record.cordon_reason)
     elif kind == "job" and (job := state.jobs.get(JobId(name))) and job.held_until:
         # even if that has passed: a turn of many inputs may have gone beyond it
         yield WakeAt(about=subject, wake_at=job.held_until)
@@ -130,6 +136,7 @@ def _to_body(state: State, policy: Policy, gang: Gang) -> list[Order]:
                 attempt=gang.attempt,
                 job=gang.job,
                 service=gang.service,
+                tenant=gang.tenant,
                 members=gang.members,
                 launch=started_as,
             )

@@ -34,7 +34,15 @@ class GangPhase(IntEnum):
 
 
 #: States in which a node is up: the time that counts towards its time to failure.
-IN_SERVICE = (NodeState.READY, NodeState.SUSPECT, NodeState.DRAINING, NodeState.DRAINED)
+IN_SERVICE = (
+    NodeState.READY,
+    NodeState.SUSPECT,
+    NodeState.DRAINING,
+    NodeState.DRAINED,
+    NodeState.OCCUPIED,
+)
+#: States in which nothing runs in a node: it is expected, being brought back, or gone.
+AWAY = (NodeState.JOINING, NodeState.REPAIRING, NodeState.RETIRED)
 
 
 #: `why` of a suspect node that is well and must stay so for a while.
@@ -54,6 +62,11 @@ class Node(msgspec.Struct, kw_only=True):
     #: Someone wants it out of service.
     cordoned: bool = False
     cordoned_by: str = ""
+    cordon_reason: str = ""
+    #: Others who use it through the cluster's own scheduler (empty: nobody does), and when they must have
+    #: ended (0: unknown).
+    taken_by: str = ""
+    taken_until: Instant = 0
     why: str = ""
     until: Instant = 0
     #: When it turned suspect, newest last, the last few (flap damping).

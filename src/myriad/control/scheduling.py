@@ -24,6 +24,7 @@ TRIGGERS = frozenset(
         facts.GangStopped,
         facts.NodeMoved,
         facts.NodeCordoned,
+        facts.NodeTaken,
         facts.LeaveAsked,
         facts.ServiceSet,
         facts.ServiceScaled,

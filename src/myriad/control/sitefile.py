@@ -1,4 +1,4 @@
-"""The site file: the site's own keys, and beside them the optional sections `policy` and `prices`.
+"""The site file: the site's own keys, and beside them the optional sections `policy`, `prices`, `slurm`.
 
 `policy` is a mapping of knobs, or the name or file of a policy.
 """
@@ -15,7 +15,7 @@ from myriad.kernel import documents
 from myriad.kernel.errors import UserError, near
 from myriad.workload.prices import PriceBook
 
-_SECTIONS = ("policy", "prices")
+_SECTIONS = ("policy", "prices", "slurm")
 
 
 class Setup(NamedTuple):
@@ -27,6 +27,8 @@ class Setup(NamedTuple):
     #: Policies that do not come with Myriad, and where all of it was read.
     own: Own = Own()
     policy_source: str = "default"
+    #: How gangs are to look in Slurm, as the file has it; read by the engine that speaks to Slurm.
+    slurm: Mapping[str, Any] = {}
 
     def under(self, chosen: Chosen) -> "Setup":
         """The same site under another policy."""
@@ -57,7 +59,15 @@ def of_tree(given: Mapping[str, Any], source: str, folder: Path | None = None) -
     site = documents.convert(tree, Site, source)
     prices = documents.convert(sections["prices"], PriceBook, f"{source}: prices")
     chosen = _policy(sections["policy"], source, folder or Path())
-    return Setup(site, chosen.policy, prices).under(chosen)
+    slurm = sections["slurm"]
+    if not isinstance(slurm, Mapping):
+        raise UserError(
+            "must be a mapping",
+            field=f"{source}: slurm",
+            value=str(slurm),
+            remedy="Write slurm: {partition: main}",
+        )
+    return Setup(site, chosen.policy, prices, slurm=slurm).under(chosen)
 
 
 def _policy(section: Any, source: str, folder: Path) -> Chosen:

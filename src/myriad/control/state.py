@@ -261,6 +261,7 @@ class State:
             columns.spare,
             columns.losses,
             columns.slow,
+            columns.taken_until,
             columns.gemm_flops,
         ):
             digest.update(array.tobytes())

@@ -16,6 +16,7 @@ from myriad.fleet import blocks
 from myriad.fleet.holes import Holes
 from myriad.fleet.site import NodePlace
 from myriad.kernel.ids import NodeId
+from myriad.kernel.units import Instant
 
 Rows = NDArray[np.intp]
 
@@ -31,12 +32,15 @@ class NodeState(IntEnum):
     DRAINED = 5  # empty, kept out of service by an operator
     REPAIRING = 6  # lost or failed qualification: the engine is asked to bring it back
     RETIRED = 7  # no longer part of the site
+    OCCUPIED = 8  # well, and used by others through the cluster's own scheduler: nothing of ours goes there
 
 
 #: Looking a member up in its enumeration costs as much as the rest of a small change.
 _READY: Final = int(NodeState.READY)
 _DRAINING: Final = int(NodeState.DRAINING)
 _STATES: Final = tuple(NodeState)
+#: Others have no time limit, or nobody knows it.
+FOREVER: Final = 1 << 62
 
 
 class Names:
@@ -60,7 +64,8 @@ class Names:
 class Columns:
     """State of every node. Rows are never removed; a node that leaves the site is RETIRED.
 
-    `offer` is what a node gives to new work: the largest block of chips free while it is READY and no spare.
+    `offer` is what a node gives to new work: the largest block of chips free while it is READY, no spare and
+    not used by others too.
     `*_nodes[plane, level, domain]` counts the nodes that offer at least `levels[level]` chips: plane 0 all of
     them, plane 1 those without doubt (no recent loss, not slow).
     """
@@ -80,6 +85,8 @@ class Columns:
         #: How often the node was lost lately, and whether it is slower than its peers: taken last.
         self.losses: NDArray[np.int16] = np.zeros(0, np.int16)
         self.slow: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        #: When others, who use the node through the cluster's own scheduler, must have ended; 0: nobody does.
+        self.taken_until: NDArray[np.int64] = np.zeros(0, np.int64)
         #: FLOP/s of one chip that burn-in measured; 0: not yet.
         self.gemm_flops: NDArray[np.float64] = np.zeros(0)
         self.offer: NDArray[np.int16] = np.zeros(0, np.int16)
@@ -99,6 +106,7 @@ class Columns:
         self.holes: Holes
         self.spares = 0  # hot spares, ready
         self.draining = 0
+        self.taken = 0  # used by others
         self.free_chips = 0  # offered or not as one block, on nodes that take new work
         self._depth: list[int] = []  # of an offer: how many levels it reaches; and what those reach
         self._reach: list[int] = [0]
@@ -144,7 +152,7 @@ class Columns:
         self.chips = np.concatenate([self.chips, chips])
         self.free = np.concatenate([self.free, full])
         self.free_count = np.concatenate([self.free_count, chips])
-        for name in ("state", "spare", "losses", "slow", "gemm_flops", "offer"):
+        for name in ("state", "spare", "losses", "slow", "gemm_flops", "offer", "taken_until"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros(count, column.dtype)]))
         self._join(rows)
@@ -171,7 +179,7 @@ class Columns:
         self._depth = [bisect_left(self.levels, offer + 1) for offer in range(65)]
         self._reach = [0, *self.levels]
         doubt = (self.losses > 0) | self.slow
-        takes = (self.state == NodeState.READY) & ~self.spare
+        takes = (self.state == NodeState.READY) & ~self.spare & (self.taken_until == 0)
         self.offer = np.where(takes, blocks.rooms(self.free, self.chips), 0).astype(np.int16)
         self.free_chips = int(self.free_count[takes].sum())
         self.spares = int((self.spare & (self.state == NodeState.READY)).sum())
@@ -188,6 +196,7 @@ class Columns:
             for counts in self.pod_nodes[0]
         ]
         self.draining = int((self.state == _DRAINING).sum())
+        self.taken = int(np.count_nonzero(self.taken_until))
         self._states = [_STATES[state] for state in self.state.tolist()]
         self._free, self._chips, self._takes = self.free.tolist(), self.chips.tolist(), takes.tolist()
         self._planes = np.where(doubt, 1, 2).tolist()
@@ -283,6 +292,13 @@ class Columns:
         self.spare[row] = spare
         self._take(row)
 
+    def set_taken(self, node: NodeId, until: Instant) -> None:
+        """Others use the node until then, or (0) no longer."""
+        row = self.index[node]
+        self.taken += bool(until) - bool(self.taken_until[row])
+        self.taken_until[row] = until
+        self._take(row)
+
     def set_doubt(self, node: NodeId, *, losses: int | None = None, slow: bool | None = None) -> None:
         """What speaks against the node: how often it was lost lately, whether it is slow."""
         row = self.index[node]
@@ -310,6 +326,8 @@ class Columns:
     def _take(self, row: int) -> None:
         """Whether the node takes new work may have changed."""
         takes = self._states[row] is NodeState.READY and not self._spare_items[row]
+        if takes and self.taken and self.taken_until[row]:
+            takes = False
         if takes == self._takes[row]:
             return
         self._takes[row] = takes
@@ -376,8 +394,17 @@ class Columns:
 
     def serving(self, chips: int, kind: str) -> int:
         """Nodes of a chip type in service that have so many chips, free or not. O(site)."""
-        rows = (self.state == _READY) & (self.chips >= chips)
+        rows = (self.state == _READY) & (self.taken_until == 0) & (self.chips >= chips)
         return int((rows & (self.pod_kind[self.pod] == self.kinds.index.get(kind, -1))).sum())
+
+    def others(self, chips: int, kind: str) -> list[Instant]:
+        """When others must have ended on each node of a chip type that they use, soonest first."""
+        if not self.taken:
+            return []
+        rows = (self.taken_until > 0) & (self.chips >= chips)
+        rows &= self.pod_kind[self.pod] == self.kinds.index.get(kind, -1)
+        ends: list[Instant] = np.sort(self.taken_until[rows]).tolist()
+        return ends
 
     def state_of(self, node: NodeId) -> NodeState:
         """The node's state."""

@@ -1,20 +1,25 @@
 """The site as people declare it: pods of racks of nodes of chips. One laptop or 6,250 nodes, same file."""
 
+import re
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from myriad.catalog import chips
+from myriad.fleet import hostlist
 from myriad.kernel import documents
 from myriad.kernel.ids import NodeId
 
+_RACK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
 
 class Pod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Racks that share a scale-out switch level."""
+    """Racks that share a scale-out switch level: so many alike, or named ones with their hosts."""
 
     name: str
-    racks: int
-    nodes_per_rack: int
+    racks: int = 0
+    nodes_per_rack: int = 0
     #: Catalogue name of its chip type, and chips of a node; empty and zero mean: as the site says.
     chip: str = ""
     chips_per_node: int = 0
@@ -22,14 +27,56 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     core: str = "core"
     #: Pods or racks on one feed fail together. Empty: the pod has a feed of its own.
     power: str = ""
+    #: Name of a rack -> its hosts as in `node[01-04,07]`. Instead of racks and nodes_per_rack, where nodes
+    #: have names already.
+    hosts: dict[str, str] = {}
 
     def __post_init__(self) -> None:
-        if self.racks < 1 or self.nodes_per_rack < 1:
-            raise ValueError("racks and nodes_per_rack must be 1 or more")
+        if self.hosts:
+            self._check_hosts()
+        elif self.racks < 1 or self.nodes_per_rack < 1:
+            raise ValueError(
+                "racks and nodes_per_rack must be 1 or more, or hosts name the nodes of each rack"
+            )
         if self.chips_per_node < 0 or self.chips_per_node > 64:
             raise ValueError("chips_per_node must be between 1 and 64")
         if self.chip:
             chips.named(self.chip)
+
+    def _check_hosts(self) -> None:
+        if self.racks or self.nodes_per_rack:
+            raise ValueError(
+                f"pod {self.name} has hosts, which say it all: leave out racks and nodes_per_rack"
+            )
+        for rack, text in self.hosts.items():
+            if not _RACK.fullmatch(rack):
+                raise ValueError(
+                    f"hosts: {rack!r} is no name for a rack. Use letters, digits, '-', '_' and '.'"
+                )
+            try:
+                hostlist.expand(text)
+            except ValueError as error:
+                raise ValueError(f"hosts.{rack}: {error}") from None
+
+    @property
+    def rack_sizes(self) -> tuple[int, ...]:
+        """Nodes of each rack, in order."""
+        if self.hosts:
+            return tuple(len(hostlist.expand(text)) for text in self.hosts.values())
+        return (self.nodes_per_rack,) * self.racks
+
+    @property
+    def node_count(self) -> int:
+        """Nodes of the pod."""
+        return sum(self.rack_sizes)
+
+    def racks_from(self, first: int) -> Iterator[tuple[str, list[NodeId]]]:
+        """Each rack and its nodes: the hosts named, or `n<k>` with k counting from `first`."""
+        for named, text in self.hosts.items():
+            yield f"{self.name}/{named}", [NodeId(name) for name in hostlist.expand(text)]
+        for rack in range(self.racks):
+            start = first + rack * self.nodes_per_rack
+            yield f"{self.name}/r{rack}", [NodeId(f"n{start + k}") for k in range(self.nodes_per_rack)]
 
 
 class NodePlace(NamedTuple):
@@ -37,7 +84,7 @@ class NodePlace(NamedTuple):
 
     node: NodeId
     pod: str
-    rack: str  # unique in the site: `<pod>/r<k>`
+    rack: str  # unique in the site: `<pod>/r<k>` or `<pod>/<name>`
     chips: int  # how many
     chip: str = ""  # catalogue name of the type
     core: str = "core"
@@ -67,13 +114,23 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         names = [pod.name for pod in self.pods]
         if not names or len(set(names)) != len(names):
             raise ValueError("pods must be one or more, each with a name of its own")
+        if any(pod.hosts for pod in self.pods):
+            self._check_names()
         if not 0 <= self.fixed_spares < self.node_count:
             raise ValueError(f"spares must be 0 to {self.node_count - 1}, one node must be left")
+
+    def _check_names(self) -> None:
+        racks: dict[NodeId, str] = {}
+        for place in self.places():
+            if place.node in racks:
+                where = f"in {racks[place.node]} and in {place.rack}"
+                raise ValueError(f"hosts: {place.node} is {where}; name each host once")
+            racks[place.node] = place.rack
 
     @property
     def node_count(self) -> int:
         """Nodes of the whole site."""
-        return sum(pod.racks * pod.nodes_per_rack for pod in self.pods)
+        return sum(pod.node_count for pod in self.pods)
 
     @property
     def fixed_spares(self) -> int:
@@ -83,7 +140,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def chip_count(self) -> int:
         """Chips of the whole site."""
-        return sum(pod.racks * pod.nodes_per_rack * self.chips_in(pod) for pod in self.pods)
+        return sum(pod.node_count * self.chips_in(pod) for pod in self.pods)
 
     def chips_in(self, pod: Pod) -> int:
         """Chips of each node of the pod."""
@@ -98,19 +155,16 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         found: dict[str, tuple[int, int]] = {}
         for pod in self.pods:
             nodes, largest = found.get(pod.chip or self.chip, (0, 0))
-            here = pod.racks * pod.nodes_per_rack
-            found[pod.chip or self.chip] = (nodes + here, max(largest, self.chips_in(pod)))
+            found[pod.chip or self.chip] = (nodes + pod.node_count, max(largest, self.chips_in(pod)))
         return found
 
     def places(self) -> tuple[NodePlace, ...]:
-        """Every node in site order; names are `n<k>`, k counting from 0 over the site."""
+        """Every node in site order; without names of their own they are `n<k>`, k from 0 over the site."""
         found: list[NodePlace] = []
         for pod in self.pods:
             count, kind, power = self.chips_in(pod), pod.chip or self.chip, pod.power or pod.name
-            for rack in range(pod.racks):
-                for _ in range(pod.nodes_per_rack):
-                    node, place = NodeId(f"n{len(found)}"), f"{pod.name}/r{rack}"
-                    found.append(NodePlace(node, pod.name, place, count, kind, pod.core, power))
+            for rack, nodes in pod.racks_from(len(found)):
+                found += [NodePlace(node, pod.name, rack, count, kind, pod.core, power) for node in nodes]
         return tuple(found)
 
 

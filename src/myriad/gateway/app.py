@@ -17,6 +17,7 @@ from myriad.gateway.meter import Guess, Meter
 from myriad.gateway.pool import Pool
 from myriad.gateway.ports import Caller, Directory, ServiceView, Sink
 from myriad.gateway.settings import Settings
+from myriad.gateway.traffic import Traffic
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.ids import RequestId, ServiceId, TenantId
 from myriad.kernel.units import MILLISECOND, SECOND, Instant, Span, show_span
@@ -46,6 +47,7 @@ class Gateway:
         self._deadline_ns = self._policy.ns("queue_deadline")
         self._pools: dict[ServiceId, Pool] = {}
         self._guesses: dict[ServiceId, Guess] = {}
+        self.traffic = Traffic()
         self._told: dict[ServiceId, tuple[float, int]] = {}
         self._index: dict[tuple[str, TenantId], dict[str, ServiceView]] = {}
         self._index_version = -1
@@ -104,6 +106,11 @@ class Gateway:
         await self._session.close()
         await asyncio.gather(*self._tasks)
 
+    def load(self) -> tuple[int, int]:
+        """Requests at replicas, and those that wait for a place."""
+        pools = self._pools.values()
+        return sum(pool.gauge.count for pool in pools), sum(pool.queued for pool in pools)
+
     async def _follow(self) -> None:
         """Hand every change of the directory to the pools."""
         version = self._directory.version()
@@ -115,6 +122,7 @@ class Gateway:
                 if view is None:
                     del self._pools[service]
                     self._guesses.pop(service, None)
+                    self.traffic.forget(service)
 
     async def _report(self) -> None:
         """Tell each service's load when it has changed."""
@@ -194,14 +202,8 @@ class Gateway:
     # ---- endpoints
 
     async def _health(self, _: web.Request) -> web.Response:
-        pools = self._pools.values()
-        return _json(
-            {
-                "status": "ok",
-                "in_flight": sum(pool.gauge.count for pool in pools),
-                "queued": sum(pool.queued for pool in pools),
-            }
-        )
+        in_flight, queued = self.load()
+        return _json({"status": "ok", "in_flight": in_flight, "queued": queued})
 
     async def _models(self, request: web.Request) -> web.Response:
         names = self._services(self._caller(request))
@@ -224,12 +226,34 @@ class Gateway:
         return await self._serve(request, "completions")
 
     async def _serve(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
+        began = time.monotonic()
+        try:
+            caller, view, ask = await self._understood(request, endpoint)
+        except Refusal as refusal:
+            self.traffic.refused(refusal.status)
+            raise
+        status = 499  # the client went away before there was an answer
+        try:
+            answer = await self._exchanged(request, caller, view, ask)
+            status = answer.status
+            return answer
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        finally:
+            self.traffic.ended(view.id, status, time.monotonic() - began)
+
+    async def _understood(self, request: web.Request, endpoint: Endpoint) -> tuple[Caller, ServiceView, Ask]:
         caller = self._caller(request)
         if caller.role == "viewer":
             message = "This key may look but not call models. Use a key of role tenant or operator."
             raise Refusal(403, message, code="role_viewer")
         ask = Ask(endpoint, await request.read(), self._policy.affinity_chars)
-        view = self._service(caller, ask.model)
+        return caller, self._service(caller, ask.model), ask
+
+    async def _exchanged(
+        self, request: web.Request, caller: Caller, view: ServiceView, ask: Ask
+    ) -> web.StreamResponse:
         patience_ns = self._patience_ns(request)
         await self._admit(caller, patience_ns)
         name = RequestId(f"req-{secrets.token_hex(8)}")
@@ -243,6 +267,7 @@ class Gateway:
             session=self._session,
             settings=self._settings,
             policy=self._policy,
+            traffic=self.traffic,
             later=self._later,
         )
         return await exchange.run(patience_ns)

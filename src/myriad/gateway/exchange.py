@@ -18,6 +18,7 @@ from myriad.gateway.meter import Guess, Meter
 from myriad.gateway.pool import Pool, Replica
 from myriad.gateway.replies import Stream, Tally, Whole
 from myriad.gateway.settings import Settings
+from myriad.gateway.traffic import Traffic
 from myriad.kernel.ids import AttemptId, RequestId
 from myriad.kernel.units import Span
 from myriad.route.policy import Policy
@@ -38,12 +39,14 @@ class Exchange:
         session: aiohttp.ClientSession,
         settings: Settings,
         policy: Policy,
+        traffic: Traffic,
         later: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
         """`later` finishes what must be finished although the client has gone."""
         self._name, self._request, self._ask, self._pool = name, request, ask, pool
         self._meter, self._guess, self._later = meter, guess, later
         self._session, self._settings, self._policy = session, settings, policy
+        self._traffic, self._began = traffic, time.monotonic()
 
     async def run(self, patience_ns: Span) -> web.StreamResponse:
         """Serve it. `patience_ns` is how long it may wait for replicas in all. Raises Refusal."""
@@ -84,6 +87,7 @@ class Exchange:
                 return await self._answer(whole)
             stream = Stream(self._ask.model)
             held = await attempt.begin(stream)
+            self._traffic.began(view.id, time.monotonic() - self._began)
             self._pool.succeeded(replica)
             return await self._relay(replica, attempt, stream, held)
 
@@ -159,6 +163,7 @@ class Exchange:
             return stream.end(self._ask.wants_usage)
         except Failed as failed:
             self._judge(replica, failed)
+            self._traffic.broke(self._pool.view.id)
             message = f"A replica of {self._pool.view.name} broke off in the middle of this answer: "
             message += f"{failed.detail}. What came before is good; ask again for the rest."
             return Refusal(502, message, code="replica_failed").event()

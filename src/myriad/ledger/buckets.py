@@ -31,13 +31,15 @@ IDLE_FRAGMENTATION: Final = Slot(14)
 IDLE_QUOTA: Final = Slot(15)
 IDLE_HELD_BACK: Final = Slot(16)
 SPARE: Final = Slot(17)
-DRAINED: Final = Slot(18)
-DOWN: Final = Slot(19)
-BURN_IN: Final = Slot(20)
+#: Used by others through the cluster's own scheduler: no tenant of ours is charged for it.
+OCCUPIED: Final = Slot(18)
+DRAINED: Final = Slot(19)
+DOWN: Final = Slot(20)
+BURN_IN: Final = Slot(21)
 #: How many there are.
-SLOTS: Final = 21
+SLOTS: Final = 22
 #: Of a node's pool only: idle for whatever reason holds.
-IDLE: Final = Slot(21)
+IDLE: Final = Slot(22)
 
 BUCKET_OF: Final[tuple[str, ...]] = (
     "productive",
@@ -58,6 +60,7 @@ BUCKET_OF: Final[tuple[str, ...]] = (
     "idle_quota",
     "idle_held_back",
     "spare",
+    "occupied",
     "drained",
     "down",
     "burn_in",
@@ -74,7 +77,7 @@ LOST: Final = (LOST_OWN, LOST_SITE)
 #: The site's doing: not charged.
 BY_SITE: Final = (LOST_SITE, DETECT_SITE, RESTART_SITE)
 #: Nobody could have used them.
-OUT: Final = (DRAINED, DOWN, BURN_IN)
+OUT: Final = (OCCUPIED, DRAINED, DOWN, BURN_IN)
 
 _IDLE: Final[dict[IdleReason, Slot]] = {
     "no_demand": IDLE_NO_DEMAND,

@@ -11,7 +11,7 @@ from myriad.ledger import buckets, past
 from myriad.ledger.books import Books
 from myriad.ledger.buckets import Slot
 from myriad.ledger.medians import Sample
-from myriad.ledger.records import GONE, Gang, Job, Node, Owner, Phase, Service
+from myriad.ledger.records import GONE, UNHEARD, Gang, Job, Node, Owner, Phase, Service
 from myriad.ledger.stretches import NO_PARTS, Parts, Shift, Timeline
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
@@ -116,8 +116,9 @@ def _enter(ledger: Ledger, node: Node, state: NodeState) -> None:
         _release(ledger, node, retiring=state == NodeState.RETIRED)
 
     node.state, node.lost = state, False
+    node.taken = node.taken and state not in UNHEARD
     ledger.change_node(node)
-    if node.lost_at is not None and state == NodeState.READY:
+    if node.lost_at is not None and state in (NodeState.READY, NodeState.OCCUPIED):
         span = ledger.now - node.lost_at
         ledger.repairs, ledger.repair_ns = ledger.repairs + 1, ledger.repair_ns + span
         node.repairs, node.repair_ns, node.lost_at = node.repairs + 1, node.repair_ns + span, None
@@ -127,6 +128,13 @@ def _enter(ledger: Ledger, node: Node, state: NodeState) -> None:
 def _node_spared(ledger: Ledger, fact: facts.NodeSpared) -> None:
     node = ledger.nodes[fact.node]
     node.spare = fact.spare
+    ledger.change_node(node)
+
+
+@_folds(facts.NodeTaken)
+def _node_taken(ledger: Ledger, fact: facts.NodeTaken) -> None:
+    node = ledger.nodes[fact.node]
+    node.taken = bool(fact.by)
     ledger.change_node(node)
 
 

@@ -23,11 +23,14 @@ _SLOT_OF: dict[int, Slot] = {
     NodeState.REPAIRING.value: buckets.DOWN,
     NodeState.DRAINING.value: buckets.DRAINED,
     NodeState.DRAINED.value: buckets.DRAINED,
+    NodeState.OCCUPIED.value: buckets.OCCUPIED,
 }
 #: States in which a node is not up: their time is not time in service.
 OUT_OF_SERVICE = frozenset({NodeState.JOINING, NodeState.BURN_IN, NodeState.REPAIRING, NodeState.RETIRED})
 #: States in which whatever a gang had on the node is gone.
 GONE = frozenset({NodeState.REPAIRING, NodeState.RETIRED})
+#: States in which it is not known any more who else uses the node.
+UNHEARD = GONE | {NodeState.JOINING}
 
 
 class Terms:
@@ -62,6 +65,7 @@ class Node:
         "slot",
         "spare",
         "state",
+        "taken",
         "terms",
         "times",
     )
@@ -70,7 +74,7 @@ class Node:
         self.node, self.pod, self.rack, self.terms = node, pod, rack, terms
         self.chips = self.pool = chips
         self.state = NodeState.JOINING
-        self.spare = self.lost = False
+        self.spare = self.taken = self.lost = False
         #: Where its pool is (None: not capacity), since when its time is not in `times` yet, and what idle
         #: meant then.
         self.slot: Slot | None = buckets.BURN_IN
@@ -98,8 +102,9 @@ class Node:
         """Find slot and service from the state."""
         self._served_sum += self.serves * now
         self.slot = buckets.DOWN if self.lost else _SLOT_OF.get(self.state)
-        if self.spare and self.slot == buckets.IDLE:
-            self.slot = buckets.SPARE
+        if self.slot == buckets.IDLE and (self.spare or self.taken):
+            # what is left of a node that others share is theirs
+            self.slot = buckets.OCCUPIED if self.taken else buckets.SPARE
         self.serves = not self.lost and self.state not in OUT_OF_SERVICE
         self._served_sum -= self.serves * now
 

@@ -46,7 +46,7 @@ class SiteView(View, frozen=True, kw_only=True):
     chips_now: dict[str, int]
     #: (productive + serving_busy) / capacity; None: no capacity yet.
     goodput: float | None
-    #: Capacity that was not down, drained or in burn-in, of all; None: no capacity yet.
+    #: Capacity that was not down, drained, used by others or in burn-in, of all; None: no capacity yet.
     availability: float | None = None
     #: Over all jobs: chip-time of steps that were kept / (chips x time since placement).
     ettr: float | None = None

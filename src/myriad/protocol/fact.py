@@ -1,7 +1,7 @@
 """What every fact is. `SCHEMA` is stamped on each journal entry.
 
-When a fact changes shape, raise it and add an upgrade to `protocol.wire.UPGRADES`, so that old journals still
-fold.
+When a fact changes shape after a release, raise it and add an upgrade to `protocol.wire.UPGRADES`: then old
+journals still fold, and older versions refuse new ones. docs/guide/upgrading.md has the rule.
 """
 
 import msgspec

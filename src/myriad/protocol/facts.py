@@ -20,6 +20,7 @@ from myriad.protocol.node_facts import (
     NodeMoved,
     NodeSlow,
     NodeSpared,
+    NodeTaken,
 )
 from myriad.protocol.values import (
     Forecast,
@@ -74,6 +75,7 @@ __all__ = [
     "NodeMoved",
     "NodeSlow",
     "NodeSpared",
+    "NodeTaken",
     "Refused",
     "ReplicaStalled",
     "RungTaken",
@@ -445,6 +447,7 @@ AnyFact = (
     | KeyRevoked
     | NodeMoved
     | NodeCordoned
+    | NodeTaken
     | NodeSpared
     | NodeEvidence
     | NodeLost

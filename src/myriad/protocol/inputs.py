@@ -156,6 +156,19 @@ class NodeFenced(Input, frozen=True, kw_only=True):
     instance: str = ""  # empty: whichever was known
 
 
+class NodeOccupied(Input, frozen=True, kw_only=True):
+    """Others use the node through the body's own scheduler; `by` empty: no longer.
+
+    A body that has such a scheduler says it of every node after NodeJoined, one that nobody uses too, and
+    when it changes; what was said before the node was lost is forgotten.
+    """
+
+    node: NodeId
+    by: str
+    #: When that scheduler will end it at the latest (0: unknown).
+    until: Instant = 0
+
+
 # ---- observations: gangs ---------------------------------------------------------------------
 
 

@@ -27,6 +27,15 @@ class NodeCordoned(Fact, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class NodeTaken(Fact, frozen=True, kw_only=True):
+    """Others use the node through the cluster's own scheduler; `by` empty: no longer."""
+
+    node: NodeId
+    by: str = ""
+    #: When that scheduler ends it at the latest (0: unknown).
+    until: Instant = 0
+
+
 class NodeSpared(Fact, frozen=True, kw_only=True):
     """The node is (or no longer is) a hot spare."""
 

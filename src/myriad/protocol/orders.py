@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId
+from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId, TenantId
 from myriad.kernel.units import Instant
 from myriad.protocol.values import Member
 
@@ -43,6 +43,8 @@ class StartGang(Order, frozen=True, kw_only=True):
     #: Exactly one of the two.
     job: JobId = JobId("")
     service: ServiceId = ServiceId("")
+    #: Whose job or service it is, for bodies that keep accounts of their own.
+    tenant: TenantId = TenantId("")
     members: tuple[Member, ...]
     launch: Launch
 
@@ -80,6 +82,18 @@ class RepairNode(Order, frozen=True, kw_only=True):
     instance: str = ""
 
 
+class HoldNode(Order, frozen=True, kw_only=True):
+    """Tell the body's own scheduler that the node is kept out of service, or is so no longer.
+
+    `held` false takes back what an earlier order said, never what people did in that scheduler themselves.
+    Bodies without a scheduler of their own have nobody to tell.
+    """
+
+    node: NodeId
+    held: bool
+    reason: str = ""
+
+
 class WakeAt(Order, frozen=True, kw_only=True):
     """Give Woke(about) at that instant; a later WakeAt for the same subject replaces this one."""
 
@@ -87,4 +101,4 @@ class WakeAt(Order, frozen=True, kw_only=True):
     wake_at: Instant
 
 
-AnyOrder = StartGang | StopGang | AskCheckpoint | QualifyNode | RepairNode | WakeAt
+AnyOrder = StartGang | StopGang | AskCheckpoint | QualifyNode | RepairNode | HoldNode | WakeAt

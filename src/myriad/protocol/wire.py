@@ -1,6 +1,7 @@
 """The wire form of a step's facts: one journal entry in JSON.
 
-It carries a schema number, so that entries of older versions still fold.
+It carries a schema number, so that entries of older versions still fold, record by record: one journal may
+hold entries of several. When the number goes up: docs/guide/upgrading.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +50,9 @@ def decode(body: bytes) -> Entry:
         return _upgraded(body, schema)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise UserError(
-            f"cannot be read: {error}", field="journal entry", remedy="Run myriad journal --verify"
+            f"cannot be read: {error}",
+            field="journal entry",
+            remedy="Run myriad journal --verify; if all is whole, a newer Myriad wrote it: start that",
         ) from None
 
 
@@ -64,5 +67,12 @@ def _upgraded(body: bytes, schema: int) -> Entry:
     envelope = _plain.decode(body)
     facts = envelope.facts
     for number in range(schema, SCHEMA):
+        if number not in UPGRADES:
+            raise UserError(
+                "is older than this Myriad can read",
+                field="journal schema",
+                value=schema,
+                remedy="Start a version between the two once, then this one",
+            )
         facts = UPGRADES[number](facts)
     return msgspec.convert({"cause": envelope.cause, "facts": facts, "schema": SCHEMA}, Entry)

@@ -1,5 +1,6 @@
 """Why something waits, in sentences: each reason that alone would hold it back, and what would end it."""
 
+from myriad.fleet.columns import FOREVER
 from myriad.kernel.units import Instant, show_span
 from myriad.protocol.values import Code, Reason
 from myriad.schedule import quota
@@ -42,17 +43,29 @@ def _reason(cycle: Cycle, ask: Ask, code: Code, front: Front | None, waits: Wait
 def _no_room(cycle: Cycle, ask: Ask, code: Code) -> Reason:
     fitting, free = cycle.fitting(ask), cycle.view.columns.free_chips
     held = cycle.reserve(ask, fitting)
+    others = cycle.view.columns.others(ask.chips_per_node, cycle.kind(ask))
     text = f"needs {ask.least} nodes with {ask.chips_per_node} free chips"
     text += f" in one {ask.within}" if ask.within else ""
     text += f" of reservation {ask.reservation}" if ask.reservation else ""
     text += f"; {fitting} are free now"
     text += f" ({free} chips free in all, too scattered)" if code == "fragmentation" else ""
+    text += _others(others, ask.least - fitting, cycle.now)
     when = "when running work ends or nodes return"
     if held.starts_at > cycle.now:
         when = f"in about {show_span(held.starts_at - cycle.now)}"
     can = 0 < fitting < ask.least
     remedy = f"starts {when}; ask for {fitting} nodes to start now" if can else f"starts {when}"
     return Reason(code=code, text=text, remedy=remedy)
+
+
+def _others(ends: list[Instant], lacking: int, now: Instant) -> str:
+    """Nodes that the cluster's own scheduler gave to others, and by when enough of them must come back."""
+    if not ends:
+        return ""
+    text = f"; others use {len(ends)} through the cluster's own scheduler"
+    if 0 < lacking <= len(ends) and (until := ends[lacking - 1]) < FOREVER:
+        text += f", {lacking} of them for {show_span(max(0, until - now))} at the most"
+    return text
 
 
 def _spread(cycle: Cycle, ask: Ask, waits: Waits) -> Reason:

@@ -224,7 +224,7 @@ class Cycle:
         fitting = self.fitting(ask)
         if later:
             self.board.front = Front(
-                ask.owner, Reservation(later, 0), self.no_room(ask), ask.chips_per_node, self._kind(ask)
+                ask.owner, Reservation(later, 0), self.no_room(ask), ask.chips_per_node, self.kind(ask)
             )
             yield Waits(ask, self.no_room(ask), later)
             return
@@ -239,7 +239,7 @@ class Cycle:
                 yield from victims
                 held = self.reserve(ask, fitting)
             waits = Waits(ask, self.no_room(ask), held.starts_at)
-        front = self.board.front = Front(ask.owner, held, waits.code, ask.chips_per_node, self._kind(ask))
+        front = self.board.front = Front(ask.owner, held, waits.code, ask.chips_per_node, self.kind(ask))
         yield waits
         if self.rules.backfill.policy != "none":
             yield from self._backfill(front)
@@ -297,7 +297,7 @@ class Cycle:
         if ask.within in ("pod", "rack"):
             held = self._reserve_in_pod(ask, ask.least)
             return held if held.starts_at > self.now else Reservation(0, 0)
-        kind, coming = self._kind(ask), self.board.ends.coming(self.now)
+        kind, coming = self.kind(ask), self.board.ends.coming(self.now)
         size = ask.chips_per_node
         chips = ((at, backfill.chips_of(end, ask, kind)) for at, end in coming)
         held = backfill.reserve(ask.least * size, fitting * size, chips, self.now)
@@ -307,12 +307,13 @@ class Cycle:
         return held._replace(extra=held.extra // size)
 
     def _reserve_in_pod(self, ask: Ask, nodes: int) -> Reservation:
-        columns, kind = self.view.columns, self._kind(ask)
+        columns, kind = self.view.columns, self.kind(ask)
         free = columns.pod_nodes[0, columns.level_of(ask.chips_per_node)].tolist()
         coming = ((at, end.pods) for at, end in self.board.ends.coming(self.now) if end.kind == kind)
         return backfill.reserve_in_pod(nodes, free, coming, self.now)
 
-    def _kind(self, ask: Ask) -> str:
+    def kind(self, ask: Ask) -> str:
+        """The chip type it runs on."""
         return ask.chip or self.view.columns.kinds.all[0]
 
     # ---- backfill ----------------------------------------------------------------------------------
@@ -355,7 +356,7 @@ class Cycle:
         if self.fitting(ask) < ask.least:
             return False
         if (
-            self._kind(ask) != front.kind
+            self.kind(ask) != front.kind
             or ask.least <= front.held.extra
             or ask.chips_per_node < front.chips_per_node
         ):
@@ -378,7 +379,7 @@ class Cycle:
     def passes(self, ask: Ask, front: Front) -> tuple[Placed, Reservation] | None:
         """A place before the one in front, and what is left of the reservation then; None: it waits."""
         held = front.held
-        other = self._kind(ask) != front.kind and self.rules.backfill.policy != "none"
+        other = self.kind(ask) != front.kind and self.rules.backfill.policy != "none"
         may = ask if other else self._passing(ask, front)
         decision = self.attempt(may) if may else None
         if not isinstance(decision, Placed):
@@ -435,7 +436,7 @@ class Cycle:
         """Nodes free over time for the one in front."""
         first = self.board.queue.get(front.owner)
         assert first is not None
-        kind, coming = self._kind(first), self.board.ends.coming(self.now)
+        kind, coming = self.kind(first), self.board.ends.coming(self.now)
         nodes = ((at, backfill.nodes_of(end, first, kind)) for at, end in coming)
         return backfill.Profile(self.now, self.fitting(first), nodes)
 

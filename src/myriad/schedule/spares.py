@@ -15,7 +15,8 @@ from myriad.kernel.ids import NodeId
 #: Wanted spares: of the site, or of each pod in the order of `columns.pods`.
 Wanted = int | NDArray[np.intp]
 
-_GONE = (NodeState.RETIRED, NodeState.DRAINED)
+#: Where nothing of ours runs, nor will soon.
+_GONE = (NodeState.RETIRED, NodeState.DRAINED, NodeState.OCCUPIED)
 
 
 def wanted_per_pod(columns: Columns, spares_of: Callable[[int], int]) -> NDArray[np.intp]:

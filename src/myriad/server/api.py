@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 
 from myriad.kernel.errors import UserError
-from myriad.server import identity, openapi, problems
+from myriad.server import identity, log, openapi, problems
 from myriad.server.identity import Caller
 from myriad.server.plane import Plane
 from myriad.server.routes import (
@@ -98,8 +98,12 @@ async def _errors(request: web.Request, handler: _Next) -> web.StreamResponse:
     try:
         return await handler(request)
     except UserError as error:
-        return problems.response(error)
+        failed = error
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return problems.response(problems.of_http(error, request, _NOUNS))
+        failed = problems.of_http(error, request, _NOUNS)
+    if failed.status >= 500:
+        told = f"{request.method} {request.path} was answered {failed.status}: {failed}"
+        log.often("error", "request-failed", told, status=failed.status, method=request.method)
+    return problems.response(failed)

@@ -144,6 +144,9 @@ def _is_there(state: State, row: int) -> bool:
 
 
 def _is_busy(state: State, node: NodeId, at: Instant) -> bool:
-    """Whether something is predicted to run there then: it would have to leave."""
-    ends = [state.ends_at(state.gangs[gang]) for gang in state.nodes[node].gangs]
+    """Whether something is predicted to run there then: it would have to leave. Others might not."""
+    record = state.nodes[node]
+    if record.taken_by and not 0 < record.taken_until <= at:
+        return True
+    ends = [state.ends_at(state.gangs[gang]) for gang in record.gangs]
     return any(not end or end > at for end in ends)

@@ -11,10 +11,9 @@ import ipaddress
 import os
 import signal
 import socket
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,17 +23,20 @@ from aiohttp import web
 from myriad.control import policyfile, sitefile
 from myriad.control.sitefile import Setup
 from myriad.engines.local import LocalEngine
+from myriad.engines.slurm import config as slurm
+from myriad.engines.slurm.engine import SlurmEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
 from myriad.kernel.ports import Journal
-from myriad.server import api
+from myriad.server import api, log
 from myriad.server.gateway import Directory, Sink
 from myriad.server.home import Context, Home
+from myriad.server.notify import Manager, Pulse
 from myriad.server.paced import PacedEngine
 from myriad.server.plane import Body, Plane
 from myriad.server.standby import Standby
 from myriad.server.wheel import BrokenLaw
-from myriad.store.postgres.connection import is_url
+from myriad.store.postgres.connection import is_url, shown
 from myriad.store.postgres.journal import PostgresJournal
 from myriad.store.postgres.seat import Deposed, Seat
 from myriad.store.sqlite import SqliteJournal
@@ -47,11 +49,12 @@ _LINGER_S = 2.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until stopped; returns the exit code."""
     options = _parsed(argv)
+    log.use(options.log_format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(options))
     except UserError as error:
-        _say(str(error))
+        log.error("refused", str(error), field=error.field)
         return 3 if isinstance(error, Deposed) else 2
 
 
@@ -81,23 +84,30 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         default="",
         help="folder that all nodes share, and leader and standby; as at the last start, or the home",
     )
-    parser.add_argument("--engine", choices=("local", "memory"), default="local", help="%(default)s")
+    parser.add_argument("--engine", choices=("local", "slurm", "memory"), default="local", help="%(default)s")
     parser.add_argument(
         "--preload",
         action=argparse.BooleanOptionalAction,
         default=os.environ.get("MYRIAD_PRELOAD", "1") != "0",
         help="import torch once for all nodes of the local engine (default: MYRIAD_PRELOAD, or yes)",
     )
+    parser.add_argument(
+        "--log-format",
+        choices=log.FORMS,
+        default=os.environ.get("MYRIAD_LOG_FORMAT") or "text",
+        help="of what goes to stderr, one event a line (MYRIAD_LOG_FORMAT, or %(default)s)",
+    )
     return parser.parse_args(argv)
 
 
 async def _serve(options: argparse.Namespace) -> int:
     """Start in the order that lets nothing be promised before it can be kept; then wait for the end."""
-    home = _home(options)
+    home, manager = _home(options), Manager()
     async with AsyncExitStack() as stack:
         home.hold()
         stack.callback(home.release)
         setup = _setup(options.site, options.policy, home)
+        _check_engine(options.engine, setup)
         # before anything is written: a port in use must leave no trace
         doors = _Doors(
             _listen("API address", "--port", options.host, options.port),
@@ -106,34 +116,64 @@ async def _serve(options: argparse.Namespace) -> int:
         for door in doors:
             stack.callback(door.close)
         journal, seat = _journal(options, home)
-        plane = Plane(home, setup, journal)
+        plane = Plane(home, setup, journal, Pulse(manager))
         stack.push_async_callback(plane.stop)
+        # one pulse for standing by, taking over and leading: a watchdog hears it without a pause
+        stack.callback(asyncio.create_task(plane.pulse.beat()).cancel)
         if seat and options.standby:
-            if not await _stand_by(plane, seat, doors, options):
+            if not await _stand_by(plane, seat, doors, options, manager):
                 return 0
         elif seat:
             await asyncio.to_thread(seat.take)
-        return await _lead(stack, plane, seat, doors, options)
+        return await _lead(stack, plane, seat, doors, options, manager)
 
 
-async def _stand_by(plane: Plane, seat: Seat, doors: "_Doors", options: argparse.Namespace) -> bool:
+def _tell_start(plane: Plane, journal: str) -> None:
+    setup, version = plane.setup, metadata.version("myriad")
+    name = setup.site.name
+    term = f", term {plane.term}" if plane.term else ""
+    log.info(
+        "start",
+        f"{name} is open: REST {plane.api_url}, gateway {plane.gateway_url}, policy {setup.policy_source}, "
+        f"version {version}, journal {journal} at {plane.wheel.seq}{term}",
+        version=version,
+        site=name,
+        chips=setup.site.chip_count,
+        journal=journal,
+        term=plane.term,
+        seq=plane.wheel.seq,
+        policy=setup.policy_source,
+        api_url=plane.api_url,
+        gateway_url=plane.gateway_url,
+    )
+
+
+async def _stand_by(
+    plane: Plane, seat: Seat, doors: "_Doors", options: argparse.Namespace, manager: Manager
+) -> bool:
     """Wait until it leads; False when there is nothing more to wait for."""
     known = plane.home.context()
     plane.home.write_context(_context(options, plane.home, doors, known.key if known else ""))
-    _say(f"stands by: REST {_url(doors.api)}")
+    log.info("standby", f"stands by: REST {_url(doors.api)}")
+    manager.ready("stands by")
     asked = asyncio.create_task(_signalled())
     try:
-        end = await Standby(plane, seat, _say).wait(doors, asked)
+        end = await Standby(plane, seat, lambda text: log.info("standby", text)).wait(doors, asked)
     finally:
         asked.cancel()
         _stop_as_usual()
     if end != "leads":
-        _say("stops standing by" if end == "stopped" else "the site was closed by its leader")
+        log.info("stop", "stops standing by" if end == "stopped" else "the site was closed by its leader")
     return end == "leads"
 
 
 async def _lead(
-    stack: AsyncExitStack, plane: Plane, seat: Seat | None, doors: "_Doors", options: argparse.Namespace
+    stack: AsyncExitStack,
+    plane: Plane,
+    seat: Seat | None,
+    doors: "_Doors",
+    options: argparse.Namespace,
+    manager: Manager,
 ) -> int:
     await plane.fold()
     plane.begin(seat.may_act if seat else _always)
@@ -143,6 +183,7 @@ async def _lead(
     stack.push_async_callback(sink.close)
     gateway = Gateway(Directory(plane), sink, plane.wheel.now, policy=plane.setup.policy.route)
     await gateway.start(options.host, options.gateway_port, doors.gateway)
+    plane.gateway = gateway
     stack.push_async_callback(gateway.close)
     await plane.open()
     await _serve_api(stack, plane, doors.api)
@@ -150,13 +191,12 @@ async def _lead(
     await plane.tell_where(context)
     if seat:
         await asyncio.to_thread(seat.tell, context.api_url, context.gateway_url)
-    term = f", term {seat.term}" if seat else ""
-    _say(
-        f"{plane.setup.site.name} is open: REST {context.api_url}, gateway {context.gateway_url}, "
-        f"policy {plane.setup.policy_source}{term}"
-    )
+    _tell_start(plane, shown(options.journal) if options.journal else str(plane.home.journal))
     await plane.connect(_body(options, plane, seat))
-    return await _until_the_end(plane)
+    manager.ready(f"{plane.setup.site.name} is open at {plane.api_url}")
+    code = await _until_the_end(plane)
+    manager.stopping()
+    return code
 
 
 def _hold(plane: Plane, seat: Seat) -> None:
@@ -184,25 +224,33 @@ async def _until_the_end(plane: Plane) -> int:
     await asyncio.wait([asked, ended], return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
     if not ended.done():
-        _say("stops; what runs goes on and is adopted at the next start")
+        log.info(
+            "stop", f"stops on {asked.result().name}; what runs goes on and is adopted at the next start"
+        )
         ended.cancel()
         return 0
     try:
         await ended
     except (UserError, BrokenLaw) as error:
-        _say(f"cannot go on: {error}")
+        log.error("broken", f"cannot go on: {error}")
         # what was refused because of this is told to those who asked before the process ends
         await asyncio.sleep(_LINGER_S / 4)
         return 3 if isinstance(error, Deposed) else 1
-    _say("the site is closed")
+    log.info("stop", "the site is closed: nodes and control plane end")
     return 0
 
 
-async def _signalled() -> None:
-    stop = asyncio.Event()
+async def _signalled() -> signal.Signals:
+    loop = asyncio.get_running_loop()
+    heard: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def hear(number: signal.Signals) -> None:
+        if not heard.done():
+            heard.set_result(number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
+        loop.add_signal_handler(number, hear, number)
+    return await heard
 
 
 def _stop_as_usual() -> None:
@@ -258,7 +306,17 @@ def _body(options: argparse.Namespace, plane: Plane, seat: Seat | None) -> Body:
     may_act = seat.may_act if seat else _always
     if options.engine == "memory":
         return PacedEngine(World(plane.setup.site))
+    if options.engine == "slurm":
+        config = slurm.read(plane.setup.slurm, "site")
+        return SlurmEngine(plane.home.data, plane.setup.site, plane.wheel.now, config, may_act=may_act)
     return LocalEngine(plane.home.data, plane.setup.site, plane.wheel.now, options.preload, may_act=may_act)
+
+
+def _check_engine(engine: str, setup: Setup) -> None:
+    """Raises UserError at a section `slurm` that means nothing."""
+    slurm.read(setup.slurm, "site")
+    if setup.slurm and engine != "slurm":
+        log.warning("no-effect", f"the site's section slurm has no effect with --engine {engine}")
 
 
 def _always() -> bool:
@@ -311,7 +369,3 @@ def _shown(host: str) -> str:
     if ipaddress.ip_address(host).is_unspecified:
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
-
-
-def _say(text: str) -> None:
-    print(f"myriad: {text}", file=sys.stderr, flush=True)

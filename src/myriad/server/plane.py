@@ -18,19 +18,21 @@ from myriad.control.core import Core, Step
 from myriad.control.moment import Moment
 from myriad.control.sitefile import Setup
 from myriad.control.state import State
+from myriad.gateway.app import Gateway
 from myriad.kernel.ports import Engine, Journal, Record
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import facts, wire
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input, IssueKey, OpenSite
 from myriad.protocol.orders import AnyOrder
-from myriad.server import identity, problems
+from myriad.server import identity, problems, told
 from myriad.server.causes import Asked
 from myriad.server.changes import Changes
 from myriad.server.events import Events
 from myriad.server.home import Context, Home
 from myriad.server.identity import Caller, Keys
 from myriad.server.names import Names
+from myriad.server.notify import Manager, Pulse
 from myriad.server.tallies import Tallies
 from myriad.server.wheel import Observer, Wheel
 
@@ -57,11 +59,12 @@ class Plane:
     core: Core
     wheel: Wheel
 
-    def __init__(self, home: Home, setup: Setup, journal: Journal) -> None:
+    def __init__(self, home: Home, setup: Setup, journal: Journal, pulse: Pulse | None = None) -> None:
         self.home, self.setup, self.journal = home, setup, journal
         self.ledger = Ledger()
         self.keys, self.names, self.events = Keys(), Names(), Events()
         self.tallies = Tallies()
+        self.pulse = pulse or Pulse(Manager())
         self.changes = Changes()
         self.served = Changes(
             facts.TenantSet,
@@ -81,6 +84,8 @@ class Plane:
         #: Set when the site is closed and the process should end, bodies and all.
         self.closed = asyncio.Event()
         self.api_url = self.gateway_url = ""
+        #: Set when it listens.
+        self.gateway: Gateway | None = None
         self.started_at = 0
         self._begun = False
         self._body: Body | None = None
@@ -126,7 +131,7 @@ class Plane:
     def begin(self, may_act: Callable[[], bool] = lambda: True) -> None:
         """Everything is folded, and nobody else writes: decide from now on."""
         self.core = Core(self.setup.policy, self.state, own=self.setup.own)
-        self.wheel = Wheel(self.core, self.journal, self.folded, self._observers(), may_act)
+        self.wheel = Wheel(self.core, self.journal, self.folded, (*self._observers(), told.by_brain), may_act)
         self._begun = True
 
     async def open(self) -> None:
@@ -159,6 +164,8 @@ class Plane:
     async def _listen(self, body: Body) -> None:
         # asking again tells the body that the last batch is on record
         while batch := await body.observe():
+            for given in batch:
+                told.by_body(given)
             await self.wheel.ask_all(batch)
 
     async def ended(self) -> None:

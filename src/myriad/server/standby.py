@@ -1,6 +1,6 @@
 """A standby: follows the journal of a leader, says who that is, and takes its seat when it falls silent.
 
-While it waits it holds its ports and answers there: health says `standby`, everything else is refused with
+While it waits it holds its ports and answers there: health and metrics say `standby`, all else is told
 the leader's address. The sockets stay open when it takes over: nobody who connects meanwhile is turned away.
 """
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from importlib import metadata
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp import web
@@ -18,6 +18,7 @@ from aiohttp import web
 from myriad.kernel.errors import UserError
 from myriad.server import problems
 from myriad.server.plane import Plane
+from myriad.server.routes import metrics
 from myriad.server.routes.site import Health
 from myriad.store.postgres.connection import Trouble
 from myriad.store.postgres.seat import Leader, Seat
@@ -36,7 +37,7 @@ class Standby:
         self._leader = Leader(0, "", "", "", 0)
         self._trouble = ""
 
-    async def wait(self, listeners: Sequence[socket.socket], asked: asyncio.Future[None]) -> End:
+    async def wait(self, listeners: Sequence[socket.socket], asked: asyncio.Future[Any]) -> End:
         """Serve and follow until one of the ends; when it leads, all is folded. Raises UserError."""
         async with AsyncExitStack() as stack:
             runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
@@ -47,7 +48,7 @@ class Standby:
                 await web.SockSite(runner, listener.dup()).start()
             return await self._follow(asked)
 
-    async def _follow(self, asked: asyncio.Future[None]) -> End:
+    async def _follow(self, asked: asyncio.Future[Any]) -> End:
         followed = False
         while not asked.done():
             try:
@@ -86,8 +87,12 @@ class Standby:
     def _application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/healthz", self._health)
+        app.router.add_get(metrics.PATH, self._metrics)
         app.router.add_route("*", "/{path:.*}", self._refuse)
         return app
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return metrics.standing_by(self._plane, self._plane.folded)
 
     async def _health(self, _: web.Request) -> web.Response:
         health = Health(

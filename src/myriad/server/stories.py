@@ -64,6 +64,8 @@ def _of_site(fact: Fact) -> str:
             return "a hot spare" if spare else "no longer a spare"
         case facts.NodeMoved(state=state, why=why):
             return state.name.lower() + (f": {why}" if why else "")
+        case facts.NodeTaken(by=by):
+            return f"others use it: {by}" if by else "others are done with it"
         case facts.NodeLost(evidence=evidence, detail=detail):
             return detail or f"no sign of life by {' and '.join(evidence)}"
         case facts.IncidentOpened(incident=name, kind=kind, domain=domain, why=why):

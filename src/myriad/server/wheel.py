@@ -7,23 +7,29 @@ observers shown the facts, askers answered, and orders given: what a crash takes
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from myriad.control.core import Core, Step
 from myriad.kernel.errors import UserError
+from myriad.kernel.histogram import Histogram
 from myriad.kernel.ports import Journal
 from myriad.kernel.units import SECOND, Instant
 from myriad.protocol import orders, wire
 from myriad.protocol.facts import Fact
 from myriad.protocol.inputs import Input, Woke
 from myriad.protocol.orders import AnyOrder
-from myriad.server import causes
+from myriad.server import causes, log
 from myriad.server.causes import NOBODY, Asked
+
+_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_ENTRIES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+#: A commit that takes longer is worth a line of the log.
+_SLOW_S: Final = 1.0
 
 #: Inputs of one turn: bounds how long the first of them waits for the last.
 _BATCH = 512
@@ -33,22 +39,16 @@ Observer = Callable[[int, str, Sequence[Fact]], None]
 Obey = Callable[[AnyOrder], None]
 
 
-class Commits(msgspec.Struct, kw_only=True):
-    """What the journal cost."""
+class Costs:
+    """What deciding and the journal cost, and how often which input came, since the start."""
 
-    count: int = 0
-    entries: int = 0
-    spent_ns: int = 0
-    slowest_ns: int = 0
-
-
-class Decisions(msgspec.Struct, kw_only=True):
-    """What deciding cost."""
-
-    turns: int = 0
-    inputs: int = 0
-    spent_ns: int = 0
-    slowest_ns: int = 0
+    def __init__(self) -> None:
+        #: Seconds of each turn's decisions, of each commit, and entries of each commit.
+        self.decided = Histogram(_SECONDS)
+        self.committed = Histogram(_SECONDS)
+        self.batches = Histogram(_ENTRIES)
+        #: Inputs by type.
+        self.inputs: Counter[str] = Counter()
 
 
 class _Queued(NamedTuple):
@@ -79,7 +79,7 @@ class Wheel:
     ) -> None:
         self.core = core
         self.seq = last_seq
-        self.commits, self.decisions = Commits(), Decisions()
+        self.costs = Costs()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._journal, self._observers = journal, tuple(observers)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
@@ -133,7 +133,12 @@ class Wheel:
     def release(self, obey: Obey) -> None:
         """The body is there: give it everything that should be under way, and every order from now on."""
         self._obey = obey
-        self._give(self.core.outstanding())
+        again = self.core.outstanding()
+        if again:
+            log.info(
+                "orders-again", f"{len(again)} outstanding orders are given to the body", orders=len(again)
+            )
+        self._give(again)
 
     def resume(self) -> None:
         """Give what was held back, as far as we may: to be called when the lease was renewed."""
@@ -182,13 +187,10 @@ class Wheel:
                 self._settled.set()
 
     async def _turn(self, batch: Sequence[_Queued]) -> None:
-        started = time.monotonic_ns()
+        started = time.monotonic()
         steps, cycle = self._decide(batch)
-        spent = time.monotonic_ns() - started
-        self.decisions.turns += 1
-        self.decisions.inputs += len(batch)
-        self.decisions.spent_ns += spent
-        self.decisions.slowest_ns = max(spent, self.decisions.slowest_ns)
+        self.costs.decided.observe(time.monotonic() - started)
+        self.costs.inputs.update(type(queued.given).__name__ for queued in batch)
         turned = [_Turned(queued, step) for queued, step in zip(batch, steps, strict=True)]
         entries = [
             (causes.text(each.queued.given, each.queued.asked), each.step.facts)
@@ -224,14 +226,17 @@ class Wheel:
         return msgspec.structs.replace(given, at=at)
 
     async def _commit(self, bodies: Sequence[bytes]) -> None:
-        started = time.monotonic_ns()
+        started = time.monotonic()
         loop = asyncio.get_running_loop()
         self.seq = await loop.run_in_executor(self._writer, self._journal.append, bodies)
-        spent = time.monotonic_ns() - started
-        self.commits.count += 1
-        self.commits.entries += len(bodies)
-        self.commits.spent_ns += spent
-        self.commits.slowest_ns = max(spent, self.commits.slowest_ns)
+        spent_s = time.monotonic() - started
+        self.costs.committed.observe(spent_s)
+        self.costs.batches.observe(len(bodies))
+        if spent_s > _SLOW_S:
+            told = (
+                f"a commit of {len(bodies)} entries took {spent_s:.1f} s: nothing is acknowledged meanwhile"
+            )
+            log.warning("slow-commit", told, seconds=round(spent_s, 3), entries=len(bodies), seq=self.seq)
 
     # ---- orders and timers -----------------------------------------------------------------------
 

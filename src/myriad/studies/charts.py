@@ -31,6 +31,7 @@ COLOURS = {
     "down": "#8f2d2d",
     "burn_in": "#b9a55a",
     "drained": "#8793a1",
+    "occupied": "#b5a3c9",
     "spare": "#7fb2d9",
     "idle_no_demand": "#cfd6de",
     "idle_fragmentation": "#bcc5cf",
@@ -45,6 +46,7 @@ STATE_COLOURS = {
     "SUSPECT": "#f7c9a0",
     "DRAINING": "#d5dae0",
     "DRAINED": "#c3cad2",
+    "OCCUPIED": "#e2d8ee",
     "REPAIRING": "#e9a9a2",
     "RETIRED": "#ffffff",
 }

@@ -29,6 +29,7 @@ MEANINGS = {
     "idle_quota": "free, but who asked may not hold more",
     "idle_held_back": "free, kept for work that is about to start",
     "spare": "hot spares, booted and qualified",
+    "occupied": "used by others through the cluster's own scheduler",
     "drained": "kept out of service by an operator",
     "down": "lost, suspect or being repaired",
     "burn_in": "joining or being qualified",
@@ -91,7 +92,7 @@ def _cards(ledger: Books, site: views.SiteView) -> Html:
         [
             ("Goodput", _percent(site.goodput), "productive + serving busy, of capacity × time"),
             ("ETTR of jobs", _percent(site.ettr), "steps that were kept, of gang × time since placed"),
-            ("Availability", _percent(site.availability), "not down, drained or in burn-in"),
+            ("Availability", _percent(site.availability), "not down, drained, used by others or in burn-in"),
             ("Nodes lost", str(site.node_losses), f"MTTR {_seconds(site.mttr_s)}"),
             ("Recovery", _seconds(site.recovery_s), "end of useful work to its next beginning"),
             ("Tokens served", f"{tokens:,}", "prompt + completion, metered"),
@@ -127,7 +128,7 @@ def _where_time_went(site: views.SiteView) -> Html:
     )
 
 
-_STATES = ("burn_in", "ready", "spare", "suspect", "repairing", "drained")
+_STATES = ("burn_in", "ready", "spare", "suspect", "repairing", "drained", "occupied")
 
 
 def _timeline(story: Story) -> Html:

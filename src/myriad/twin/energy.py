@@ -86,7 +86,7 @@ def _rated(site: Site) -> dict[str, float]:
 def _chips(site: Site, kind: str) -> int:
     """How many of a kind the site has."""
     pods = [pod for pod in site.pods if (pod.chip or site.chip) == kind]
-    return sum(pod.racks * pod.nodes_per_rack * site.chips_in(pod) for pod in pods)
+    return sum(pod.node_count * site.chips_in(pod) for pod in pods)
 
 
 def _activities(books: Books, serving: Serving | None) -> dict[str, Counter[str]]:

@@ -86,7 +86,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 #: Buckets that are nobody's: chips free, kept back, or out of service.
 _FREE = ("idle_no_demand", "idle_fragmentation", "idle_quota", "idle_held_back", "spare")
-_OUT = ("down", "drained", "burn_in")
+_OUT = ("down", "drained", "occupied", "burn_in")
 
 
 def figures(outcome: Outcome) -> dict[str, float]:

@@ -7,6 +7,7 @@ other keys lie over that file's. All is read and checked before anything is simu
 import datetime
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,7 @@ import msgspec
 from myriad.control import sitefile
 from myriad.control.policyfile import Chosen, choose, from_tree
 from myriad.control.sitefile import Setup
+from myriad.fleet import hostlist
 from myriad.kernel import documents, units
 from myriad.kernel.errors import UserError, near
 from myriad.kernel.units import Span
@@ -234,8 +236,17 @@ def _count_spares(site: dict[str, Any], source: str) -> None:
             remedy="Write 1% or a number",
         )
     pods = [pod for pod in site.get("pods", ()) if isinstance(pod, Mapping)]
-    nodes = sum(int(pod.get("racks", 0)) * int(pod.get("nodes_per_rack", 0)) for pod in pods)
-    site["spares"] = round(share * nodes)
+    site["spares"] = round(share * sum(map(_nodes, pods)))
+
+
+def _nodes(pod: Mapping[str, Any]) -> int:
+    """Nodes of a pod as it is written; what is wrong with it, the site itself says later."""
+    hosts = pod.get("hosts")
+    if not isinstance(hosts, Mapping):
+        return int(pod.get("racks", 0)) * int(pod.get("nodes_per_rack", 0))
+    with suppress(ValueError):
+        return sum(len(hostlist.expand(str(text))) for text in hosts.values())
+    return 0
 
 
 def _span(given: Any, source: str) -> Span:

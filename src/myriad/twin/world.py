@@ -92,6 +92,8 @@ class World(Timeline):
             case orders.RepairNode():
                 node, instance = order.node, order.instance
                 self.later(self.physics.stop_s, lambda: self.nodes.repair(node, instance, self.running.cut))
+            case orders.HoldNode():
+                pass  # a world has no scheduler beside the brain
             case _:
                 raise AssertionError(f"unknown order {order}")
 

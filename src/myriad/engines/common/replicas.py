@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from myriad.kernel.ids import AttemptId
 from myriad.protocol import inputs
@@ -20,10 +21,10 @@ class Replicas:
         self._tell, self._clock = tell, clock
         self._watches: dict[str, asyncio.Task[None]] = {}
 
-    def watch(self, attempt: str, port: int) -> None:
+    def watch(self, attempt: str, url: str) -> None:
         """Begin to ask, unless it is asked already."""
         if attempt not in self._watches:
-            self._watches[attempt] = asyncio.create_task(self._watch(AttemptId(attempt), port))
+            self._watches[attempt] = asyncio.create_task(self._watch(AttemptId(attempt), url))
 
     def forget(self, attempt: str) -> None:
         """It is over."""
@@ -37,14 +38,13 @@ class Replicas:
             self.forget(attempt)
         return tasks
 
-    async def _watch(self, attempt: AttemptId, port: int) -> None:
+    async def _watch(self, attempt: AttemptId, url: str) -> None:
         ready, failures = False, 0
         while True:
-            problem = await problem_of(port)
+            problem = await problem_of(url)
             failures = failures + 1 if problem else 0
             if not problem and not ready:
                 ready = True
-                url = f"http://127.0.0.1:{port}"
                 self._tell(inputs.ReplicaReady(at=self._clock(), attempt=attempt, url=url))
             elif ready and failures >= _FAILURES:
                 ready = False
@@ -53,11 +53,11 @@ class Replicas:
             await asyncio.sleep(_AFTER_FAILURE_S if ready and failures else pause_s)
 
 
-async def problem_of(port: int) -> str:
-    """What is wrong with the replica at that port; empty when GET /health answers 200."""
+async def problem_of(url: str) -> str:
+    """What is wrong with the replica at that address; empty when GET /health answers 200."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            status = await _status(port)
+            status = await _status(url)
     except TimeoutError:
         return f"no answer within {_PATIENCE_S:.0f} s"
     except OSError as error:
@@ -65,10 +65,11 @@ async def problem_of(port: int) -> str:
     return "" if status == 200 else f"its health check answers {status or 'nonsense'}"
 
 
-async def _status(port: int) -> int:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def _status(url: str) -> int:
+    where = urlsplit(url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
-        writer.write(f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"GET /health HTTP/1.1\r\nHost: {where.netloc}\r\nConnection: close\r\n\r\n".encode())
         words = (await reader.readline()).split()
         return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     except ValueError:  # a line without end

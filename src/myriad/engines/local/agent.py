@@ -19,8 +19,8 @@ from typing import NoReturn
 
 import msgspec
 
-from myriad.engines.common import procs, reports
-from myriad.engines.local import attempts, burnin, launch, memory, outbox, paths, wire
+from myriad.engines.common import burnin, forking, procs, reports
+from myriad.engines.local import attempts, launch, memory, outbox, paths, wire
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs
 
@@ -127,7 +127,7 @@ class Agent:
 
         if aside:
             with contextlib.suppress(OSError):
-                launch.fork(paths.agent_log(place.home, place.node), self._release, become)
+                forking.fork(paths.agent_log(place.home, place.node), self._release, become)
 
     def _due_at(self) -> float | None:
         due = [self._table.due_at(), self._sweep_at]

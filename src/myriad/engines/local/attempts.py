@@ -11,20 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from myriad.engines.common import procs, reports
+from myriad.engines.common import endings, procs, reports
 from myriad.engines.local import launch, memory, paths, wire
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs
 
-#: Exit code of a worker that failed because a peer did: a consequence, not a cause.
-PEER_LOST = 75
-_CANNOT_START = 126
-#: Ranks that outlive a failed one of their node get this long before SIGKILL.
-_FAILED_GRACE_S = 2.0
 #: SIGKILL is repeated so often until nothing is left.
 _AGAIN_S = 0.02
-_TAIL_BYTES = 4096
-_DETAIL_CHARS = 500
 
 
 class Child:
@@ -168,19 +161,20 @@ class Table:
                 attempt.children[pid] = Child(planned.rank, planned.log)
                 attempt.groups.add(pid)
         except OSError as error:
-            attempt.code, attempt.detail = _CANNOT_START, f"cannot start: {error}"
+            attempt.code, attempt.detail = endings.CANNOT_START, f"cannot start: {error}"
             attempt.ending, attempt.kill_at = "exit", self._now()
         self._tell_started(order.attempt)
 
     def _ended(self, attempt: Attempt, child: Child, code: int) -> None:
-        if code and not child.ended_by_us and (attempt.code in (0, PEER_LOST) and code != attempt.code):
-            attempt.code, attempt.detail = code, _detail(attempt, child, code)
+        if not child.ended_by_us and endings.worse(code, attempt.code):
+            words = attempt.listener.last_words.get(child.rank, "")
+            attempt.code, attempt.detail = code, endings.detail(child.rank, code, words, child.log)
         if attempt.ending:
             return
         if not attempt.children:
             attempt.ending, attempt.kill_at = "exit", self._now()
         elif code:
-            attempt.ending, attempt.kill_at = "exit", self._now() + _FAILED_GRACE_S
+            attempt.ending, attempt.kill_at = "exit", self._now() + endings.FAILED_GRACE_S
             self._terminate(attempt)
 
     def _terminate(self, attempt: Attempt) -> None:
@@ -246,20 +240,3 @@ def remember(path: Path, attempt: str) -> None:
     """Write down that the attempt was started or fenced here."""
     with path.open("a") as file:
         file.write(f"{attempt}\n")
-
-
-def _detail(attempt: Attempt, child: Child, code: int) -> str:
-    """Why a process failed, in one line: its own last words, else the last line it wrote."""
-    how = f"exit code {code}" if code > 0 else f"killed by signal {-code}, {signal.strsignal(-code)}"
-    words = attempt.listener.last_words.get(child.rank) or _last_line(child.log)
-    return f"rank {child.rank}: {words or 'it said nothing'} ({how})"
-
-
-def _last_line(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").split("\n")
-    except OSError:
-        return ""
-    return next((line.strip()[:_DETAIL_CHARS] for line in reversed(lines) if line.strip()), "")

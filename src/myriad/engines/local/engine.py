@@ -89,8 +89,8 @@ class LocalEngine:
                 self._qualify(order)
             case orders.RepairNode():
                 self._repair(order)
-            case orders.WakeAt():
-                pass
+            case orders.HoldNode() | orders.WakeAt():
+                pass  # no scheduler but the brain places anything here
 
     async def observe(self) -> Sequence[inputs.Input]:
         """The next observations; what the call before returned is taken to be on record now."""
@@ -295,7 +295,7 @@ class LocalEngine:
     def _watch_replica(self, link: Link, attempt: str) -> None:
         if port := self._service_ports.get(attempt):
             link.replicas.add(attempt)
-            self._replicas.watch(attempt, port)
+            self._replicas.watch(attempt, f"http://127.0.0.1:{port}")
 
     def _forget_attempt(self, link: Link, attempt: str) -> None:
         self._paces.forget(AttemptId(attempt))

@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-from myriad.engines.local import health, nursery, wire
+from myriad.engines.common import health
+from myriad.engines.local import nursery, wire
 from myriad.kernel.ids import NodeId
 from myriad.protocol.values import Signal
 

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from myriad.engines.common import procs
+from myriad.engines.common import forking, procs
 from myriad.engines.local import agent, launch, memory, paths, wire
 
 _LOOK_EVERY_S = 0.02
@@ -77,7 +77,7 @@ class Nursery:
             null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
             outputs = [(os.POSIX_SPAWN_DUP2, out, number) for number in (1, 2)]
             self._pid = os.posix_spawn(
-                sys.executable, argv, {**env, **launch.DEFAULTS}, file_actions=[null, *outputs], setsid=True
+                sys.executable, argv, {**env, **forking.DEFAULTS}, file_actions=[null, *outputs], setsid=True
             )
         finally:
             os.close(out)

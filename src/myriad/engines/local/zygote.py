@@ -13,7 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
-from myriad.engines.common import procs
+from myriad.engines.common import forking, procs
 from myriad.engines.local import agent, launch, paths, wire
 
 #: A client that does not speak up is sent away: nobody else is served meanwhile.
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 def _preload() -> None:
     try:
-        worker = importlib.import_module(launch.WORKER)
+        worker = importlib.import_module(forking.WORKER)
         worker.preload("pretrain", "serve")
     except ImportError as error:
         print(f"recipes will start slowly or not at all: {error}", file=sys.stderr, flush=True)

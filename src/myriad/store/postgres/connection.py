@@ -61,7 +61,9 @@ def is_url(location: str) -> bool:
 
 
 def shown(url: str) -> str:
-    """The address without its password, for people and logs."""
+    """The address without its password, for people and logs; a path as it is."""
+    if not is_url(url):
+        return url
     try:
         parts = conninfo.conninfo_to_dict(url)
     except psycopg.Error:

@@ -45,7 +45,8 @@ class Progress(Checker):
             if self._can_finish(job):
                 yield name, f"{name} ends"
         for node, state in reading.states.items():
-            if state not in (NodeState.READY, NodeState.RETIRED):
+            others = state is NodeState.OCCUPIED and node in reading.taken
+            if state not in (NodeState.READY, NodeState.RETIRED) and not others:
                 yield node, f"{node} is back in service, not {state.name}"
         for window in reading.windows.values():
             if window.end_at + HOUR < self.scene.world.now:
@@ -67,7 +68,10 @@ class Progress(Checker):
         usable = [
             place
             for node, place in reading.places.items()
-            if place.chip == chip and place.chips >= job.spec.chips_per_node and node not in reading.spares
+            if place.chip == chip
+            and place.chips >= job.spec.chips_per_node
+            and node not in reading.spares
+            and node not in reading.taken
         ]
         if job.spec.within:
             return (

@@ -55,6 +55,8 @@ class Reading:
         self.states: dict[NodeId, NodeState] = {}
         self.spares: dict[NodeId, None] = {}
         self.cordoned: dict[NodeId, str] = {}
+        #: Nodes that others use, and who.
+        self.taken: dict[NodeId, str] = {}
         #: Chips of each node that someone holds, a bit each.
         self.held: dict[NodeId, int] = {}
         self.gangs: dict[AttemptId, Gang] = {}
@@ -72,6 +74,7 @@ class Reading:
             facts.NodeMoved: self._moved,
             facts.NodeSpared: self._spared,
             facts.NodeCordoned: self._cordoned,
+            facts.NodeTaken: self._taken,
             facts.JobAdmitted: self._admitted,
             facts.JobHeld: self._job_held,
             facts.JobEnded: self._ended,
@@ -125,6 +128,14 @@ class Reading:
 
     def _moved(self, fact: facts.NodeMoved) -> None:
         self.states[fact.node] = fact.state
+        if fact.state in (NodeState.JOINING, NodeState.REPAIRING, NodeState.RETIRED):
+            self.taken.pop(fact.node, None)
+
+    def _taken(self, fact: facts.NodeTaken) -> None:
+        if fact.by:
+            self.taken[fact.node] = fact.by
+        else:
+            self.taken.pop(fact.node, None)
 
     def _spared(self, fact: facts.NodeSpared) -> None:
         if fact.spare:

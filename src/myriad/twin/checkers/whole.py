@@ -25,6 +25,13 @@ class WholeGangs(Checker):
             self._all_started(fact.attempt)
         elif isinstance(fact, facts.GangStopped):
             self._stopped(fact.attempt)
+        elif isinstance(fact, facts.NodeMoved) and fact.state is NodeState.OCCUPIED:
+            self._left(fact.node)
+
+    def _left(self, node: NodeId) -> None:
+        """To others: they use it, and nothing of ours does."""
+        if self.reading.held[node] or node not in self.reading.taken:
+            raise self.broken(node, f"{node} is occupied by others who use it, and holds nothing of ours")
 
     def _placed(self, fact: facts.GangPlaced) -> None:
         nodes = [member.node for member in fact.members]
@@ -63,6 +70,8 @@ class WholeGangs(Checker):
             raise self.broken(node, f"{node} is no spare any more once it gets work")
         if node in self.reading.cordoned:
             raise self.broken(node, f"{node} gets no work while {self.reading.cordoned[node]} keeps it out")
+        if node in self.reading.taken:
+            raise self.broken(node, f"{node} gets no work while {self.reading.taken[node]} uses it")
         for window in self.reading.kept_by(node) if self.reading.windows else ():
             if window.name != reservation:
                 raise self.broken(node, f"{node} is kept by {window.name} and gets no other work")

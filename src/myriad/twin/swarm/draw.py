@@ -112,7 +112,7 @@ def _site(chance: Stream) -> Site:
                 power=power,
             )
         )
-        nodes += pods[-1].racks * pods[-1].nodes_per_rack
+        nodes += pods[-1].node_count
     choices: tuple[int | Literal["auto"], ...] = (0, 0, 1, 2, "auto")
     spares = chance.choice(choices)
     return Site(name="swarm", chip=chip, pods=tuple(pods), chips_per_node=per_node, spares=spares)

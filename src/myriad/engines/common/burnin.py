@@ -1,4 +1,4 @@
-"""Burn-in of a node of this machine: a child of the agent answers whether it computes right, and how fast.
+"""Burn-in of a node: a process there answers whether it computes right, and how fast.
 
 The worker package's recipe does it on the device that torch finds. Without a preloaded torch a small
 NumPy check takes its place, so that nodes are up in a moment where no recipe will run.
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from myriad.engines.local import launch
+from myriad.engines.common import forking
 
 _RECIPE = "myriad.worker.recipes.qualify"
 _SIZE, _ROUNDS = 256, 8
@@ -35,12 +35,12 @@ def start(output: Path, release: Callable[[], None], *, use_recipe: bool) -> int
 
     def become() -> NoReturn:
         if use_recipe and importlib.util.find_spec(_RECIPE):
-            launch.run_recipe(["qualify"], {**launch.DEFAULTS, **os.environ})
+            forking.run_recipe(["qualify"], {**forking.DEFAULTS, **os.environ})
         sys.stdout.write(json.dumps(measure()) + "\n")
         sys.stdout.flush()
         os._exit(0)
 
-    return launch.fork(output, release, become)
+    return forking.fork(output, release, become)
 
 
 def result(output: Path, code: int) -> Result:
@@ -74,3 +74,7 @@ def measure() -> dict[str, Any]:
         best = min(best, time.perf_counter() - began)
     detail = "" if ok else "a known product came out wrong"
     return {"ok": ok, "gemm_flops": 2.0 * _SIZE**3 / best, "detail": detail}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure()))

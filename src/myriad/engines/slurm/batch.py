@@ -1,0 +1,67 @@
+"""How a gang looks to sbatch: its options and its script."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from myriad.engines.slurm.config import Config
+from myriad.engines.slurm.spool import Spool
+from myriad.fleet import hostlist
+
+_MEMBER = "myriad.engines.slurm.member"
+#: The claim is made by the shell itself, which creates files only if they are not there (`set -C`).
+_SCRIPT = """#!/bin/sh
+# {name}: written by Myriad. Only the first Slurm job of an attempt may start it, whoever submitted it.
+# Nor does it start twice: a slurmctld that was killed may forget that it had begun, and begin again.
+set -C
+{{ echo "$SLURM_JOB_ID" >{claim}; }} 2>/dev/null || exit 0
+exec {command}
+"""
+
+
+def options(
+    config: Config, name: str, tenant: str, nodes: Sequence[str], *, chips: int, whole: bool, cpus: int
+) -> list[str]:
+    """Words after `sbatch` for a gang on exactly these nodes, with so many chips of each."""
+    found = [
+        "--parsable",
+        "--no-requeue",
+        f"--job-name={name}",
+        f"--nodes={len(nodes)}",
+        f"--ntasks={len(nodes)}",
+        "--ntasks-per-node=1",
+        f"--nodelist={hostlist.fold(nodes)}",
+        *config.of_tenant(tenant),
+    ]
+    if config.gres:
+        found.append(f"--gres={config.gres}:{chips}")
+    found += ["--exclusive"] if whole else [f"--cpus-per-task={max(1, cpus)}"]
+    return [*found, *config.options]
+
+
+def script(config: Config, files: Spool, data: Path, attempt: str, name: str, count: int, logs: Path) -> str:
+    """The batch script: claims the attempt, then becomes what starts the members."""
+    member = [sys.executable, "-m", _MEMBER, str(data), attempt]
+    srun = [
+        "srun",
+        f"--nodes={count}",
+        f"--ntasks={count}",
+        "--ntasks-per-node=1",
+        "--kill-on-bad-exit=0",
+        "--mpi=none",
+        f"--output={logs}/member-%N.log",
+    ]
+    command = member if config.start == "gang" else [*srun, *member]
+    return _SCRIPT.format(
+        name=name, claim=shlex.quote(str(files.claim_file(attempt))), command=shlex.join(command)
+    )
+
+
+def burn_in(config: Config, name: str, node: str, output: Path, chips: int) -> tuple[list[str], str]:
+    """Options and script of a burn-in."""
+    words = options(config, name, "", [node], chips=chips, whole=True, cpus=1)
+    recipe = ["-m", "myriad.worker.run", "qualify"]
+    module = recipe if config.burn_in == "recipe" else ["-m", "myriad.engines.common.burnin"]
+    command = shlex.join([sys.executable, *module])
+    return [*words, f"--output={output}", "--open-mode=truncate"], f"#!/bin/sh\nexec {command}\n"

@@ -1,0 +1,129 @@
+"""What Slurm's programs print, as values. Pure, and tested on the texts of several releases."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from myriad.fleet import hostlist
+from myriad.kernel.units import SECOND
+
+#: Fields of a job, by squeue; its name comes last, since it may hold anything.
+JOB_FORMAT = "%A|%T|%u|%N|%e|%r|%j"
+#: Slurm's own default; `scontrol show nodes` names others.
+_SLURMD_PORT = 6818
+_FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
+_REASON = re.compile(r"\sReason=(.*?)(?:\s\[([^@\]\s]+)@[^\]]*\])?(?=\s\w+=|\s*$)")
+_DOWN = {"DOWN", "UNKNOWN", "FUTURE", "ERROR"}
+_OFF = {"POWERED_DOWN", "POWERING_DOWN", "POWER_DOWN", "INVALID_REG", "INVAL"}
+
+
+class Node(NamedTuple):
+    """One node as Slurm sees it."""
+
+    name: str
+    #: slurmd answers slurmctld.
+    responds: bool
+    #: Slurm gives it no job, and ended those it had.
+    down: bool
+    #: Slurm gives it no new job because somebody said so.
+    held: bool
+    reason: str
+    reason_by: str
+    #: When it booted, seconds since the epoch, give or take one or two; 0: not known.
+    boot: int
+    address: str
+    #: Where its slurmd listens.
+    port: int
+    cpus: int
+    state: str
+
+    @property
+    def usable(self) -> bool:
+        """It can run something."""
+        return self.responds and not self.down
+
+
+class Job(NamedTuple):
+    """One job that Slurm has not done with."""
+
+    id: str
+    state: str
+    user: str
+    nodes: tuple[str, ...]
+    #: When its time limit ends it, nanoseconds since the epoch; 0: never, or not known.
+    end_at: int
+    reason: str
+    name: str
+
+    @property
+    def pending(self) -> bool:
+        """It holds no node yet."""
+        return self.state in ("PENDING", "CONFIGURING") and not self.nodes
+
+
+class Ending(NamedTuple):
+    """How a job went, when Slurm still knows."""
+
+    state: str
+    code: int  # as of a process: negative for a signal
+
+
+def nodes(text: str) -> Iterator[Node]:
+    """Of `scontrol --oneliner show nodes`."""
+    for line in text.splitlines():
+        if line.startswith("NodeName="):
+            yield _node(line)
+
+
+def _node(line: str) -> Node:
+    fields: dict[str, str] = dict(_FIELD.findall(line))
+    state = fields.get("State", "UNKNOWN")
+    words = {word.rstrip("*~#!%$@^-+") for word in state.upper().split("+")}
+    reason = _REASON.search(line)
+    return Node(
+        name=fields["NodeName"],
+        responds="*" not in state and "NOT_RESPONDING" not in words,
+        down=bool(words & (_DOWN | _OFF)),
+        held=bool(words & {"DRAIN", "FAIL", "DRAINED", "DRAINING", "FAILING"}),
+        reason=reason.group(1) if reason else "",
+        reason_by=(reason.group(2) or "") if reason else "",
+        boot=_instant(fields.get("BootTime", "")) // SECOND,
+        address=fields.get("NodeAddr") or fields["NodeName"],
+        port=int(fields["Port"]) if fields.get("Port", "").isdigit() else _SLURMD_PORT,
+        cpus=int(fields["CPUTot"]) if fields.get("CPUTot", "").isdigit() else 0,
+        state=state,
+    )
+
+
+def jobs(text: str) -> Iterator[Job]:
+    """Of `squeue --format=JOB_FORMAT`."""
+    for line in text.splitlines():
+        parts = line.split("|", 6)
+        if len(parts) == 7:
+            number, state, user, where, end, reason, name = parts
+            held = () if where in ("", "(null)", "None") else tuple(hostlist.expand(where))
+            yield Job(number, state, user, held, _instant(end), reason, name)
+
+
+def ending(text: str) -> Ending | None:
+    """Of `scontrol --oneliner show job`."""
+    fields: dict[str, str] = dict(_FIELD.findall(text))
+    code, _, signal = fields.get("ExitCode", "").partition(":")
+    if "JobState" not in fields or not code.isdigit():
+        return None
+    number = int(signal) if signal.isdigit() else 0
+    return Ending(fields["JobState"], -number if number else int(code))
+
+
+def version(text: str) -> tuple[int, int]:
+    """Of `sinfo --version`: (22, 5). (0, 0) when it says nothing of the kind."""
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+
+
+def _instant(text: str) -> int:
+    try:
+        return int(datetime.fromisoformat(text).timestamp()) * SECOND
+    except ValueError:  # N/A, NONE, UNLIMITED
+        return 0

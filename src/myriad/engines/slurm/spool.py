@@ -1,0 +1,128 @@
+"""The files in which engine and members meet, under `slurm/` of the shared folder.
+
+    claims/<attempt>          who may start it: a Slurm job's id, or `stopped`; made once, never changed
+    spool/<attempt>/plan.json what to start where
+    spool/<attempt>/<node>.log  what the member there has seen, one JSON document a line
+    spool/<attempt>/stop      end it: how gently
+    spool/<attempt>/stop.<node>  end it on that node alone, at once: the node is given up
+    nodes/<node>              which incarnation of the node is in use
+    burn-in/<node>.log        what the last burn-in of the node said
+
+Only the standard library: members import it.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+#: What a claim says when nobody may ever start the attempt.
+STOPPED = "stopped"
+
+
+class Spool:
+    """Names and small deeds; every write is whole or absent."""
+
+    def __init__(self, data: Path) -> None:
+        self.root = data / "slurm"
+
+    def prepare(self) -> None:
+        """Make the folders. Raises OSError."""
+        for name in ("claims", "spool", "nodes", "burn-in"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    # ---- attempts --------------------------------------------------------------------------------
+
+    def of(self, attempt: str) -> Path:
+        """The attempt's folder."""
+        return self.root / "spool" / attempt
+
+    def plan(self, attempt: str) -> Path:
+        """What to start where."""
+        return self.of(attempt) / "plan.json"
+
+    def log(self, attempt: str, node: str) -> Path:
+        """What a member has seen; its mtime is the member's sign of life."""
+        return self.of(attempt) / f"{node}.log"
+
+    def request(self, attempt: str) -> Path:
+        """Exists while the attempt is asked to checkpoint."""
+        return self.of(attempt) / "request"
+
+    def master(self, attempt: str) -> Path:
+        """The port at which the gang meets, chosen on its first node."""
+        return self.of(attempt) / "master"
+
+    def stop_files(self, attempt: str, node: str) -> tuple[Path, Path]:
+        """Either of them ends the attempt on the node."""
+        folder = self.of(attempt)
+        return folder / "stop", folder / f"stop.{node}"
+
+    def claim_file(self, attempt: str) -> Path:
+        """Who may start the attempt."""
+        return self.root / "claims" / attempt
+
+    def claim(self, attempt: str) -> str:
+        """The Slurm job that started it, `stopped`, or nothing yet."""
+        try:
+            return self.claim_file(attempt).read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def forbid(self, attempt: str) -> str:
+        """Let nobody start it from now on; the Slurm job that had come before, if any. Raises OSError."""
+        path = self.claim_file(attempt)
+        draft = path.with_name(f".{attempt}.{os.getpid()}")
+        draft.write_text(f"{STOPPED}\n")
+        try:
+            os.link(draft, path)  # as a whole, or not at all: also on file servers
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        found = self.claim(attempt)
+        return "" if found == STOPPED else found
+
+    def attempts(self) -> list[str]:
+        """Attempts that have a plan."""
+        return sorted(path.parent.name for path in self.root.glob("spool/*/plan.json"))
+
+    # ---- nodes -----------------------------------------------------------------------------------
+
+    def life(self, node: str) -> tuple[int, int]:
+        """How often the node was fenced so far, and when it had booted, as a Unix time (0: not known)."""
+        try:
+            generation, boot = (self.root / "nodes" / node).read_text().split()
+            return int(generation), int(boot)
+        except (FileNotFoundError, ValueError):
+            return 0, 0
+
+    def set_life(self, node: str, generation: int, boot: int) -> None:
+        """Remember both. Raises OSError."""
+        replace(self.root / "nodes" / node, f"{generation} {boot}")
+
+    def burn_in(self, node: str) -> Path:
+        """What the last burn-in of the node said."""
+        return self.root / "burn-in" / f"{node}.log"
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file as a whole. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def write_json(path: Path, tree: Mapping[str, Any]) -> None:
+    """Write a document as a whole. Raises OSError."""
+    replace(path, json.dumps(tree))
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The document, if there is one."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        tree = json.loads(path.read_text())
+        return tree if isinstance(tree, dict) else None
+    return None

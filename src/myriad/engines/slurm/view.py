@@ -1,0 +1,44 @@
+"""One look at all of Slurm: its nodes, our jobs, and what others run."""
+
+import time
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from myriad.engines.slurm import commands, reading
+
+
+class View(NamedTuple):
+    """What Slurm said at one moment."""
+
+    #: Monotonic seconds before it was asked: what was done later may not be in it.
+    asked_at: float
+    nodes: Mapping[str, reading.Node]
+    #: Our jobs that Slurm has not done with, by their name without our prefix.
+    own: Mapping[str, list[reading.Job]]
+    #: A job of somebody else on the node.
+    others: Mapping[str, reading.Job]
+
+    def job(self, name: str, number: str) -> reading.Job | None:
+        """One of our jobs."""
+        return next((job for job in self.own.get(name, ()) if job.id == number), None)
+
+    def responds(self, node: str) -> bool:
+        """Whether Slurm hears that node."""
+        found = self.nodes.get(node)
+        return found is not None and found.usable
+
+
+async def look(prefix: str, wanted: Collection[str]) -> View:
+    """Ask Slurm. Raises SlurmSilent, SlurmError."""
+    asked_at = time.monotonic()
+    nodes = await commands.run(["scontrol", "--oneliner", "show", "nodes"])
+    jobs = await commands.run(["squeue", "--noheader", "--all", f"--format={reading.JOB_FORMAT}"])
+    own: dict[str, list[reading.Job]] = {}
+    others: dict[str, reading.Job] = {}
+    for job in reading.jobs(jobs):
+        if job.name.startswith(prefix):
+            own.setdefault(job.name.removeprefix(prefix), []).append(job)
+        else:
+            others.update({node: job for node in job.nodes if node in wanted})
+    known = {node.name: node for node in reading.nodes(nodes) if node.name in wanted}
+    return View(asked_at, known, own, others)

@@ -1,0 +1,54 @@
+"""The Slurm that tests break: `tools.slurm.Cluster`, with what only tests ask."""
+
+import time
+from collections.abc import Callable
+
+from tools.slurm.cluster import Cluster as _Cluster
+from tools.slurm.cluster import SlurmError, available
+
+__all__ = ["Cluster", "SlurmError", "available"]
+
+
+class Cluster(_Cluster):
+    """A real Slurm on this machine, and what tests want to know about it."""
+
+    def job_state(self, job: str) -> str:
+        """RUNNING, PENDING, COMPLETED, NODE_FAIL, …; empty if Slurm has forgotten it."""
+        words = ("--states=all", "--noheader", "--format=%T", f"--jobs={job}")
+        return self.run("squeue", *words, check=False).strip()
+
+    def wait_saved(self, job: str) -> None:
+        """Until slurmctld has written what it knows now. A SIGKILL sooner, and jobs of 5 s are forgotten."""
+        now = time.time()
+        self.run("scontrol", "update", f"jobid={job}", "nice=0")  # something to write
+        wait_until(lambda: (self.folder / "state" / "job_state").stat().st_mtime > now, "the state is saved")
+
+    def batch(self, script: str, *options: str) -> str:
+        """Submit a batch job and return its id."""
+        folder = self.folder / "jobs"
+        folder.mkdir(exist_ok=True)
+        output = f"--output={folder}/%j.out"
+        return self.run("sbatch", "--parsable", output, *options, f"--wrap={script}").strip()
+
+    def clear(self) -> None:
+        """As it was at first: no jobs, and every node idle with a slurmd."""
+        if not self.controller_pid:
+            self.start_slurmctld()
+        self.run("scancel", "--signal=KILL", "--partition=main")
+        self.run("scancel", "--partition=main")
+        for name in self.names:
+            if not self.slurmd_pid(name):
+                self.start_slurmd(name)
+        wait_until(lambda: not self.run("squeue", "--noheader"), "no jobs")
+        off = [name for name, state in self.states().items() if state.rstrip("*") not in ("idle", "unknown")]
+        if off:
+            self.run("scontrol", "update", f"nodename={','.join(off)}", "state=resume")
+        self.wait_state("idle", self.names)
+
+
+def wait_until(holds: Callable[[], object], what: str, patience_s: float = 30.0) -> None:
+    """Until that holds; an AssertionError names it otherwise."""
+    give_up_at = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < give_up_at, f"after {patience_s:.0f} s still not: {what}"
+        time.sleep(0.05)
