@@ -12,8 +12,6 @@ from myriad.cli.main import cli
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
-#: Options of `myriad up` that units name and that come with the PostgreSQL journal.
-COMING = ("--standby", "--journal", "--data")
 
 
 def read(unit: Path) -> configparser.ConfigParser:
@@ -55,7 +53,7 @@ def test_what_they_start_is_a_command_of_ours(unit: Path) -> None:
     assert words[:2] == ["/opt/myriad/bin/myriad", "up"] and words[-1] == "$MYRIAD_OPTIONS"
     known = {name for one in cli.commands["up"].params for name in (*one.opts, *one.secondary_opts)}
     asked = [word for word in given if word.startswith("--")]
-    assert "--foreground" in asked and {*asked} <= known | {*COMING}
+    assert "--foreground" in asked and {*asked} <= known
     assert ("--standby" in asked) == ("standby" in unit.stem)
 
 

@@ -246,3 +246,25 @@ def test_load_is_told_when_it_changes_and_returns_to_nothing() -> None:
                     await asyncio.sleep(0.01)
 
     asyncio.run(play())
+
+
+def test_traffic_is_counted_by_service_and_never_by_caller() -> None:
+    async def play() -> None:
+        async with Upstream("vllm") as upstream, running(coder(upstream.url)) as site:
+            traffic = site.gateway.traffic
+            await stream(site)
+            assert (await site.ask())[0] == 200
+            assert traffic.requests == {(CODER, 200): 2} and not traffic.broken
+            assert traffic.first_token[CODER].count == 1, "only streams have a first token"
+            assert traffic.whole[CODER].count == 2 and traffic.whole[CODER].total > 0
+            assert (await site.ask(key="nobody"))[0] == 401 and (await site.ask(model="x"))[0] == 404
+            assert traffic.requests["", 401] == 1 and traffic.requests["", 404] == 1  # type: ignore[index]
+            upstream.breaks_at = 2
+            await stream(site)
+            assert traffic.broken[CODER] == 1 and traffic.requests[CODER, 200] == 3
+            traffic.forget(CODER)
+            assert set(traffic.requests) == {("", 401), ("", 404)}
+            assert not traffic.whole and not traffic.broken
+            assert site.gateway.load() == (0, 0)
+
+    asyncio.run(play())

@@ -199,6 +199,21 @@ def test_causes_say_who_and_under_which_key() -> None:
     asyncio.run(story())
 
 
+def test_a_slow_commit_is_logged_and_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story() -> None:
+        wheel = await _opened(_Gate(), [])
+        monkeypatch.setattr("myriad.server.wheel._SLOW_S", 0.0)
+        await wheel.ask(ApplyTenant(at=0, tenant=build.tenant("other")))
+        assert wheel.costs.committed.count >= 1 and wheel.costs.batches.largest >= 1
+        assert wheel.costs.inputs["ApplyTenant"] == 2 and wheel.costs.decided.count >= 1
+        await wheel.stop()
+
+    asyncio.run(story())
+    assert "myriad: a commit of 1 entries took 0.0 s" in capsys.readouterr().err
+
+
 def test_timers_ring_and_a_later_one_replaces_the_earlier() -> None:
     async def story() -> None:
         wheel = await _opened(_Gate(), [])

@@ -51,8 +51,9 @@ def sizes(spec: TrainingJob, chip: Chip, smallest: int, largest: int) -> tuple[i
         return tuple(range(max(smallest, 1), largest + 1))
     config = pretrain.Config.of(dict(spec.config))
     room = chip.memory_bytes.value
-    legal = pretrain.sizes(config, spec.chips_per_node, smallest, largest)
-    return tuple(n for n in legal if _memory_bytes(config, n * spec.chips_per_node) <= room)
+    each = spec.ranks_per_node
+    legal = pretrain.sizes(config, each, smallest, largest)
+    return tuple(n for n in legal if _memory_bytes(config, n * each) <= room)
 
 
 def _pretrain(spec: TrainingJob, chip: Chip) -> Profile:
@@ -61,15 +62,15 @@ def _pretrain(spec: TrainingJob, chip: Chip) -> Profile:
     config = pretrain.Config.of(tree)
     found: tuple[int, ...] = ()
     if isinstance(spec.nodes, int):
-        pretrain.check_world(config, spec.chips)
+        pretrain.check_world(config, spec.max_nodes * spec.ranks_per_node)
     else:
         found = _elastic(spec, chip, config)
     _check_corpus(config.data)
     nodes = found[0] if found else spec.max_nodes
-    chips = nodes * spec.chips_per_node
+    ranks = nodes * spec.ranks_per_node
     model = _model(config)
-    sequences = min(config.micro_batch_sequences, math.ceil(config.global_batch_sequences / chips))
-    layout: dict[str, float] = {"dp": chips, "zero": 3, "micro_batch": sequences}
+    sequences = min(config.micro_batch_sequences, math.ceil(config.global_batch_sequences / ranks))
+    layout: dict[str, float] = {"dp": ranks, "zero": 3, "micro_batch": sequences}
     context, batch = config.model.context, config.global_batch_sequences
     flops = pretrain.step_flops(config)
     return Profile(
@@ -80,7 +81,7 @@ def _pretrain(spec: TrainingJob, chip: Chip) -> Profile:
             model, chip, layout, sequence=context, global_batch=batch, flops_per_step=flops
         ),
         parameters=pretrain.parameter_count(config.model),
-        memory_bytes_per_chip=_memory_bytes(config, chips),
+        memory_bytes_per_chip=_memory_bytes(config, ranks),
         expected_ns=units.span_ns(spec.expected) if spec.expected else 0,
         memory_copies=nodes > 1 and config.memory_every_steps is None,
         sizes=found,
@@ -97,7 +98,7 @@ def _elastic(spec: TrainingJob, chip: Chip, config: pretrain.Config) -> tuple[in
     if found:
         return found[::-1]
     batch, said = config.global_batch_sequences, f"{{min: {least}, max: {most}}}"
-    legal = pretrain.sizes(config, spec.chips_per_node, 1, batch)
+    legal = pretrain.sizes(config, spec.ranks_per_node, 1, batch)
     if any(least <= size <= most for size in legal):
         raise UserError(
             f"has no size at which the model fits {chip.memory_bytes.value / 2**30:.0f} GiB of a chip",

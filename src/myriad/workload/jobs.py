@@ -149,6 +149,11 @@ class TrainingJob(
         return self.max_nodes * self.chips_per_node
 
     @property
+    def ranks_per_node(self) -> int:
+        """Processes on each node."""
+        return self.chips_per_node if self.launch == "chip" else 1
+
+    @property
     def rank(self) -> int:
         """Its priority as a number; larger goes first."""
         return PRIORITIES[self.priority]

@@ -50,7 +50,7 @@ def script(config: Config, files: Spool, data: Path, attempt: str, name: str, co
         "--ntasks-per-node=1",
         "--kill-on-bad-exit=0",
         "--mpi=none",
-        f"--output={logs}/member-%N.log",
+        f"--output={logs}/member-%n.log",
     ]
     command = member if config.start == "gang" else [*srun, *member]
     return _SCRIPT.format(

@@ -61,6 +61,11 @@ class Job(NamedTuple):
         """It holds no node yet."""
         return self.state in ("PENDING", "CONFIGURING") and not self.nodes
 
+    @property
+    def ending(self) -> bool:
+        """Nothing more begins; `nodes` are those where it is not yet over."""
+        return self.state == "COMPLETING"
+
 
 class Ending(NamedTuple):
     """How a job went, when Slurm still knows."""
