@@ -55,6 +55,10 @@ class Damaged(UserError):
     """The journal is not what was written."""
 
 
+#: What goes wrong in talking to the server, for those who do not know the library.
+Failure = psycopg.Error
+
+
 def is_url(location: str) -> bool:
     """Whether a journal's location is one in PostgreSQL; else it is a path of an SQLite file."""
     return location.startswith(_SCHEMES)
