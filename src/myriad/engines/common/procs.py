@@ -79,6 +79,11 @@ def marked(pid: int, marker: str, *, prefix: bool = False) -> bool:
     return wanted in b"\0" + _read(pid, "environ")
 
 
+def environment(pid: int) -> list[str]:
+    """The variables a program was started with; forks keep those of their parent."""
+    return _read(pid, "environ").decode(errors="replace").split("\0")
+
+
 def arguments(pid: int) -> list[str]:
     """The command line; forks keep that of their parent."""
     return _read(pid, "cmdline").decode(errors="replace").split("\0")[:-1]

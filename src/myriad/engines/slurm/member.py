@@ -75,7 +75,8 @@ class Member:
         self._files, self._plan = files, plan
         # made once: whatever Slurm does, a member begins at most once
         self._log = os.open(files.log(plan.attempt, plan.node), _NEW, 0o644)
-        self._guard = guard.Guard(plan.lease_s)
+        self._marker = f"{plan.instance}/{plan.attempt}"
+        self._guard = guard.Guard(plan.lease_s, self._marker)
         self._children: dict[int, ranks.Planned] = {}
         self._private = Path(tempfile.mkdtemp(prefix="myriad-"))
         self._reports = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -98,18 +99,23 @@ class Member:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._asked_by_slurm)
         procs.adopt_orphans()
-        try:
-            self._start()
-        except OSError as error:
-            self.code, self._detail = endings.CANNOT_START, f"cannot start: {error}"
-            self._ending, self._kill_at = self._ending or "exit", time.monotonic()
-        self._write({"type": "MemberStarted"})
+        self._obey(time.monotonic())  # an order to stop may have come before us
+        if not self._ending:
+            self._begin()
         with selectors.DefaultSelector() as selector:
             selector.register(self._reports, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while not self._turn(selector):
                 pass
         self._say_last()
+
+    def _begin(self) -> None:
+        try:
+            self._start()
+        except OSError as error:
+            self.code, self._detail = endings.CANNOT_START, f"cannot start: {error}"
+            self._ending, self._kill_at = self._ending or "exit", time.monotonic()
+        self._write({"type": "MemberStarted"})
 
     # ---- the loop --------------------------------------------------------------------------------
 
@@ -180,7 +186,7 @@ class Member:
             "MASTER_PORT": str(self._meeting()),
             "MYRIAD_REPORT": str(self._private / "report.sock"),
             "MYRIAD_REQUESTS": str(self._files.request(plan.attempt)),
-            procs.MEMBER: f"{plan.instance}/{plan.attempt}",
+            procs.MEMBER: self._marker,
         }
         folders = [plan.logs, plan.owner / "output"]
         if plan.job:
