@@ -2,7 +2,7 @@
 
 Clients submit, cancel and drain without pause. Each process of a gang writes its attempt, rank and pid into
 one file as it starts. After each phase: what was acknowledged is there and came to its end, nothing was
-started twice, nothing runs of what is over, and Slurm's jobs are Myriad's gangs. `pytest -s` shows the counts.
+started twice, nothing runs of what is over, and Slurm's jobs are Myriad's gangs. `-s` shows the counts.
 """
 
 import json
@@ -167,9 +167,9 @@ class Scene:
 
     def phase(self, what: str, kills: int, kill: Callable[[Load], float]) -> None:
         """So many kills under load, each checked at once, then the rest."""
-        row, name = Row(what=what, kills=kills), what.split()[-1].lower()
+        row = Row(what=what, kills=kills)
         before = len(self.started())
-        with Load(self, name) as load:
+        with Load(self, f"l{len(self.rows)}") as load:
             wait_for(lambda: len(load.admitted) > 5, self.server.said)
             for _ in range(kills):
                 # what was acknowledged until now, not what is just being asked
@@ -394,5 +394,5 @@ def test_a_few_kills(scene: Scene) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_many_kills(scene: Scene) -> None:
-    """Minutes: twenty starts of a control plane, each a lease of the database later, and a minute of silence."""
+    """Minutes: twenty starts, each a lease of the database after its kill, and a minute of silence."""
     _story(scene, myriad=20, slurmctld=5, database=3, frozen_s=60)
