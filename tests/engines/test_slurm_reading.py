@@ -44,7 +44,8 @@ _NODES = {
         ("IDLE+FAIL", True, False, True),
         ("IDLE+CLOUD+POWERED_DOWN", True, True, False),
         ("DOWN+INVALID_REG", True, True, False),
-        ("UNKNOWN*", False, True, False),
+        ("UNKNOWN*", False, False, False),
+        ("UNKNOWN", False, False, False),
     ],
 )
 def test_states_of_a_node(release: str, state: str, responds: bool, down: bool, held: bool) -> None:
