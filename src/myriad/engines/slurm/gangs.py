@@ -263,7 +263,7 @@ class Gangs:
     async def _ending(self, one: Gang) -> reading.Ending | None:
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
             words = ["scontrol", "--oneliner", "show", "job", one.job]
-            return reading.ending(await commands.run(words))
+            return reading.ending(await commands.run(words), self._at.prefix + one.attempt)
         return None
 
     def _unclaimed(self, one: Gang) -> bool:

@@ -353,7 +353,8 @@ class Nodes:
                 await asyncio.sleep(0.3)
         ending = None
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
-            ending = reading.ending(await commands.run(["scontrol", "--oneliner", "show", "job", job]))
+            said = await commands.run(["scontrol", "--oneliner", "show", "job", job])
+            ending = reading.ending(said, self._at.prefix + name)
         return await asyncio.to_thread(burnin.result, output, ending.code if ending else 0)
 
     # ---- words -----------------------------------------------------------------------------------

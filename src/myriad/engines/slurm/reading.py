@@ -114,11 +114,11 @@ def jobs(text: str) -> Iterator[Job]:
             yield Job(number, state, user, held, _instant(end), reason, name)
 
 
-def ending(text: str) -> Ending | None:
-    """Of `scontrol --oneliner show job`."""
+def ending(text: str, name: str) -> Ending | None:
+    """Of `scontrol --oneliner show job`. None also of another job, which was given a forgotten one's number."""
     fields: dict[str, str] = dict(_FIELD.findall(text))
     code, _, signal = fields.get("ExitCode", "").partition(":")
-    if "JobState" not in fields or not code.isdigit():
+    if fields.get("JobName") != name or "JobState" not in fields or not code.isdigit():
         return None
     number = int(signal) if signal.isdigit() else 0
     return Ending(fields["JobState"], -number if number else int(code))
