@@ -29,6 +29,8 @@ _HELP_S = 1.5
 _PAST = 20_000
 #: A job of ours that nobody ordered, as it seems, is left alone for so long.
 _STRAY_S = 60.0
+#: A job whose gang is over ends by itself; one that a slurmctld brought back to life as it restarted does not.
+_ENDS_S = 10.0
 #: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
 _NOT_ITS_FAULT = (
     "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "COMPLETING", "RUNNING", "PENDING",
@@ -213,11 +215,13 @@ class Gangs:
             for job in jobs:
                 if one and (one.job == job.id or not one.job):
                     continue
-                seen[job.id] = self._strays.get(job.id, now)
-                claim = self._at.files.claim(attempt)
-                if claim == job.id and AttemptId(attempt) not in self._past:
+                claim, since = self._at.files.claim(attempt), self._strays.get(job.id, now)
+                if one and claim == job.id:
+                    one.job = claim  # it was first, and another was submitted since no answer came
                     continue
-                if claim not in ("", job.id) or now - seen[job.id] > _STRAY_S:
+                seen[job.id] = since
+                patience_s = {"": _STRAY_S, job.id: _ENDS_S}.get(claim, 0.0)
+                if now - since >= patience_s:
                     self._spawn(self._cancel(attempt, job.id))
         self._strays = seen
 
@@ -272,7 +276,7 @@ class Gangs:
     def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
         """Without its own word: gone is the site's doing, an exit is the job's."""
         at = self._at.clock()
-        if one.stop or ending is None or ending.state.split("+")[0] in _NOT_ITS_FAULT:
+        if one.stop or not part.begun or ending is None or ending.state.split("+")[0] in _NOT_ITS_FAULT:
             return inputs.MemberGone(at=at, attempt=one.attempt, node=part.node)
         detail = f"job {one.job} was ended by Slurm: {ending.state}"
         return inputs.MemberExited(

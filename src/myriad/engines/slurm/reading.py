@@ -115,7 +115,7 @@ def jobs(text: str) -> Iterator[Job]:
 
 
 def ending(text: str, name: str) -> Ending | None:
-    """Of `scontrol --oneliner show job`. None also of another job, which was given a forgotten one's number."""
+    """Of `scontrol --oneliner show job`. None also of another job, which was given a forgotten number."""
     fields: dict[str, str] = dict(_FIELD.findall(text))
     code, _, signal = fields.get("ExitCode", "").partition(":")
     if fields.get("JobName") != name or "JobState" not in fields or not code.isdigit():
