@@ -29,7 +29,7 @@ _HELP_S = 1.5
 _PAST = 20_000
 #: A job of ours that nobody ordered, as it seems, is left alone for so long.
 _STRAY_S = 60.0
-#: A job whose gang is over ends by itself; one that a slurmctld brought back to life as it restarted does not.
+#: A job whose gang is over ends by itself; one that a restarted slurmctld brought back to life does not.
 _ENDS_S = 10.0
 #: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
 _NOT_ITS_FAULT = (
@@ -260,9 +260,11 @@ class Gangs:
             done_there = job is None or part.node not in job.nodes
             if not part.ended and not (done_there and view.responds(part.node)):
                 continue
+            over = self._inferred(one, part, ending)
             # one that begins this very moment says by itself how it goes on
-            if part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node):
-                self._over(one, part, self._inferred(one, part, ending))
+            sure = part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node)
+            if sure and part.over is None:
+                self._over(one, part, over)
 
     async def _ending(self, one: Gang) -> reading.Ending | None:
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
