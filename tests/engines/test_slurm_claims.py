@@ -5,9 +5,10 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from myriad.engines.slurm import batch
+from myriad.engines.slurm import batch, gang
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.spool import STOPPED, Spool
+from myriad.protocol import inputs
 
 
 def _script(data: Path, files: Spool) -> Path:
@@ -57,3 +58,14 @@ def test_a_start_and_a_stop_at_once_never_both_win(tmp_path: Path) -> None:
             stopped = pool.submit(files.forbid, "job-a.1")
         ran.result()
         assert (stopped.result() == "9") == (tmp_path / str(number) / "ran").exists()
+
+
+def test_no_member_begins_where_it_was_spoken_for(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    files.of("job-a.1").mkdir(parents=True)
+    assert files.bar("job-a.1", "n1")
+    assert not files.bar("job-a.1", "n1"), "said once"
+    assert isinstance(gang.parse(files.log("job-a.1", "n1").read_bytes()), inputs.MemberGone)
+    files.log("job-a.1", "n2").touch()  # a member's first deed
+    assert not files.bar("job-a.1", "n2")
+    assert files.log("job-a.1", "n2").read_bytes() == b""

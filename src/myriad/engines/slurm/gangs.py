@@ -269,7 +269,10 @@ class Gangs:
     async def _ending(self, one: Gang) -> reading.Ending | None:
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
             words = ["scontrol", "--oneliner", "show", "job", one.job]
-            return reading.ending(await commands.run(words), self._at.prefix + one.attempt)
+            found = reading.ending(await commands.run(words), self._at.prefix + one.attempt)
+            began_at = reading.booted(await commands.run(["scontrol", "show", "config"]))
+            # a slurmctld that was restarted since takes for failed or cancelled what it only lost track of
+            return found if found and began_at <= found.submitted_at else None
         return None
 
     def _unclaimed(self, one: Gang) -> bool:
