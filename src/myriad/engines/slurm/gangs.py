@@ -6,9 +6,8 @@ believed; Slurm speaks for those that cannot any more. While Slurm is silent not
 
 import asyncio
 import contextlib
-import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
 
@@ -22,13 +21,16 @@ from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs, orders
 
-_RETRY_S = 10.0
 #: scancel helps the members so long after they should have ended by themselves.
 _HELP_S = 1.5
 #: Known ends are told again to whoever asks, for so many attempts.
-_PAST = 20_000
+_PAST = 2_000
 #: A job of ours that nobody ordered, as it seems, is left alone for so long.
 _STRAY_S = 60.0
+#: An attempt that has been over for so long cannot have a job that still comes, and is forgotten.
+_PRUNE_S, _PRUNE_EVERY_S = 7 * 86400.0, 6 * 3600.0
+#: Commands of a kind under way at once.
+_AT_ONCE = 6
 #: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
 _NOT_ITS_FAULT = (
     "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "COMPLETING", "RUNNING", "PENDING",
@@ -42,12 +44,15 @@ class Gangs:
         self._at, self._chips_of = where, chips_of
         self._gangs: dict[AttemptId, Gang] = {}
         self._past: dict[AttemptId, list[inputs.Input]] = {}
+        #: Gangs that are over, whose last word waits; and those whose last word the brain was given.
         self._to_clear: list[AttemptId] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._handed_over: list[AttemptId] = []
+        self._cancels = asyncio.Semaphore(_AT_ONCE)
         self._submitter = Submitter(where, chips_of)
         self._paces = Paces()
         self._replicas = Replicas(where.tell, where.clock)
         self._strays: dict[str, float] = {}
+        self._judging: asyncio.Task[None] | None = None
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -59,9 +64,8 @@ class Gangs:
                     self._at.tell(known.started(self._at.clock(), part.node))
                 if part.over:
                     self._at.tell(known.last_word(self._at.clock(), part))
-            if known.task is None and not known.job and self._unclaimed(known):
-                # planned by a predecessor that did not live to submit it
-                known.task = self._spawn(self._submit(known))
+            if known.task is None and not known.job and not known.over:
+                known.task = self._spawn(self._submit_planned(known))
         elif past := self._past.get(order.attempt):
             for word in past:
                 self._at.tell(msgspec.structs.replace(word, at=self._at.clock()))
@@ -87,24 +91,34 @@ class Gangs:
 
     # ---- life ------------------------------------------------------------------------------------
 
-    def adopt(self) -> None:
+    def adopt(self, found: Iterable[spool.Found]) -> None:
         """Take up every attempt that has left a plan: what its members wrote is told again."""
-        for attempt in self._at.files.attempts():
-            if attempt not in self._gangs:
-                self._adopt(AttemptId(attempt))
+        for one in found:
+            self._adopt(one)
+
+    def handed_over(self) -> None:
+        """All that was told so far is in the brain's hands, and not yet on record."""
+        self._handed_over += self._to_clear
+        self._to_clear = []
 
     def on_record(self) -> None:
-        """What was told so far is durable: files of gangs that are over can go."""
-        done, self._to_clear = self._to_clear, []
+        """What was handed over is durable: files of gangs that are over can go."""
+        done, self._handed_over = self._handed_over, []
         if done:
             self._spawn(self._clear(done))
 
+    async def prune(self) -> None:
+        """Now and then, what is left of attempts that were over long ago goes too."""
+        while True:
+            view = await self._at.seen()
+            await self._at.act()
+            keep = {*self._gangs, *view.own}
+            await self._at.tasks.insist(self._at.files.prune, keep, _PRUNE_S)
+            await asyncio.sleep(_PRUNE_EVERY_S)
+
     async def close(self) -> None:
         """Let go of everything; gangs go on."""
-        tasks = [*self._tasks, *self._replicas.close()]
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._replicas.close(), return_exceptions=True)
 
     def lively(self) -> bool:
         """Whether files should be looked at often."""
@@ -204,22 +218,27 @@ class Gangs:
 
     def _cancel_strays(self, view: View) -> None:
         """Jobs that may not start, since another was first or somebody forbade it, only take up room."""
-        now = time.monotonic()
-        seen: dict[str, float] = {}
+        now, found = time.monotonic(), []
         for attempt, jobs in view.own.items():
             if attempt.startswith("burn-in/"):
                 continue
             one = self._gangs.get(AttemptId(attempt))
-            for job in jobs:
-                if one and (one.job == job.id or not one.job):
-                    continue
-                seen[job.id] = self._strays.get(job.id, now)
-                claim = self._at.files.claim(attempt)
-                if claim == job.id and AttemptId(attempt) not in self._past:
-                    continue
-                if claim not in ("", job.id) or now - seen[job.id] > _STRAY_S:
-                    self._spawn(self._cancel(attempt, job.id))
-        self._strays = seen
+            found += [(AttemptId(attempt), job.id) for job in jobs if not one or one.job not in ("", job.id)]
+        self._strays = {job: self._strays.get(job, now) for _, job in found}
+        if found and (self._judging is None or self._judging.done()):
+            self._judging = self._spawn(self._judge(found))
+
+    async def _judge(self, found: list[tuple[AttemptId, str]]) -> None:
+        standing = await self._at.tasks.insist(self._at.files.standing, {attempt for attempt, _ in found})
+        for attempt, job in found:
+            claim, planned = standing[attempt]
+            seen_s = time.monotonic() - self._strays.get(job, time.monotonic())
+            if claim == job and (one := self._gangs.get(attempt)):
+                one.job, one.left = job, False  # it was first, though we knew another one
+            elif claim == job and planned and attempt not in self._past:
+                continue  # who planned it looks after it
+            elif claim not in ("", job) or seen_s > _STRAY_S:
+                self._spawn(self._cancel(attempt, job))
 
     async def _settle(self, one: Gang) -> None:
         """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
@@ -267,16 +286,18 @@ class Gangs:
 
     # ---- nodes that are given up -----------------------------------------------------------------
 
-    def silent_s(self, node: NodeId) -> tuple[float, int]:
-        """How long the liveliest member on the node has been silent, and since when; 0: none runs there."""
-        parts = [part for one in self._gangs.values() if (part := one.parts.get(node)) and part.runs]
-        if not parts:
-            return 0.0, 0
-        latest = max(parts, key=lambda part: part.alive_at)
-        return time.monotonic() - latest.alive_at, latest.alive_wall
+    def heard(self) -> dict[NodeId, tuple[float, int]]:
+        """Nodes where members run: when the liveliest of them was last heard, monotonic and of the wall."""
+        found: dict[NodeId, tuple[float, int]] = {}
+        for one in self._gangs.values():
+            for node, part in one.parts.items():
+                if part.runs and part.alive_at > found.get(node, (0.0, 0))[0]:
+                    found[node] = (part.alive_at, part.alive_wall)
+        return found
 
     async def fence(self, node: NodeId) -> None:
         """Returns when nothing of any gang runs on the node, nor can begin there."""
+        told: set[AttemptId] = set()
         while True:
             left = [
                 (one, part)
@@ -286,8 +307,10 @@ class Gangs:
             if not left:
                 return
             for one, _ in left:
-                with contextlib.suppress(OSError):
-                    await asyncio.to_thread(self._write_stop, one.attempt, {"grace_s": 0.0}, node)
+                if one.attempt not in told:
+                    with contextlib.suppress(OSError):
+                        await asyncio.to_thread(self._write_stop, one.attempt, {"grace_s": 0.0}, node)
+                        told.add(one.attempt)
             view = await self._at.seen()
             for one, part in left:
                 quiet = time.monotonic() - part.alive_at
@@ -305,27 +328,41 @@ class Gangs:
         self._gangs[attempt] = one
         return one
 
-    def _adopt(self, attempt: AttemptId) -> Gang | None:
-        tree = spool.read_json(self._at.files.plan(attempt))
-        if tree is None:
-            return None
-        one = self._new(attempt, tuple(NodeId(member["node"]) for member in tree["members"]))
-        claim = self._at.files.claim(attempt)
-        one.job = "" if claim == spool.STOPPED else claim
+    def _adopt(self, found: spool.Found) -> Gang:
+        one = self._new(AttemptId(found.attempt), tuple(NodeId(node) for node in found.nodes))
+        if found.claim == spool.STOPPED:
+            self._never_begins(one)
+        else:
+            one.job = found.claim
         return one
+
+    def _never_begins(self, one: Gang) -> None:
+        """Nobody may start it any more, and nobody has."""
+        for part in one.parts.values():
+            if part.over is None and not part.started:
+                self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
 
     async def _start(self, one: Gang, order: orders.StartGang) -> None:
         await self._at.act()
         try:
             if await asyncio.to_thread(self._at.files.claim, one.attempt):
                 # it was started or forbidden before, and is over: else its plan would have been adopted
-                del self._gangs[one.attempt]
-                for node in one.nodes:
-                    self._tell_gone(one.attempt, node)
+                self._never_begins(one)
                 return
-            await self._submitter.plan(order)
+            await self._submitter.plan(one, order)
         except OSError as error:
             await self._refuse(one, f"the shared folder cannot be used: {error}")
+        else:
+            await self._submit(one)
+
+    async def _submit_planned(self, one: Gang) -> None:
+        """A predecessor planned it, and perhaps did not live to submit it."""
+        await self._at.act()
+        claim = await self._at.tasks.insist(self._at.files.claim, one.attempt)
+        if claim == spool.STOPPED:
+            self._never_begins(one)
+        elif claim:
+            one.job = one.job or claim
         else:
             await self._submit(one)
 
@@ -336,8 +373,9 @@ class Gangs:
             await self._refuse(one, str(error))
 
     async def _refuse(self, one: Gang, why: str) -> None:
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._at.files.forbid, one.attempt)
+        if job := await self._at.tasks.insist(self._at.files.forbid, one.attempt):
+            one.job = job  # an earlier try had been taken, and runs
+            return
         words = gang.refused(one, self._at.clock(), why)
         self._past[one.attempt] = words
         self._gangs.pop(one.attempt, None)
@@ -347,31 +385,26 @@ class Gangs:
 
     async def _stop(self, order: orders.StopGang) -> None:
         await self._at.act()
-        try:
-            job = await asyncio.to_thread(self._at.files.forbid, order.attempt)
-            one = self._gangs.get(order.attempt) or self._adopt(order.attempt)
-            if one is not None:
-                wish = {"grace_s": order.grace_s, "forget": order.forget}
-                await asyncio.to_thread(self._write_stop, order.attempt, wish)
-        except OSError as error:
-            await asyncio.sleep(_RETRY_S)  # the shared folder is away
-            self._at.tell(_note(order, self._at.clock(), f"cannot be stopped: {error}"))
-            self._spawn(self._stop(order))
-            return
+        insist = self._at.tasks.insist
+        job = await insist(self._at.files.forbid, order.attempt)
+        found = await insist(self._at.files.found, order.attempt)
+        one = self._gangs.get(order.attempt)
+        if one is None and found and order.attempt not in self._past:
+            one = self._adopt(found)
         if one is None:
             for member in order.members:
                 self._tell_gone(order.attempt, member.node)
             return
-        one.job = one.job or job
+        wish = {"grace_s": order.grace_s, "forget": order.forget}
+        await insist(self._write_stop, order.attempt, wish)
+        submitted, one.job = one.job, job or one.job
         first, one.stop = one.stop is None, order
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
         one.cancel_at = cancel_at if first else min(one.cancel_at, cancel_at)
         if not job:  # it never began: members that were not there will not come
-            for part in one.parts.values():
-                if part.over is None and not part.started:
-                    self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
-            if one.job:
-                self._spawn(self._cancel(one.attempt, one.job))
+            self._never_begins(one)
+            if submitted:
+                self._spawn(self._cancel(one.attempt, submitted))
         for part in one.parts.values():
             if part.over:
                 self._tell_gone(one.attempt, part.node)
@@ -392,24 +425,17 @@ class Gangs:
 
     async def _cancel(self, attempt: str, job: str) -> None:
         """By number and name: a slurmctld that forgot jobs gives their numbers away again."""
-        await self._at.act()
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
-            await commands.run(["scancel", f"--jobname={self._at.prefix}{attempt}", job])
+            async with self._cancels:
+                await self._at.act()
+                await commands.run(["scancel", f"--jobname={self._at.prefix}{attempt}", job])
 
     async def _clear(self, attempts: list[AttemptId]) -> None:
         await self._at.act()
-        for attempt in attempts:
-            await asyncio.to_thread(shutil.rmtree, self._at.files.of(attempt), True)
+        await self._at.tasks.insist(self._at.files.clear, attempts)
 
     def _tell_gone(self, attempt: AttemptId, node: NodeId) -> None:
         self._at.tell(inputs.MemberGone(at=self._at.clock(), attempt=attempt, node=node))
 
     def _spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-
-def _note(order: orders.StopGang, at: int, text: str) -> inputs.WorkerSpoke:
-    return inputs.WorkerSpoke(at=at, attempt=order.attempt, node=order.members[0].node, text=text)
+        return self._at.tasks.start(work)

@@ -82,7 +82,8 @@ def nodes(text: str) -> Iterator[Node]:
 
 
 def _node(line: str) -> Node:
-    fields: dict[str, str] = dict(_FIELD.findall(line))
+    # what people wrote into reasons and comments comes last, and may look like fields
+    fields: dict[str, str] = dict(reversed(_FIELD.findall(line)))
     state = fields.get("State", "UNKNOWN")
     words = {word.rstrip("*~#!%$@^-+") for word in state.upper().split("+")}
     reason = _REASON.search(line)

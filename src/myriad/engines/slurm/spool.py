@@ -5,6 +5,7 @@
     spool/<attempt>/<node>.log  what the member there has seen, one JSON document a line
     spool/<attempt>/stop      end it: how gently
     spool/<attempt>/stop.<node>  end it on that node alone, at once: the node is given up
+    spool/<attempt>/request   a checkpoint is asked for; spool/<attempt>/master: where the gang meets
     nodes/<node>              which incarnation of the node is in use
     burn-in/<node>.log        what the last burn-in of the node said
 
@@ -14,12 +15,23 @@ Only the standard library: members import it.
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 #: What a claim says when nobody may ever start the attempt.
 STOPPED = "stopped"
+
+
+class Found(NamedTuple):
+    """An attempt that somebody planned."""
+
+    attempt: str
+    nodes: tuple[str, ...]
+    #: As `Spool.claim`.
+    claim: str
 
 
 class Spool:
@@ -29,7 +41,8 @@ class Spool:
         self.root = data / "slurm"
 
     def prepare(self) -> None:
-        """Make the folders. Raises OSError."""
+        """Make the folders, for our eyes alone: plans have what users put into `env`. Raises OSError."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("claims", "spool", "nodes", "burn-in"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
@@ -74,7 +87,7 @@ class Spool:
     def forbid(self, attempt: str) -> str:
         """Let nobody start it from now on; the Slurm job that had come before, if any. Raises OSError."""
         path = self.claim_file(attempt)
-        draft = path.with_name(f".{attempt}.{os.getpid()}")
+        draft = _draft(path)
         draft.write_text(f"{STOPPED}\n")
         try:
             os.link(draft, path)  # as a whole, or not at all: also on file servers
@@ -83,11 +96,48 @@ class Spool:
         finally:
             draft.unlink()
         found = self.claim(attempt)
+        if not found:  # nobody may take it for one that never began
+            raise FileNotFoundError(f"{path} is there and cannot be read")
         return "" if found == STOPPED else found
 
-    def attempts(self) -> list[str]:
-        """Attempts that have a plan."""
-        return sorted(path.parent.name for path in self.root.glob("spool/*/plan.json"))
+    def found(self, attempt: str) -> Found | None:
+        """What is to be known of an attempt; None if it has no plan. Raises OSError."""
+        tree = read_json(self.plan(attempt))
+        if tree is None:
+            return None
+        return Found(attempt, tuple(member["node"] for member in tree["members"]), self.claim(attempt))
+
+    def all_found(self) -> list[Found]:
+        """Every attempt that has a plan. Raises OSError."""
+        names = sorted(path.parent.name for path in self.root.glob("spool/*/plan.json"))
+        return [one for name in names if (one := self.found(name))]
+
+    def standing(self, attempts: Iterable[str]) -> dict[str, tuple[str, bool]]:
+        """Of each the claim, and whether there is a plan. Raises OSError."""
+        return {name: (self.claim(name), self.plan(name).exists()) for name in attempts}
+
+    def clear(self, attempts: Iterable[str]) -> None:
+        """They are over and on record: only their claims stay, for a while from now on. Raises OSError."""
+        for attempt in attempts:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(self.claim_file(attempt))
+            with contextlib.suppress(FileNotFoundError):
+                self.plan(attempt).unlink()  # first: what is left of a folder must not be taken up again
+            shutil.rmtree(self.of(attempt), ignore_errors=True)
+
+    def prune(self, keep: Collection[str], age_s: float) -> None:
+        """Forget claims of attempts that have been over for so long that no job of theirs can come any more,
+        and what was left half done. Raises OSError."""
+        oldest = time.time() - age_s
+        for folder in ("claims", "spool"):
+            for entry in os.scandir(self.root / folder):
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.name in keep or entry.stat().st_mtime > oldest or self.plan(entry.name).exists():
+                        continue
+                    if entry.is_dir():
+                        shutil.rmtree(entry, ignore_errors=True)
+                    else:
+                        os.unlink(entry)
 
     # ---- nodes -----------------------------------------------------------------------------------
 
@@ -99,9 +149,20 @@ class Spool:
         except (FileNotFoundError, ValueError):
             return 0, 0
 
-    def set_life(self, node: str, generation: int, boot: int) -> None:
-        """Remember both. Raises OSError."""
+    def lives(self, nodes: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """The same for many. Raises OSError."""
+        return {node: self.life(node) for node in nodes}
+
+    def set_life(self, node: str, generation: int, boot: int) -> int:
+        """Remember both; the generation that counts now: an older one never comes back. Raises OSError."""
+        generation = max(generation, self.life(node)[0])
         replace(self.root / "nodes" / node, f"{generation} {boot}")
+        return generation
+
+    def set_boots(self, lives: Mapping[str, tuple[int, int]]) -> None:
+        """Remember when many nodes had booted. Raises OSError."""
+        for node, (generation, boot) in lives.items():
+            self.set_life(node, generation, boot)
 
     def burn_in(self, node: str) -> Path:
         """What the last burn-in of the node said."""
@@ -110,9 +171,14 @@ class Spool:
 
 def replace(path: Path, text: str) -> None:
     """Write a file as a whole. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = _draft(path)
     draft.write_text(text)
     draft.replace(path)
+
+
+def _draft(path: Path) -> Path:
+    """A name that nobody else uses, on no machine and in no thread."""
+    return path.with_name(f".{path.name}.{os.urandom(6).hex()}")
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:
