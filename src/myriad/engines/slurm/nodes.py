@@ -60,6 +60,7 @@ class Nodes:
         self._at, self._gangs = where, gangs
         self._places = {place.node: Place(place.node, place.chips) for place in places}
         self._lives = {node: where.files.life(node) for node in self._places}
+        self._silent: dict[NodeId, tuple[float, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes: dict[NodeId, asyncio.Task[None]] = {}
 
@@ -149,7 +150,7 @@ class Nodes:
         place.instance, place.joined, place.occupied_by, place.refuses = instance, True, None, False
 
         def tell(source: Signal, healthy: bool, detail: str) -> None:
-            _, since = self._gangs.silent_s(place.node)
+            _, since = self._silent.get(place.node, (0.0, 0))
             self._at.tell(
                 inputs.NodeSignalled(
                     at=self._at.clock(),
@@ -206,10 +207,11 @@ class Nodes:
     def on_files(self) -> None:
         """A node whose members all fell silent is suspect; its slurmd is asked at once."""
         patience_s = self._at.config.lease_s / 2
+        self._silent = self._gangs.silent_s()
         for place in self._places.values():
             if not place.joined or (place.repair and not place.repair.done()):
                 continue
-            silent_s, _ = self._gangs.silent_s(place.node)
+            silent_s, _ = self._silent.get(place.node, (0.0, 0))
             if silent_s > patience_s:
                 place.evidence.say("heartbeat", False, f"its processes are silent for {silent_s:.1f} s")
                 if place.node not in self._probes:
