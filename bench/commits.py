@@ -3,6 +3,7 @@
 Ours: the server's own wheel and core over a real journal; each asker submits a job, waits until that is
 durable, and submits the next. HTTP is not in it. Peer: the same database on the same disk, one plain INSERT
 and COMMIT of the same bytes after the other on one connection, nothing decided, no chain: without grouping.
+Beside them the journal alone, in groups of the same size: what is left when the brain has nothing to decide.
 PostgreSQL with fsync and synchronous_commit on, SQLite in WAL mode with synchronous=FULL. Rounds alternate.
 """
 
@@ -39,7 +40,7 @@ class Run(NamedTuple):
     rate: float  # acknowledged intents a second
     group: float  # of them in one commit, on average
     latencies: list[float]
-    body: bytes  # one of them, as the journal has it
+    body: bytes  # as many as the journal has of one intent
 
 
 async def ours(location: str, askers: int, seconds: float) -> Run:
@@ -67,12 +68,24 @@ async def ours(location: str, askers: int, seconds: float) -> Run:
     bodies = [record.body for record in journal.read()]
     assert len(bodies) >= len(latencies), "every acknowledged intent is there"
     journal.close()
+    written = b"".join(bodies)
     return Run(
         len(latencies) / spent,
-        len(latencies) / wheel.commits.count,
+        len(latencies) / wheel.costs.committed.count,
         latencies,
-        bodies[len(bodies) // 2],
+        written[: len(written) // len(latencies)],
     )
+
+
+def alone(location: str, body: bytes, group: int, seconds: float) -> float:
+    """Records per second of our journal, so many at a time, with nothing to decide."""
+    journal = opening.to_write(location)
+    rows, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        rows = journal.append([body] * group)
+    spent = time.perf_counter() - begun
+    journal.close()
+    return rows / spent
 
 
 def plain_postgres(url: str, body: bytes, seconds: float) -> float:
@@ -110,11 +123,14 @@ class Side:
         self._new, self._plain = new, plain
         self.runs: list[Run] = []
         self.plain: list[float] = []
+        self.alone: list[float] = []
 
     def round(self, askers: int, seconds: float) -> None:
-        """Ours, then the peer."""
-        self.runs.append(asyncio.run(ours(self._new(), askers, seconds)))
-        self.plain.append(self._plain(self._new(), self.runs[-1].body, seconds))
+        """Ours, the peer, the journal alone."""
+        run = asyncio.run(ours(self._new(), askers, seconds))
+        self.runs.append(run)
+        self.plain.append(self._plain(self._new(), run.body, seconds))
+        self.alone.append(alone(self._new(), run.body, round(run.group), seconds))
 
     def figures(self) -> dict[str, float]:
         """Medians, and quantiles of all acknowledgements."""
@@ -125,6 +141,7 @@ class Side:
             "rate": round(rate, 1),
             "plain": round(plain, 1),
             "ratio": round(rate / plain, 2),
+            "alone": round(statistics.median(self.alone), 1),
             "p50_ms": round(quantiles[49] * 1000, 2),
             "p99_ms": round(quantiles[98] * 1000, 2),
             "group": round(statistics.median(run.group for run in self.runs), 1),
@@ -152,7 +169,7 @@ def main() -> None:
             for side in sides.values():
                 side.round(given.askers, given.seconds)
     print(f"{given.askers} askers, {given.rounds} rounds of {given.seconds} s, medians")
-    columns = ("rate", "plain", "ratio", "p50_ms", "p99_ms", "group", "bytes")
+    columns = ("rate", "plain", "ratio", "alone", "p50_ms", "p99_ms", "group", "bytes")
     print(f"{'':12}" + "".join(f"{name:>10}" for name in columns))
     found = {name: side.figures() for name, side in sides.items()}
     for name, row in found.items():

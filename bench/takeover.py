@@ -183,7 +183,7 @@ def main() -> None:
     """Print each round, end with the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--facts", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="of the database")
     given = parser.parse_args()
     if why := missing():

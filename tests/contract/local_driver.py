@@ -88,7 +88,7 @@ class LocalDriver:
             f"MYRIAD_ATTEMPT={attempt}",
             f"MYRIAD_NODE={node}",
         }
-        return any(wanted <= set(environment(p.pid)) for p in procs.table())
+        return any(wanted <= set(procs.environment(p.pid)) for p in procs.table())
 
     def kill_node(self, node: NodeId) -> None:
         os.kill(self.record(node).pid, signal.SIGKILL)
@@ -111,18 +111,10 @@ class LocalDriver:
         return layout.job_dir(self.home, "job-a") / "output"
 
 
-def environment(pid: int) -> list[str]:
-    """The variables a program was started with."""
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return []
-
-
 def leftovers(home: Path) -> list[int]:
     """Everything alive that has to do with this home folder."""
     return [
         p.pid
         for p in procs.table()
-        if str(home) in "\0".join(procs.arguments(p.pid)) or str(home) in "\0".join(environment(p.pid))
+        if str(home) in "\0".join(procs.arguments(p.pid)) or str(home) in "\0".join(procs.environment(p.pid))
     ]

@@ -11,7 +11,7 @@ from myriad.engines.slurm.engine import SlurmEngine
 from myriad.fleet import site
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import orders
-from tests.contract.local_driver import _TALK, _WORK, environment, program
+from tests.contract.local_driver import _TALK, _WORK, program
 from tests.slurm.cluster import Cluster
 
 #: One chip of each of three nodes: gangs share nodes with nobody here, so that is a part of a node.
@@ -55,7 +55,7 @@ class SlurmDriver:
 
     def runs(self, attempt: AttemptId, node: NodeId) -> bool:
         wanted = {f"MYRIAD_OUTPUT_DIR={self._output}", f"MYRIAD_ATTEMPT={attempt}", f"MYRIAD_NODE={node}"}
-        return any(wanted <= set(environment(p.pid)) for p in procs.table())
+        return any(wanted <= set(procs.environment(p.pid)) for p in procs.table())
 
     def kill_node(self, node: NodeId) -> None:
         self.cluster.kill_slurmd(node)

@@ -1,5 +1,6 @@
 """Parts of the local engine that need no processes: frames, outbox, reports, ports, health."""
 
+import asyncio
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ from hypothesis import strategies as some
 from myriad.engines.common import burnin, health, layout, ports, procs, reports
 from myriad.engines.local import (
     attempts,
+    link,
     memory,
     outbox,
     paths,
@@ -249,3 +251,31 @@ def test_attempts_seen_are_remembered(tmp_path: Path) -> None:
     attempts.remember(file, "a.1")
     attempts.remember(file, "b.2")
     assert attempts.read_seen(file) == {"a.1", "b.2"}
+
+
+def test_orders_wait_until_it_is_certain_that_they_are_ours_to_give() -> None:
+    class Silent:
+        """Hears what nodes say, and does nothing."""
+
+        def on_hello(self, *_: object, **__: object) -> None: ...
+
+        on_event = on_paces = on_evidence = on_hello
+
+    async def story() -> None:
+        leads, sent = [True], list[wire.Message]()
+        line = link.Link(NodeId("n0"), 1, Silent(), lambda: leads[0], ping_every_s=0.01, silence_s=9)
+        line._send = sent.append  # type: ignore[assignment,method-assign]
+        line.joined = True
+        beating = asyncio.create_task(line._beat())
+        line.give("a", wire.Stop(attempt="a", grace_s=0))
+        leads[0] = False
+        line.give("b", wire.Stop(attempt="b", grace_s=0))
+        await asyncio.sleep(0.05)
+        assert [one.attempt for one in sent if isinstance(one, wire.Stop)] == ["a"]
+        line.settle("a")
+        leads[0] = True
+        await asyncio.sleep(0.05)
+        assert [one.attempt for one in sent if isinstance(one, wire.Stop)] == ["a", "b"]
+        beating.cancel()
+
+    asyncio.run(story())

@@ -16,7 +16,7 @@ from myriad.kernel import rng
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs, orders
 from tests.contract import suite
-from tests.contract.local_driver import LocalDriver, environment, leftovers
+from tests.contract.local_driver import LocalDriver, leftovers
 
 _ROUND_PATIENCE_S = 15.0
 
@@ -107,7 +107,7 @@ class Chaos:
 
     def running(self, attempt: AttemptId) -> list[int]:
         mark = {f"MYRIAD_ATTEMPT={attempt}", f"MYRIAD_OUTPUT_DIR={self.driver._output}"}
-        return [p.pid for p in procs.table() if mark <= set(environment(p.pid))]
+        return [p.pid for p in procs.table() if mark <= set(procs.environment(p.pid))]
 
 
 def _play(home: Path, seed: int, rounds: int) -> None:

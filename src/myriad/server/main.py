@@ -11,7 +11,7 @@ import ipaddress
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from importlib import metadata, resources
 from pathlib import Path
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return runner.run(_serve(options))
     except UserError as error:
         log.error("refused", str(error), field=error.field)
-        return 2
+        return 3 if isinstance(error, Deposed) else 2
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -121,8 +121,8 @@ async def _serve(options: argparse.Namespace) -> int:
         # one pulse for standing by, taking over and leading: a watchdog hears it without a pause
         stack.callback(asyncio.create_task(plane.pulse.beat()).cancel)
         if seat and options.standby:
-            if (code := await _stand_by(plane, seat, doors, options, manager)) is not None:
-                return code
+            if not await _stand_by(plane, seat, doors, options, manager):
+                return 0
         elif seat:
             await asyncio.to_thread(seat.take)
         return await _lead(stack, plane, seat, doors, options, manager)
@@ -150,8 +150,8 @@ def _tell_start(plane: Plane, journal: str) -> None:
 
 async def _stand_by(
     plane: Plane, seat: Seat, doors: "_Doors", options: argparse.Namespace, manager: Manager
-) -> int | None:
-    """Wait for the leader's seat. The exit code when there is nothing more to wait for; None: it leads."""
+) -> bool:
+    """Wait until it leads; False when there is nothing more to wait for."""
     known = plane.home.context()
     plane.home.write_context(_context(options, plane.home, doors, known.key if known else ""))
     log.info("standby", f"stands by: REST {_url(doors.api)}")
@@ -161,10 +161,10 @@ async def _stand_by(
         end = await Standby(plane, seat, lambda text: log.info("standby", text)).wait(doors, asked)
     finally:
         asked.cancel()
-    if end == "leads":
-        return None
-    log.info("stop", "stops standing by" if end == "stopped" else "the site was closed by its leader")
-    return 0
+        _stop_as_usual()
+    if end != "leads":
+        log.info("stop", "stops standing by" if end == "stopped" else "the site was closed by its leader")
+    return end == "leads"
 
 
 async def _lead(
@@ -203,12 +203,8 @@ def _hold(plane: Plane, seat: Seat) -> None:
     """What the seat says, the wheel hears: orders that were held back may go, or all is over."""
     loop = asyncio.get_running_loop()
     plane.term = seat.term
-    seat.on_renewed = lambda: _from_outside(loop, plane.wheel.resume)
-    seat.on_lost = lambda error: _from_outside(loop, plane.wheel.fail, error)
-
-
-def _from_outside(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *values: object) -> None:
-    loop.call_soon_threadsafe(call, *values)
+    seat.on_renewed = lambda: loop.call_soon_threadsafe(plane.wheel.resume)
+    seat.on_lost = lambda error: loop.call_soon_threadsafe(plane.wheel.fail, error)
 
 
 async def _serve_api(stack: AsyncExitStack, plane: Plane, listener: socket.socket) -> None:
@@ -255,6 +251,12 @@ async def _signalled() -> signal.Signals:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hear, number)
     return await heard
+
+
+def _stop_as_usual() -> None:
+    """Signals end the process again: while it starts, and nothing is promised yet."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def _home(options: argparse.Namespace) -> Home:

@@ -49,7 +49,6 @@ class Standby:
             return await self._follow(asked)
 
     async def _follow(self, asked: asyncio.Future[Any]) -> End:
-        await self._plane.fold()
         followed = False
         while not asked.done():
             try:

@@ -294,7 +294,8 @@ class Wheel:
 
 def _unavailable(error: BaseException | None) -> UserError:
     if isinstance(error, UserError):
-        return UserError(error.problem, field=error.field, value=error.value, remedy=error.remedy, status=503)
+        kind = type(error)  # who was deposed says so to everyone
+        return kind(error.problem, field=error.field, value=error.value, remedy=error.remedy, status=503)
     problem = "stops after a mistake of its own" if error else "is not running"
     return UserError(
         problem, field="control plane", remedy="Read server.log, then start it again", status=503

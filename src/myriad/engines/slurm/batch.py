@@ -10,12 +10,18 @@ from myriad.engines.slurm.spool import Spool
 from myriad.fleet import hostlist
 
 _MEMBER = "myriad.engines.slurm.member"
-#: The claim is made by the shell itself, which creates files only if they are not there (`set -C`).
+#: A claim appears as a whole, with its content, or not at all: a link, as `Spool.forbid` makes one too.
 _SCRIPT = """#!/bin/sh
 # {name}: written by Myriad. Only the first Slurm job of an attempt may start it, whoever submitted it.
 # Nor does it start twice: a slurmctld that was killed may forget that it had begun, and begin again.
-set -C
-{{ echo "$SLURM_JOB_ID" >{claim}; }} 2>/dev/null || exit 0
+claim={claim}
+mine="$claim.$SLURM_JOB_ID"
+echo "$SLURM_JOB_ID" >"$mine"
+ln "$mine" "$claim" 2>/dev/null
+[ "$mine" -ef "$claim" ]
+first=$?
+rm -f "$mine"
+[ "$first" = 0 ] || exit 0
 exec {command}
 """
 

@@ -9,21 +9,20 @@ import contextlib
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 
 import msgspec
 
-from myriad.engines.common import layout, ranks
 from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
-from myriad.engines.slurm import batch, commands, gang, reading, spool, tails
+from myriad.engines.slurm import commands, gang, reading, spool, tails
 from myriad.engines.slurm.gang import Gang, Part
+from myriad.engines.slurm.submitting import Submitter
 from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs, orders
 
-_RETRY_S, _RETRY_S_MAX = 0.5, 10.0
+_RETRY_S = 10.0
 #: scancel helps the members so long after they should have ended by themselves.
 _HELP_S = 1.5
 #: Known ends are told again to whoever asks, for so many attempts.
@@ -34,8 +33,6 @@ _STRAY_S = 60.0
 _NOT_ITS_FAULT = (
     "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "COMPLETING", "RUNNING", "PENDING",
 )  # fmt: skip
-#: Submissions under way at once.
-_AT_ONCE = 6
 
 
 class Gangs:
@@ -44,10 +41,10 @@ class Gangs:
     def __init__(self, where: Where, chips_of: Callable[[NodeId], int]) -> None:
         self._at, self._chips_of = where, chips_of
         self._gangs: dict[AttemptId, Gang] = {}
-        self._past: dict[AttemptId, tuple[Gang, list[inputs.Input]]] = {}
+        self._past: dict[AttemptId, list[inputs.Input]] = {}
         self._to_clear: list[AttemptId] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._submitter = Submitter(where, chips_of)
         self._paces = Paces()
         self._replicas = Replicas(where.tell, where.clock)
         self._strays: dict[str, float] = {}
@@ -62,15 +59,18 @@ class Gangs:
                     self._at.tell(known.started(self._at.clock(), part.node))
                 if part.over:
                     self._at.tell(known.last_word(self._at.clock(), part))
+            if known.task is None and not known.job and self._unclaimed(known):
+                # planned by a predecessor that did not live to submit it
+                known.task = self._spawn(self._submit(known))
         elif past := self._past.get(order.attempt):
-            for word in past[1]:
+            for word in past:
                 self._at.tell(msgspec.structs.replace(word, at=self._at.clock()))
         elif strangers := [m.node for m in order.members if not self._chips_of(m.node)]:
             for node in strangers:
                 self._tell_gone(order.attempt, node)
         else:
             one = self._new(order.attempt, tuple(m.node for m in order.members))
-            one.task = self._spawn(self._submit(one, order))
+            one.task = self._spawn(self._start(one, order))
 
     def stop(self, order: orders.StopGang) -> None:
         """End it, or make sure that it never begins."""
@@ -170,7 +170,7 @@ class Gangs:
         at = self._at.clock()
         words = [one.started(at, part.node) for part in one.parts.values() if part.started]
         words += [one.last_word(at, part) for part in one.parts.values()]
-        self._past[one.attempt] = (one, words)
+        self._past[one.attempt] = words
         if len(self._past) > _PAST:
             del self._past[next(iter(self._past))]
         del self._gangs[one.attempt]
@@ -181,6 +181,8 @@ class Gangs:
     def on_view(self, view: View) -> None:
         """Compare with Slurm's list of jobs."""
         for one in list(self._gangs.values()):
+            if not one.job and (known := view.own.get(one.attempt)):
+                one.job = known[0].id
             job = view.job(one.attempt, one.job) if one.job else None
             ends = job.ending if job else bool(one.job) and view.asked_at > one.submitted_at
             if job is not None and not ends:
@@ -225,7 +227,7 @@ class Gangs:
         if ending is None and not one.stop and self._unclaimed(one):
             # slurmctld was restarted from a state older than the job: nothing has begun, nothing is lost
             one.left, one.job = False, ""
-            one.task = self._spawn(self._resubmit(one))
+            one.task = self._spawn(self._submit(one))
             return
         await self._at.act()
         await asyncio.to_thread(self._at.files.forbid, one.attempt)
@@ -314,111 +316,36 @@ class Gangs:
         one.job = "" if claim == spool.STOPPED else claim
         return one
 
-    async def _submit(self, one: Gang, order: orders.StartGang) -> None:
-        files = self._at.files
-        view = await self._at.seen()
+    async def _start(self, one: Gang, order: orders.StartGang) -> None:
         await self._at.act()
-        claim = await asyncio.to_thread(files.claim, one.attempt)
-        if claim:  # it was started or forbidden before, and is over: its plan would have been adopted
-            del self._gangs[one.attempt]
-            for node in one.nodes:
-                self._tell_gone(one.attempt, node)
-            return
         try:
-            await asyncio.to_thread(self._write_plan, order, view)
+            if await asyncio.to_thread(self._at.files.claim, one.attempt):
+                # it was started or forbidden before, and is over: else its plan would have been adopted
+                del self._gangs[one.attempt]
+                for node in one.nodes:
+                    self._tell_gone(one.attempt, node)
+                return
+            await self._submitter.plan(order)
         except OSError as error:
-            await self._refuse(one, f"the shared folder cannot be written: {error}")
-            return
-        known = view.own.get(one.attempt, [])
-        if known:
-            one.job = known[0].id
+            await self._refuse(one, f"the shared folder cannot be used: {error}")
         else:
-            await self._resubmit(one)
+            await self._submit(one)
 
-    async def _resubmit(self, one: Gang) -> None:
-        """Hand it to Slurm, however often it takes; a job too many finds that it may not start."""
-        tree = spool.read_json(self._at.files.plan(one.attempt))
-        assert tree is not None
-        view = await self._at.seen()
-        chips = max(len(member["chips"]) for member in tree["members"])
-        first = one.nodes[0]
-        whole = chips == self._chips_of(first)
-        cpus = view.nodes[first].cpus * chips // self._chips_of(first) if first in view.nodes else 1
-        name = self._at.prefix + one.attempt
-        logs = layout.logs_dir(Path(tree["owner"]), one.attempt)
-        words = batch.options(
-            self._at.config, name, tree["tenant"], one.nodes, chips=chips, whole=whole, cpus=cpus
-        )
-        words += [f"--output={logs}/slurm.log", f"--chdir={logs}"]
-        body = batch.script(
-            self._at.config, self._at.files, self._at.data, one.attempt, name, len(one.nodes), logs
-        )
-        pause_s = _RETRY_S
-        while one.stop is None:
-            try:
-                async with self._slots:
-                    await self._at.act()
-                    one.job = (await commands.run(["sbatch", *words], feed=body)).strip().partition(";")[0]
-            except commands.SlurmSilent:
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _RETRY_S_MAX)
-                # perhaps it was taken all the same
-                asked = time.monotonic()
-                while (view := await self._at.seen()).asked_at < asked:
-                    self._at.hurry()
-                    await asyncio.sleep(0.1)
-                if known := view.own.get(one.attempt):
-                    one.job = known[0].id
-                    return
-            except commands.SlurmError as error:
-                await self._refuse(one, str(error))
-                return
-            else:
-                one.submitted_at = time.monotonic()
-                self._at.hurry()
-                return
+    async def _submit(self, one: Gang) -> None:
+        try:
+            await self._submitter.submit(one)
+        except commands.SlurmError as error:
+            await self._refuse(one, str(error))
 
     async def _refuse(self, one: Gang, why: str) -> None:
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._at.files.forbid, one.attempt)
-        for part in one.parts.values():
-            part.over = inputs.MemberExited(at=0, attempt=one.attempt, node=part.node, code=0)
         words = gang.refused(one, self._at.clock(), why)
-        self._past[one.attempt] = (one, words)
+        self._past[one.attempt] = words
         self._gangs.pop(one.attempt, None)
         self._to_clear.append(one.attempt)
         for word in words:
             self._at.tell(word)
-
-    def _write_plan(self, order: orders.StartGang, view: View) -> None:
-        files, data = self._at.files, self._at.data
-        owner = layout.owner_dir(data, order.job, order.service)
-        logs = layout.logs_dir(owner, order.attempt)
-        for folder in (files.of(order.attempt), logs, owner / "output"):
-            folder.mkdir(parents=True, exist_ok=True)
-        spool.write_json(
-            files.plan(order.attempt),
-            {
-                "attempt": order.attempt,
-                "job": order.job,
-                "service": order.service,
-                "tenant": order.tenant,
-                "owner": str(owner),
-                "memory": self._at.memory,
-                "lease_s": self._at.config.lease_s,
-                "whole": self._at.config.start == "gang",
-                "launch": msgspec.to_builtins(_plain(order.launch)),
-                "members": [
-                    {
-                        "node": member.node,
-                        "chips": ranks.indices(member.chips),
-                        "instance": self._at.instance(member.node),
-                        "address": view.nodes[member.node].address if member.node in view.nodes else "",
-                    }
-                    for member in order.members
-                ],
-            },
-        )
 
     async def _stop(self, order: orders.StopGang) -> None:
         await self._at.act()
@@ -429,7 +356,7 @@ class Gangs:
                 wish = {"grace_s": order.grace_s, "forget": order.forget}
                 await asyncio.to_thread(self._write_stop, order.attempt, wish)
         except OSError as error:
-            await asyncio.sleep(_RETRY_S_MAX)  # the shared folder is away
+            await asyncio.sleep(_RETRY_S)  # the shared folder is away
             self._at.tell(_note(order, self._at.clock(), f"cannot be stopped: {error}"))
             self._spawn(self._stop(order))
             return
@@ -484,11 +411,6 @@ class Gangs:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _plain(launch: orders.Launch) -> dict[str, object]:
-    """Every field, defaults too: members know nothing of the protocol."""
-    return {name: getattr(launch, name) for name in launch.__struct_fields__}
 
 
 def _note(order: orders.StopGang, at: int, text: str) -> inputs.WorkerSpoke:

@@ -15,17 +15,23 @@ from typing import NoReturn
 
 from myriad.engines.common import procs
 
+_PATIENCE_S = 10.0
+
 
 class Guard:
-    """The member's end of the line."""
+    """The member's end of the line. The guard is no child of it: all its children are the gang's."""
 
-    def __init__(self, lease_s: float) -> None:
+    def __init__(self, lease_s: float, marker: str) -> None:
+        """`marker` is in the environment of every rank; forks of the member itself carry Slurm's."""
         member = os.getpid()
         ear, self._mouth = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
+        child = os.fork()
+        if child == 0:
+            if os.fork():
+                os._exit(0)
             os.close(self._mouth)
-            _watch(ear, member, lease_s)
+            _watch(ear, member, lease_s, marker)
+        os.waitpid(child, 0)
         os.close(ear)
 
     def alive(self) -> None:
@@ -52,7 +58,7 @@ class Guard:
             os._exit(128 + signal.SIGKILL)
 
 
-def _watch(ear: int, member: int, lease_s: float) -> NoReturn:
+def _watch(ear: int, member: int, lease_s: float, marker: str) -> NoReturn:
     # a group of its own, and deaf to what Slurm sends a step at its end: it must be the last to go
     os.setpgid(0, 0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -76,9 +82,21 @@ def _watch(ear: int, member: int, lease_s: float) -> NoReturn:
     procs.send(member, signal.SIGSTOP)  # it must not start another while we look
     for group in groups:
         procs.send(-group, signal.SIGKILL)
-    everybody = procs.table()
-    doomed = procs.with_descendants([p for p in everybody if p.pid == member], everybody)
-    for process in doomed:
-        if process.pid != os.getpid():
-            procs.send(process.pid, signal.SIGKILL)
+    procs.kill_until_none(lambda: _left(member, marker), _PATIENCE_S)
     os._exit(0)
+
+
+def _left(member: int, marker: str) -> list[procs.Process]:
+    """All that lives of the member's part: itself, what descends from it, and what has its marks."""
+    everybody, own = procs.table(), _marks(os.getpid())
+    roots = [p for p in everybody if p.pid == member or procs.marked(p.pid, marker)]
+    if own:
+        roots += [p for p in everybody if _marks(p.pid) == own]
+    return procs.with_descendants(roots, everybody)
+
+
+def _marks(pid: int) -> frozenset[str]:
+    """Which step of which Slurm job on which node the process was started in."""
+    names = ("SLURM_JOB_ID=", "SLURM_STEP_ID=", "SLURMD_NODENAME=")
+    found = frozenset(line for line in procs.environment(pid) if line.startswith(names))
+    return found if len(found) == len(names) else frozenset()

@@ -20,7 +20,8 @@ from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs, orders
 from myriad.protocol.values import Signal
 
-OURS = "myriad:"
+#: How reasons begin: of what the brain keeps out, in Slurm; of what people keep out in Slurm, in the brain.
+OURS, THEIRS = "myriad:", "slurm:"
 _BURN_IN_S = 300.0
 #: Slurm's word of when a node booted varies by a second or two.
 _BOOT_S = 60
@@ -37,6 +38,7 @@ class Place:
         self.node, self.chips = node, chips
         self.instance = ""
         self.joined = False
+        self.to_qualify = False
         self.evidence = health.Evidence(lambda *_: None)
         self.seen: reading.Node | None = None
         #: The brain's last word on whether it is kept out, and whether Slurm has shown it since.
@@ -60,6 +62,8 @@ class Nodes:
         self._at, self._gangs = where, gangs
         self._places = {place.node: Place(place.node, place.chips) for place in places}
         self._lives = {node: where.files.life(node) for node in self._places}
+        for node, place in self._places.items():
+            place.instance = f"{node}.{self._lives[node][0]}"
         self._silent: dict[NodeId, tuple[float, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes: dict[NodeId, asyncio.Task[None]] = {}
@@ -69,10 +73,12 @@ class Nodes:
     def hold(self, order: orders.HoldNode) -> None:
         """Keep it out in Slurm as well, or give it back there."""
         place = self._places.get(order.node)
-        if place is None or (place.ordered is None and not order.held and not self._ours(place)):
+        if place is None:
             return
         before, place.ordered, place.why = place.ordered, order.held, order.reason
-        place.shown = bool(order.held and place.seen and place.seen.held)
+        if order.held and order.reason.startswith(THEIRS):
+            place.told_held = True  # only repeats what people did in Slurm, and holds as long as that does
+        place.shown = order.held and (place.told_held or bool(place.seen and place.seen.held))
         if not order.held and (before or self._ours(place)) and place.seen and place.seen.held:
             self._spawn(self._update(place.node, "undrain"))
         self._at.hurry()
@@ -80,19 +86,24 @@ class Nodes:
     def repair(self, order: orders.RepairNode) -> None:
         """Fence the incarnation, then let the node come back as another."""
         place = self._places.get(order.node)
-        if place is None or (order.instance and place.instance and order.instance != place.instance):
+        if place is None or (order.instance and order.instance != place.instance):
             # that one was fenced before its successor was allowed to begin
             self._tell_fenced(order.node, order.instance)
             if place and place.joined:
                 self._tell_joined(place)
         elif place.repair is None or place.repair.done():
-            place.instance = place.instance or order.instance
             place.repair = self._spawn(self._replace(place))
 
     def qualify(self, order: orders.QualifyNode) -> None:
         """Run burn-in as a Slurm job on that node."""
         place = self._places.get(order.node)
-        if place and place.joined and (place.burning is None or place.burning.done()):
+        if place:
+            place.to_qualify = True  # begun when it has joined
+            self._qualify(place)
+
+    def _qualify(self, place: Place) -> None:
+        if place.joined and place.to_qualify and (place.burning is None or place.burning.done()):
+            place.to_qualify = False
             place.burning = self._spawn(self._burn_in(place, place.instance))
 
     def instance(self, node: NodeId) -> str:
@@ -135,7 +146,6 @@ class Nodes:
             self._live(place.node, generation, found.boot)
         elif found.boot > boot + _BOOT_S and boot:
             # it went down and came up again: what ran there is dead, and is fenced as on any lost node
-            place.instance = place.instance or f"{place.node}.{generation}"
             place.repair = self._spawn(self._replace(place))
         elif found.usable and not place.joined:
             self._join(place, f"{place.node}.{generation}")
@@ -165,10 +175,11 @@ class Nodes:
 
         place.evidence = health.Evidence(tell)
         self._tell_joined(place)
+        self._qualify(place)
 
     def _compare_holds(self, place: Place, found: reading.Node) -> None:
         """Drains in both directions. Ours are known by their reason."""
-        ours, by = self._ours(place), f"slurm: {found.reason_by or 'somebody'}"
+        ours, by = self._ours(place), f"{THEIRS} {found.reason_by or 'somebody'}"
         repairing = place.repair is not None and not place.repair.done()
         if found.held and not ours and not place.told_held:
             place.told_held = True

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import psycopg
 
 from myriad.control import policyfile, sitefile
 from myriad.control.sitefile import Setup
@@ -133,7 +132,7 @@ def database(url: str) -> Iterator[Finding]:
     except UserError as error:
         yield fail("postgresql", error.problem, error.remedy or "Check the address")
         return
-    except psycopg.Error as error:
+    except connection.Failure as error:
         yield fail("postgresql", str(error).strip().replace("\n", "; "), "Look into the log of PostgreSQL")
         return
     assert row

@@ -55,13 +55,19 @@ class Damaged(UserError):
     """The journal is not what was written."""
 
 
+#: What goes wrong in talking to the server, for those who do not know the library.
+Failure = psycopg.Error
+
+
 def is_url(location: str) -> bool:
     """Whether a journal's location is one in PostgreSQL; else it is a path of an SQLite file."""
     return location.startswith(_SCHEMES)
 
 
 def shown(url: str) -> str:
-    """The address without its password, for people and logs."""
+    """The address without its password, for people and logs; a path as it is."""
+    if not is_url(url):
+        return url
     try:
         parts = conninfo.conninfo_to_dict(url)
     except psycopg.Error:

@@ -9,7 +9,8 @@ from myriad.store.postgres.connection import Connection, explained, shown
 
 #: Held while migrating, so that two that start together do it once.
 _LOCK: Final = 0x4D595244_0001
-#: Number -> what leads to it from the one before. Add to the end, never change one that was released.
+#: Number -> what leads to it from the one before. Add to the end, never change one that was released. A newer
+#: standby applies them beside an older leader, which must be able to go on writing.
 MIGRATIONS: Final = (
     """
     CREATE TABLE myriad.journal (

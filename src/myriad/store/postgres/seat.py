@@ -115,8 +115,8 @@ class Seat:
         self.holder = f"{socket.gethostname()} (pid {os.getpid()})"
         #: The last record that is certainly there.
         self.tail = Mark(0, b"")
-        self.on_renewed: Callable[[], None] = lambda: None
-        self.on_lost: Callable[[UserError], None] = lambda _: None
+        self.on_renewed: Callable[[], object] = lambda: None
+        self.on_lost: Callable[[UserError], object] = lambda _: None
         self._lease_s, self._patience_s = lease_s, patience_s
         self._connection: Connection | None = None
         self._busy = threading.RLock()
@@ -372,7 +372,7 @@ class Seat:
 class _Watched:
     """What a candidate has seen of the leader, on its own clock."""
 
-    #: Not looking for so long counts as not having looked at all: the database, or we, were away.
+    #: Not looking for so long begins the watch anew: the database was away, and its leader may want it back.
     _GAP_S = 1.0
 
     def __init__(self) -> None:

@@ -1,0 +1,112 @@
+"""How a gang gets into Slurm: its plan in the shared folder, then one batch job.
+
+It may be tried as often as needed, by this control plane or by its successor: only the first job of an
+attempt finds that it may start (`batch`).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from myriad.engines.common import layout, ranks
+from myriad.engines.slurm import batch, commands, spool
+from myriad.engines.slurm.gang import Gang
+from myriad.engines.slurm.view import View
+from myriad.engines.slurm.where import Where
+from myriad.kernel.ids import NodeId
+from myriad.protocol import orders
+
+_RETRY_S, _RETRY_S_MAX = 0.5, 10.0
+#: Submissions under way at once.
+_AT_ONCE = 6
+
+
+class Submitter:
+    """Submits gangs; what goes wrong is said by exceptions."""
+
+    def __init__(self, where: Where, chips_of: Callable[[NodeId], int]) -> None:
+        self._at, self._chips_of = where, chips_of
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def plan(self, order: orders.StartGang) -> None:
+        """Write down what to start where. Raises OSError."""
+        view = await self._at.seen()
+        await asyncio.to_thread(self._write_plan, order, view)
+
+    async def submit(self, one: Gang) -> None:
+        """Hand a planned gang to Slurm, until it is there or to be stopped. Raises SlurmError at a no."""
+        words, body = self._job(one, await self._at.seen())
+        asked, pause_s = 0.0, _RETRY_S
+        while one.stop is None:
+            if known := (await self._view_after(asked)).own.get(one.attempt):
+                one.job = known[0].id  # of a predecessor, or taken although no answer came
+                return
+            try:
+                async with self._slots:
+                    await self._at.act()
+                    one.job = (await commands.run(["sbatch", *words], feed=body)).strip().partition(";")[0]
+            except commands.SlurmSilent:
+                await asyncio.sleep(pause_s)
+                asked, pause_s = time.monotonic(), min(2 * pause_s, _RETRY_S_MAX)
+            else:
+                one.submitted_at = time.monotonic()
+                self._at.hurry()
+                return
+
+    async def _view_after(self, asked: float) -> View:
+        while (view := await self._at.seen()).asked_at < asked:
+            self._at.hurry()
+            await asyncio.sleep(0.1)
+        return view
+
+    def _job(self, one: Gang, view: View) -> tuple[list[str], str]:
+        """Options and script of its batch job."""
+        tree = spool.read_json(self._at.files.plan(one.attempt))
+        assert tree is not None, one.attempt
+        chips, first = max(len(member["chips"]) for member in tree["members"]), one.nodes[0]
+        in_all = self._chips_of(first) or chips
+        cpus = view.nodes[first].cpus * chips // in_all if first in view.nodes else 1
+        name = self._at.prefix + one.attempt
+        logs = layout.logs_dir(Path(tree["owner"]), one.attempt)
+        config, tenant = self._at.config, tree["tenant"]
+        words = batch.options(config, name, tenant, one.nodes, chips=chips, whole=chips == in_all, cpus=cpus)
+        words += [f"--output={logs}/slurm.log", f"--chdir={logs}"]
+        body = batch.script(config, self._at.files, self._at.data, one.attempt, name, len(one.nodes), logs)
+        return words, body
+
+    def _write_plan(self, order: orders.StartGang, view: View) -> None:
+        files = self._at.files
+        owner = layout.owner_dir(self._at.data, order.job, order.service)
+        logs = layout.logs_dir(owner, order.attempt)
+        for folder in (files.of(order.attempt), logs, owner / "output"):
+            folder.mkdir(parents=True, exist_ok=True)
+        members = [
+            {
+                "node": member.node,
+                "chips": ranks.indices(member.chips),
+                "instance": self._at.instance(member.node),
+                "address": view.nodes[member.node].address if member.node in view.nodes else "",
+            }
+            for member in order.members
+        ]
+        tree = {
+            "attempt": order.attempt,
+            "job": order.job,
+            "service": order.service,
+            "tenant": order.tenant,
+            "owner": str(owner),
+            "memory": self._at.memory,
+            "lease_s": self._at.config.lease_s,
+            "whole": self._at.config.start == "gang",
+            "launch": msgspec.to_builtins(_plain(order.launch)),
+            "members": members,
+        }
+        spool.write_json(files.plan(order.attempt), tree)
+
+
+def _plain(launch: orders.Launch) -> dict[str, object]:
+    """Every field, defaults too: members know nothing of the protocol."""
+    return {name: getattr(launch, name) for name in launch.__struct_fields__}

@@ -1,0 +1,59 @@
+"""Who may start an attempt: one Slurm job, or nobody, whatever comes at the same time."""
+
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from myriad.engines.slurm import batch
+from myriad.engines.slurm.config import Config
+from myriad.engines.slurm.spool import STOPPED, Spool
+
+
+def _script(data: Path, files: Spool) -> Path:
+    body = batch.script(Config(start="gang"), files, data, "job-a.1", "myriad-x/job-a.1", 1, data / "logs")
+    head, _, _ = body.rpartition("exec ")
+    path = data / "script"
+    path.write_text(f'{head}echo "$SLURM_JOB_ID" >>{data}/ran\n')
+    return path
+
+
+def _run(script: Path, job: int) -> int:
+    return subprocess.run(["sh", script], env=os.environ | {"SLURM_JOB_ID": str(job)}, check=False).returncode
+
+
+def _prepared(data: Path) -> tuple[Spool, Path]:
+    files = Spool(data)
+    files.prepare()
+    return files, _script(data, files)
+
+
+def test_of_many_jobs_one_starts_and_it_starts_once(tmp_path: Path) -> None:
+    files, script = _prepared(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda job: _run(script, job), list(range(1, 25)) * 2))
+    assert set(codes) == {0}
+    ran = (tmp_path / "ran").read_text().split()
+    assert len(ran) == 1 and files.claim("job-a.1") == ran[0]
+
+
+def test_a_stop_that_comes_first_wins_and_one_that_comes_later_learns_who_was_first(tmp_path: Path) -> None:
+    files, script = _prepared(tmp_path)
+    assert files.forbid("job-a.1") == ""
+    assert files.forbid("job-a.1") == ""
+    assert _run(script, 7) == 0 and not (tmp_path / "ran").exists()
+    assert files.claim("job-a.1") == STOPPED
+
+    other, second = _prepared(tmp_path / "other")
+    assert _run(second, 8) == 0
+    assert other.forbid("job-a.1") == "8"
+
+
+def test_a_start_and_a_stop_at_once_never_both_win(tmp_path: Path) -> None:
+    for number in range(12):
+        files, script = _prepared(tmp_path / str(number))
+        with ThreadPoolExecutor(2) as pool:
+            ran = pool.submit(_run, script, 9)
+            stopped = pool.submit(files.forbid, "job-a.1")
+        ran.result()
+        assert (stopped.result() == "9") == (tmp_path / str(number) / "ran").exists()
