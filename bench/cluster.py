@@ -10,7 +10,7 @@ tenant. When all is over Slurm's books, Myriad's and the gangs' own marks must a
 """
 
 import argparse
-import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tools.slurm.cluster import Cluster, available
+
 from bench import report
 from bench.clusters import drift, held, plain, work
 from bench.clusters.figures import Figures, Progress, Side, figures
 from bench.clusters.work import Gang
 from bench.peers import slurm_site
 from myriad.engines.slurm import importing
-from tools.slurm.cluster import Cluster, available
 
 #: Myriad may add so much to the makespan.
 BAR = 1.10
@@ -55,8 +56,7 @@ def main() -> int:
             side, made, differences = held_by_myriad(slurm, folder / "held", queue, racks)
             sides["myriad"] = side, made
             if options.keep:
-                options.keep.mkdir(parents=True, exist_ok=True)
-                os.system(f"cp -r {folder}/held/server.log {folder}/held/profile {options.keep} 2>/dev/null")
+                _keep(folder, options.keep)
             if differences:
                 print("\n".join(differences[:20]))
                 return 1
@@ -77,17 +77,29 @@ def held_by_myriad(
     return side, figures(side, watch, queue, racks), differences
 
 
+def _keep(folder: Path, where: Path) -> None:
+    where.mkdir(parents=True, exist_ok=True)
+    for name in ("held/server.log", "held/profile", "slurm/log/slurmctld.log"):
+        if (folder / name).exists():
+            shutil.copy(folder / name, where)
+
+
 def racks_of(slurm: Cluster) -> dict[str, str]:
     """Each node's leaf switch."""
     said = slurm.run("scontrol", "--oneliner", "show", "topology")
     return {
-        node: domain.name for domain in importing.domains_of(said) if domain.level == 0 for node in domain.nodes
+        node: domain.name
+        for domain in importing.domains_of(said)
+        if domain.level == 0
+        for node in domain.nodes
     }
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.cluster",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--nodes", type=int, default=1250, help="slurmd of 8 chips (1250)")
     parser.add_argument("--gangs", type=int, default=400, help="of the mix (400: about two fillings)")
@@ -96,7 +108,7 @@ def _options() -> argparse.Namespace:
         "--seconds", type=_span, default=(20.0, 40.0), metavar="FROM-TO", help="a gang runs so long (20-40)"
     )
     parser.add_argument("--side", choices=("both", "slurm", "myriad"), default="both")
-    parser.add_argument("--keep", type=Path, help="folder for Myriad's log (and profile: BENCH_PROFILE=1)")
+    parser.add_argument("--keep", type=Path, help="folder for the logs (and a profile: BENCH_PROFILE=1)")
     return parser.parse_args()
 
 

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tools.slurm.cluster import Cluster
+
 from bench.clusters.figures import Side
 from bench.clusters.held import Plane
 from bench.clusters.watch import Watch
@@ -11,7 +13,6 @@ from bench.clusters.work import Gang
 from myriad.engines.slurm import reading
 from myriad.protocol import facts, wire
 from myriad.store import opening
-from tools.slurm.cluster import Cluster
 
 
 def live(slurm: Cluster, found: Plane, queue: Sequence[Gang], side: Side) -> list[str]:

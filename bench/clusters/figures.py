@@ -52,7 +52,9 @@ def figures(side: Side, watch: Watch, queue: Sequence[Gang], rack_of: Mapping[st
     first_end = min(side.ended.values())
     wave = [number for number, start in starts.items() if start.at < first_end]
     size = {gang.number: gang.nodes for gang in queue}
-    changes = [(at, size[k]) for k, at in side.begun.items()] + [(at, -size[k]) for k, at in side.ended.items()]
+    changes = [(at, size[k]) for k, at in side.begun.items()] + [
+        (at, -size[k]) for k, at in side.ended.items()
+    ]
     held = np.cumsum([count for _, count in sorted(changes)])
     largest = max(np.unique(list(rack_of.values()), return_counts=True)[1])
     spans = np.array(

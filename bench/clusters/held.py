@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tools.slurm.cluster import Cluster
 
 from bench.clusters.figures import Cpu, Progress, Side
 from bench.clusters.watch import Watch
 from bench.clusters.work import EXPECTED_MINUTES, Gang, Marks
 from bench.peers.slurm_site import CHIPS_PER_NODE
-from tools.slurm.cluster import Cluster
 
 _POLL_S, _START_S, _END_S, _HTTP_S = 0.5, 300.0, 60.0, 120.0
 _CLIENTS, _AHEAD_NS = 8, 24 * 3600 * 10**9
@@ -118,7 +118,9 @@ def plane(slurm: Cluster, folder: Path, progress: Progress, **section: Any) -> I
         found.stop()
 
 
-def play(slurm: Cluster, found: Plane, queue: Sequence[Gang], limit_s: float, progress: Progress) -> tuple[Side, Watch]:
+def play(
+    slurm: Cluster, found: Plane, queue: Sequence[Gang], limit_s: float, progress: Progress
+) -> tuple[Side, Watch]:
     """Submit everything while the nodes are kept for another tenant, give them back, wait for the last end.
 
     As a partition of Slurm that is down and let up: all wait for one word, and nothing is done in advance.

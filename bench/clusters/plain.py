@@ -5,19 +5,24 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.slurm.cluster import Cluster
+from tools.slurm.files import PARTITION
+
 from bench.clusters.figures import Cpu, Progress, Side
 from bench.clusters.watch import Watch
 from bench.clusters.work import EXPECTED_MINUTES, Gang, Marks
 from bench.peers.slurm_site import compile_submitter, run
-from tools.slurm.cluster import Cluster
-from tools.slurm.files import PARTITION
 
 _POLL_S, _SUBMIT_S = 0.5, 600.0
 
 
 def play(slurm: Cluster, folder: Path, queue: Sequence[Gang], limit_s: float) -> tuple[Side, Watch]:
     """Submit everything while the partition is down, let it up, and wait for the last end."""
-    progress, marks, watch = Progress("Slurm"), Marks(folder / "marks"), Watch(slurm.folder / "log" / "slurmctld.log")
+    progress, marks, watch = (
+        Progress("Slurm"),
+        Marks(folder / "marks"),
+        Watch(slurm.folder / "log" / "slurmctld.log"),
+    )
     slurm.run("scontrol", "update", f"partitionname={PARTITION}", "state=down")
     began = time.monotonic()
     jobs = _submit(slurm, folder, queue, marks)

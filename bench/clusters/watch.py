@@ -14,7 +14,9 @@ _STARTED = re.compile(
     r"(?:Allocate JobId=(?P<one>\d+) NodeList=(?P<there>\S+)|"
     r"\w+: Started JobId=(?P<other>\d+) in \S+ on (?P<where>\S+))"
 )
-_ENDED = re.compile(r"\[(?P<at>[^]]+)\] _job_complete: JobId=(?P<job>\d+) (?P<how>WEXITSTATUS|WTERMSIG) (?P<code>\d+)")
+_ENDED = re.compile(
+    r"\[(?P<at>[^]]+)\] _job_complete: JobId=(?P<job>\d+) (?P<how>WEXITSTATUS|WTERMSIG) (?P<code>\d+)"
+)
 
 
 class Start(NamedTuple):

@@ -53,4 +53,5 @@ class Marks:
 
 def ideal_s(queue: Sequence[Gang], nodes: int) -> float:
     """No schedule ends sooner: all work on all nodes, or the longest gang."""
-    return max(sum(g.nodes * g.seconds for g in queue) / nodes, max(g.seconds for g in queue))
+    longest = max(gang.seconds for gang in queue)
+    return max(longest, sum(gang.nodes * gang.seconds for gang in queue) / nodes)

@@ -21,7 +21,8 @@ from myriad.schedule.asks import Placed
 
 #: Asks ahead in the queue that an explanation lays out in time, and that the answer to a submission does:
 #: of many that are submitted at once, each answer costs as much as there are ahead.
-AHEAD, AHEAD_AT_ONCE: Final = 500, 32
+AHEAD: Final = 500
+AHEAD_AT_ONCE: Final = 32
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ one (docs/decisions/0013-slurm.md). An answer that does not come says nothing: i
 
 import asyncio
 import subprocess
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -66,19 +67,19 @@ class _Program:
     def __init__(self, argv: Sequence[str], feed: str) -> None:
         self._argv, self._feed = argv, feed
         self._process: subprocess.Popen[bytes] | None = None
-        self._ended = False
+        self._ended = threading.Event()
 
     def run(self, timeout_s: float) -> str:
         """What it prints. Raises SlurmError, SlurmSilent."""
         argv, pipe = self._argv, subprocess.PIPE
-        if self._ended:
+        if self._ended.is_set():
             raise SlurmSilent(f"{argv[0]}: was not asked")
         try:
             self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
         except OSError as error:
             raise SlurmError(f"{argv[0]} cannot be run: {error.strerror or error}") from None
         with self._process as process:
-            if self._ended:
+            if self._ended.is_set():
                 process.kill()
             try:
                 out, err = process.communicate(self._feed.encode(), timeout=timeout_s)
@@ -91,7 +92,7 @@ class _Program:
 
     def end(self) -> None:
         """Nobody waits for it any more."""
-        self._ended = True
+        self._ended.set()
         if self._process:
             self._process.kill()
 
