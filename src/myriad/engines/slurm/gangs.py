@@ -281,13 +281,15 @@ class Gangs:
 
     # ---- nodes that are given up -----------------------------------------------------------------
 
-    def silent_s(self, node: NodeId) -> tuple[float, int]:
-        """How long the liveliest member on the node has been silent, and since when; 0: none runs there."""
-        parts = [part for one in self._gangs.values() if (part := one.parts.get(node)) and part.runs]
-        if not parts:
-            return 0.0, 0
-        latest = max(parts, key=lambda part: part.alive_at)
-        return time.monotonic() - latest.alive_at, latest.alive_wall
+    def silent_s(self) -> dict[NodeId, tuple[float, int]]:
+        """How long the liveliest member on each node has been silent, and since when; of nodes with any."""
+        latest: dict[NodeId, Part] = {}
+        for one in self._gangs.values():
+            for node, part in one.parts.items():
+                if part.runs and (node not in latest or part.alive_at > latest[node].alive_at):
+                    latest[node] = part
+        now = time.monotonic()
+        return {node: (now - part.alive_at, part.alive_wall) for node, part in latest.items()}
 
     async def fence(self, node: NodeId) -> None:
         """Returns when nothing of any gang runs on the node, nor can begin there."""

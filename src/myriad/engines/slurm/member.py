@@ -10,11 +10,9 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,7 +76,7 @@ class Member:
         self._marker = f"{plan.instance}/{plan.attempt}"
         self._guard = guard.Guard(plan.lease_s, self._marker)
         self._children: dict[int, ranks.Planned] = {}
-        self._private = Path(tempfile.mkdtemp(prefix="myriad-"))
+        self._private = _private_folder()
         self._reports = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._reports.bind(os.fspath(self._private / "report.sock"))
         self._reports.setblocking(False)
@@ -238,7 +236,7 @@ class Member:
         with contextlib.suppress(OSError):
             for other in self._plan.memory.iterdir():
                 if other != mine:
-                    shutil.rmtree(other, ignore_errors=True)
+                    _remove(other)
         return mine
 
     def _reap(self) -> None:
@@ -249,8 +247,6 @@ class Member:
                 return
             if not pid:
                 return
-            if pid == self._guard.pid:
-                os._exit(128 + signal.SIGKILL)  # nobody vouches for us any more
             if planned := self._children.pop(pid, None):
                 self._ended(planned, os.waitstatus_to_exitcode(status))
 
@@ -272,8 +268,10 @@ class Member:
             procs.send(process.pid, number)
 
     def _remains(self) -> list[procs.Process]:
+        if not procs.has_children():
+            return []  # nor descendants, as we adopt them: the whole table need not be read
         everybody = procs.table()
-        ours = [p for p in everybody if p.parent == os.getpid() and p.pid != self._guard.pid]
+        ours = [p for p in everybody if p.parent == os.getpid()]
         return procs.with_descendants(ours, everybody)
 
     def _release(self) -> None:
@@ -313,7 +311,7 @@ class Member:
         if self._listener:
             self._listener.flush(time.monotonic())
         if self._plan.job and (self._forget or (self._ending == "exit" and not self.code)):
-            shutil.rmtree(self._plan.memory / self._plan.instance / self._plan.job, ignore_errors=True)
+            _remove(self._plan.memory / self._plan.instance / self._plan.job)
         if self._ending == "stop":
             self._write({"type": "MemberGone"})
         elif self._ending == "slurm":
@@ -322,7 +320,23 @@ class Member:
             self._write({"type": "MemberExited", "code": self.code, "detail": self._detail})
         os.fsync(self._log)
         self._guard.done()
-        shutil.rmtree(self._private, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (self._private / "report.sock").unlink()
+            self._private.rmdir()
+
+
+def _private_folder() -> Path:
+    """As `tempfile.mkdtemp`, whose import costs more than all the rest of a member's start."""
+    folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"myriad-{os.urandom(8).hex()}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(argv: list[str]) -> int:

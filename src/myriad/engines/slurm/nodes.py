@@ -64,6 +64,7 @@ class Nodes:
         self._lives = {node: where.files.life(node) for node in self._places}
         for node, place in self._places.items():
             place.instance = f"{node}.{self._lives[node][0]}"
+        self._silent: dict[NodeId, tuple[float, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes: dict[NodeId, asyncio.Task[None]] = {}
 
@@ -159,7 +160,7 @@ class Nodes:
         place.instance, place.joined, place.occupied_by, place.refuses = instance, True, None, False
 
         def tell(source: Signal, healthy: bool, detail: str) -> None:
-            _, since = self._gangs.silent_s(place.node)
+            _, since = self._silent.get(place.node, (0.0, 0))
             self._at.tell(
                 inputs.NodeSignalled(
                     at=self._at.clock(),
@@ -217,10 +218,11 @@ class Nodes:
     def on_files(self) -> None:
         """A node whose members all fell silent is suspect; its slurmd is asked at once."""
         patience_s = self._at.config.lease_s / 2
+        self._silent = self._gangs.silent_s()
         for place in self._places.values():
             if not place.joined or (place.repair and not place.repair.done()):
                 continue
-            silent_s, _ = self._gangs.silent_s(place.node)
+            silent_s, _ = self._silent.get(place.node, (0.0, 0))
             if silent_s > patience_s:
                 place.evidence.say("heartbeat", False, f"its processes are silent for {silent_s:.1f} s")
                 if place.node not in self._probes:
