@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from myriad.engines.slurm import spool
+from myriad.engines.slurm import spool, sweeping
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.engine import SlurmEngine
 from myriad.fleet import site
@@ -299,11 +299,11 @@ def test_claims_are_forgotten_when_no_job_can_come_any_more_and_never_while_one_
     for path in [*(files.root / "claims").iterdir(), *(files.root / "spool").iterdir()]:
         if path.name != "young":
             os.utime(path, (1, 1))
-    files.prune({"pending"}, 3600.0)
+    sweeping.prune(files, {"pending"}, 3600.0)
     assert sorted(path.name for path in (files.root / "claims").iterdir()) == ["pending", "planned", "young"]
     assert sorted(path.name for path in (files.root / "spool").iterdir()) == ["planned"]
-    files.clear(["planned"])
-    files.prune(set(), 3600.0)  # it is over only since now
+    sweeping.clear(files, ["planned"])
+    sweeping.prune(files, set(), 3600.0)  # it is over only since now
     assert files.claim("planned") == spool.STOPPED
 
 

@@ -194,7 +194,8 @@ def test_what_was_stopped_as_a_whole_for_longer_than_its_lease_does_not_go_on(no
     node.plan(_FAMILY, lease_s=1.0)
     member = node.start()
     family = node.family()
-    guard = next(p.pid for p in procs.table() if p.parent == member.pid and p.pid not in family)
+    ours = [p.pid for p in procs.table() if str(node.data) in procs.arguments(p.pid)]
+    (guard,) = [pid for pid in ours if pid != member.pid]
     for pid in (guard, member.pid):
         os.kill(pid, signal.SIGSTOP)
     time.sleep(1.5)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from myriad.engines.slurm import commands, view
+from myriad.engines.slurm import commands, reading, view
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.gangs import Gangs
 from myriad.engines.slurm.nodes import Nodes
@@ -146,12 +146,12 @@ class SlurmEngine:
     # ---- looking ---------------------------------------------------------------------------------
 
     async def _look_at_slurm(self) -> None:
-        pause_s = _SLURM_S
+        pause_s, reader = _SLURM_S, reading.Reader()
         while True:
             self._look.clear()
             began = time.monotonic()
             try:
-                found = await view.look(self._prefix, self._wanted)
+                found = await view.look(self._prefix, self._wanted, reader)
             except (commands.SlurmSilent, commands.SlurmError) as error:
                 # no news is no bad news: nothing is concluded until it answers
                 self._say(_SILENT, str(error))

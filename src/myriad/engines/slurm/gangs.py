@@ -13,7 +13,7 @@ import msgspec
 
 from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
-from myriad.engines.slurm import commands, gang, reading, spool, tails
+from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
 from myriad.engines.slurm.gang import Gang, Part
 from myriad.engines.slurm.submitting import Submitter
 from myriad.engines.slurm.view import View
@@ -30,7 +30,7 @@ _STRAY_S = 60.0
 #: An attempt that has been over for so long cannot have a job that still comes, and is forgotten.
 _PRUNE_S, _PRUNE_EVERY_S = 7 * 86400.0, 6 * 3600.0
 #: Commands of a kind under way at once.
-_AT_ONCE = 6
+_AT_ONCE = 3
 #: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
 _NOT_ITS_FAULT = (
     "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "COMPLETING", "RUNNING", "PENDING",
@@ -113,7 +113,7 @@ class Gangs:
             view = await self._at.seen()
             await self._at.act()
             keep = {*self._gangs, *view.own}
-            await self._at.tasks.insist(self._at.files.prune, keep, _PRUNE_S)
+            await self._at.tasks.insist(sweeping.prune, self._at.files, keep, _PRUNE_S)
             await asyncio.sleep(_PRUNE_EVERY_S)
 
     async def close(self) -> None:
@@ -243,36 +243,47 @@ class Gangs:
     async def _settle(self, one: Gang) -> None:
         """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
         ending = await self._ending(one)
-        if ending is None and not one.stop and self._unclaimed(one):
-            # slurmctld was restarted from a state older than the job: nothing has begun, nothing is lost
-            one.left, one.job = False, ""
-            one.task = self._spawn(self._submit(one))
-            return
-        await self._at.act()
-        await asyncio.to_thread(self._at.files.forbid, one.attempt)
-        while not one.over and one.left:
-            await asyncio.sleep(self._at.config.lease_s / 8)
-            view = await self._at.seen()
-            job = view.job(one.attempt, one.job)
-            if ending and ending.state == "COMPLETING":
-                ending = await self._ending(one)
-            for part in one.parts.values():
-                quiet = time.monotonic() - part.alive_at
-                if part.over or (part.runs and quiet < self._at.config.lease_s / 2):
-                    continue
-                # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
-                done_there = job is None or part.node not in job.nodes
-                if part.ended or (done_there and view.responds(part.node)):
-                    self._over(one, part, self._inferred(one, part, ending))
+        try:
+            claim = await asyncio.to_thread(self._at.files.claim, one.attempt)
+            if claim not in ("", spool.STOPPED, one.job):
+                # another job of the attempt was first, submitted by somebody who got no answer: it counts
+                one.left, one.job = False, claim
+                return
+            if ending is None and not one.stop and not claim and not any(p.begun for p in one.parts.values()):
+                # slurmctld was restarted from a state older than the job: nothing has begun, nothing is lost
+                one.left, one.job = False, ""
+                one.task = self._spawn(self._submit(one))
+                return
+            await self._at.act()
+            await asyncio.to_thread(self._at.files.forbid, one.attempt)
+            while not one.over and one.left:
+                await asyncio.sleep(self._at.config.lease_s / 8)
+                if ending and ending.state == "COMPLETING":
+                    ending = await self._ending(one)
+                await self._speak_for(one, ending)
+        except OSError:
+            one.left = False  # the shared folder is away: the next look at Slurm begins anew
+
+    async def _speak_for(self, one: Gang, ending: reading.Ending | None) -> None:
+        view = await self._at.seen()
+        job = view.job(one.attempt, one.job)
+        for part in one.parts.values():
+            quiet = time.monotonic() - part.alive_at
+            if part.over or (part.begun and not part.ended and quiet < self._at.config.lease_s / 2):
+                continue
+            # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
+            done_there = job is None or part.node not in job.nodes
+            if not part.ended and not (done_there and view.responds(part.node)):
+                continue
+            # one that begins this very moment says by itself how it goes on
+            if part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node):
+                self._over(one, part, self._inferred(one, part, ending))
 
     async def _ending(self, one: Gang) -> reading.Ending | None:
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
             words = ["scontrol", "--oneliner", "show", "job", one.job]
             return reading.ending(await commands.run(words))
         return None
-
-    def _unclaimed(self, one: Gang) -> bool:
-        return not self._at.files.claim(one.attempt) and not any(p.started for p in one.parts.values())
 
     def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
         """Without its own word: gone is the site's doing, an exit is the job's."""
@@ -286,14 +297,15 @@ class Gangs:
 
     # ---- nodes that are given up -----------------------------------------------------------------
 
-    def heard(self) -> dict[NodeId, tuple[float, int]]:
-        """Nodes where members run: when the liveliest of them was last heard, monotonic and of the wall."""
-        found: dict[NodeId, tuple[float, int]] = {}
+    def silent_s(self) -> dict[NodeId, tuple[float, int]]:
+        """How long the liveliest member on each node has been silent, and since when; of nodes with any."""
+        latest: dict[NodeId, Part] = {}
         for one in self._gangs.values():
             for node, part in one.parts.items():
-                if part.runs and part.alive_at > found.get(node, (0.0, 0))[0]:
-                    found[node] = (part.alive_at, part.alive_wall)
-        return found
+                if part.runs and (node not in latest or part.alive_at > latest[node].alive_at):
+                    latest[node] = part
+        now = time.monotonic()
+        return {node: (now - part.alive_at, part.alive_wall) for node, part in latest.items()}
 
     async def fence(self, node: NodeId) -> None:
         """Returns when nothing of any gang runs on the node, nor can begin there."""
@@ -432,7 +444,7 @@ class Gangs:
 
     async def _clear(self, attempts: list[AttemptId]) -> None:
         await self._at.act()
-        await self._at.tasks.insist(self._at.files.clear, attempts)
+        await self._at.tasks.insist(sweeping.clear, self._at.files, attempts)
 
     def _tell_gone(self, attempt: AttemptId, node: NodeId) -> None:
         self._at.tell(inputs.MemberGone(at=self._at.clock(), attempt=attempt, node=node))

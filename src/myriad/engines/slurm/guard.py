@@ -29,16 +29,19 @@ def clock() -> float:
 
 
 class Guard:
-    """The member's end of the line."""
+    """The member's end of the line. The guard is no child of it: all its children are the gang's."""
 
     def __init__(self, lease_s: float, marker: str) -> None:
         """`marker` is in the environment of every rank; forks of the member itself carry Slurm's."""
         member = os.getpid()
         ear, self._mouth = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
+        child = os.fork()
+        if child == 0:
+            if os.fork():
+                os._exit(0)
             os.close(self._mouth)
             _watch(ear, member, lease_s, marker)
+        os.waitpid(child, 0)
         os.close(ear)
 
     def alive(self, since: float) -> None:

@@ -10,11 +10,9 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,7 +79,7 @@ class Member:
         self._marker = f"{plan.instance}/{plan.attempt}"
         self._guard = guard.Guard(plan.lease_s, self._marker)
         self._children: dict[int, ranks.Planned] = {}
-        self._private = Path(tempfile.mkdtemp(prefix="myriad-"))
+        self._private = _private_folder()
         self._reports = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._reports.bind(os.fspath(self._private / "report.sock"))
         self._reports.setblocking(False)
@@ -258,7 +256,8 @@ class Member:
                     os.unlink(os.path.join(place, name))
                 if (now := time.monotonic()) >= self._beat_at:
                     self._beat(now)
-        shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                os.rmdir(place)
 
     def _reap(self) -> None:
         while True:
@@ -268,8 +267,6 @@ class Member:
                 return
             if not pid:
                 return
-            if pid == self._guard.pid:
-                os._exit(128 + signal.SIGKILL)  # nobody vouches for us any more
             if planned := self._children.pop(pid, None):
                 self._ended(planned, os.waitstatus_to_exitcode(status))
 
@@ -291,8 +288,10 @@ class Member:
             procs.send(process.pid, number)
 
     def _remains(self) -> list[procs.Process]:
+        if not procs.has_children():
+            return []  # nor descendants, as we adopt them: the whole table need not be read
         everybody = procs.table()
-        ours = [p for p in everybody if p.parent == os.getpid() and p.pid != self._guard.pid]
+        ours = [p for p in everybody if p.parent == os.getpid()]
         return procs.with_descendants(ours, everybody)
 
     def _release(self) -> None:
@@ -341,7 +340,16 @@ class Member:
             self._write({"type": "MemberExited", "code": self.code, "detail": self._detail})
         os.fsync(self._log)
         self._guard.done()
-        shutil.rmtree(self._private, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (self._private / "report.sock").unlink()
+            self._private.rmdir()
+
+
+def _private_folder() -> Path:
+    """As `tempfile.mkdtemp`, whose import costs more than all the rest of a member's start."""
+    folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"myriad-{os.urandom(8).hex()}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def main(argv: list[str]) -> int:

@@ -30,7 +30,7 @@ _UNDRAIN_S = 60.0
 _EAGER_S = 120.0
 _REASON_CHARS = 200
 #: Commands under way at once.
-_AT_ONCE = 6
+_AT_ONCE = 3
 _BY_SLURM: tuple[Signal, ...] = ("channel", "process")
 _RETRY_S = 2.0
 #: A node that Slurm calls down although its slurmd answers is asked back no more often than this.
@@ -59,8 +59,6 @@ class Place:
         self.resumed_at = 0.0
         #: One that does not come for so long is not worth a look four times a second.
         self.eager_until = time.monotonic() + _EAGER_S
-        #: When its members were last heard, as a Unix time in nanoseconds; 0: none runs.
-        self.heard_wall = 0
         self.update: asyncio.Task[None] | None = None
         self.repair: asyncio.Task[None] | None = None
         self.burning: asyncio.Task[None] | None = None
@@ -83,6 +81,7 @@ class Nodes:
         self._lives = {node: lives[node] for node in self._places}
         for node, place in self._places.items():
             place.instance = f"{node}.{self._lives[node][0]}"
+        self._silent: dict[NodeId, tuple[float, int]] = {}
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -180,7 +179,7 @@ class Nodes:
         place.instance, place.joined, place.occupied_by, place.refuses = instance, True, None, False
 
         def tell(source: Signal, healthy: bool, detail: str) -> None:
-            since = place.heard_wall
+            _, since = self._silent.get(place.node, (0.0, 0))
             self._at.tell(
                 inputs.NodeSignalled(
                     at=self._at.clock(),
@@ -237,12 +236,12 @@ class Nodes:
 
     def on_files(self) -> None:
         """A node whose members all fell silent is suspect; its slurmd is asked at once."""
-        patience_s, heard, now = self._at.config.lease_s / 2, self._gangs.heard(), time.monotonic()
+        patience_s = self._at.config.lease_s / 2
+        self._silent = self._gangs.silent_s()
         for place in self._places.values():
             if not place.joined or (place.repair and not place.repair.done()):
                 continue
-            last, place.heard_wall = heard.get(place.node, (now, 0))
-            silent_s = now - last
+            silent_s, _ = self._silent.get(place.node, (0.0, 0))
             if silent_s > patience_s:
                 place.evidence.say("heartbeat", False, f"its processes are silent for {silent_s:.1f} s")
                 if place.node not in self._probes:

@@ -81,6 +81,19 @@ def nodes(text: str) -> Iterator[Node]:
             yield _node(line)
 
 
+class Reader:
+    """`nodes`, look after look: of most nodes Slurm says the same words again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Node] = {}
+
+    def nodes(self, text: str) -> list[Node]:
+        """Of `scontrol --oneliner show nodes`; only lines that changed are read."""
+        lines = [line for line in text.splitlines() if line.startswith("NodeName=")]
+        self._known = {line: self._known.get(line) or _node(line) for line in lines}
+        return list(self._known.values())
+
+
 def _node(line: str) -> Node:
     # what people wrote into reasons and comments comes last, and may look like fields
     fields: dict[str, str] = dict(reversed(_FIELD.findall(line)))

@@ -15,9 +15,7 @@ Only the standard library: members import it.
 import contextlib
 import json
 import os
-import shutil
-import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,14 +85,7 @@ class Spool:
     def forbid(self, attempt: str) -> str:
         """Let nobody start it from now on; the Slurm job that had come before, if any. Raises OSError."""
         path = self.claim_file(attempt)
-        draft = _draft(path)
-        draft.write_text(f"{STOPPED}\n")
-        try:
-            os.link(draft, path)  # as a whole, or not at all: also on file servers
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        _make_once(path, f"{STOPPED}\n")
         found = self.claim(attempt)
         if not found:  # nobody may take it for one that never began
             raise FileNotFoundError(f"{path} is there and cannot be read")
@@ -116,28 +107,13 @@ class Spool:
         """Of each the claim, and whether there is a plan. Raises OSError."""
         return {name: (self.claim(name), self.plan(name).exists()) for name in attempts}
 
-    def clear(self, attempts: Iterable[str]) -> None:
-        """They are over and on record: only their claims stay, for a while from now on. Raises OSError."""
-        for attempt in attempts:
-            with contextlib.suppress(FileNotFoundError):
-                os.utime(self.claim_file(attempt))
-            with contextlib.suppress(FileNotFoundError):
-                self.plan(attempt).unlink()  # first: what is left of a folder must not be taken up again
-            shutil.rmtree(self.of(attempt), ignore_errors=True)
+    def bar(self, attempt: str, node: str) -> bool:
+        """Let no member of the attempt begin on the node from now on; False if one had begun. Raises OSError.
 
-    def prune(self, keep: Collection[str], age_s: float) -> None:
-        """Forget claims of attempts that have been over for so long that no job of theirs can come any more,
-        and what was left half done. Raises OSError."""
-        oldest = time.time() - age_s
-        for folder in ("claims", "spool"):
-            for entry in os.scandir(self.root / folder):
-                with contextlib.suppress(FileNotFoundError):
-                    if entry.name in keep or entry.stat().st_mtime > oldest or self.plan(entry.name).exists():
-                        continue
-                    if entry.is_dir():
-                        shutil.rmtree(entry, ignore_errors=True)
-                    else:
-                        os.unlink(entry)
+        The log that a member would make is made in its place, with its last word.
+        """
+        word = {"type": "MemberGone", "at": 0, "attempt": attempt, "node": node}
+        return _make_once(self.log(attempt, node), json.dumps(word) + "\n")
 
     # ---- nodes -----------------------------------------------------------------------------------
 
@@ -167,6 +143,19 @@ class Spool:
     def burn_in(self, node: str) -> Path:
         """What the last burn-in of the node said."""
         return self.root / "burn-in" / f"{node}.log"
+
+
+def _make_once(path: Path, text: str) -> bool:
+    """Make a file as a whole unless there is one: also on file servers. Raises OSError."""
+    draft = _draft(path)
+    draft.write_text(text)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
 
 
 def replace(path: Path, text: str) -> None:

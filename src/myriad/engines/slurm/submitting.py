@@ -22,7 +22,7 @@ from myriad.protocol import orders
 
 _RETRY_S, _RETRY_S_MAX = 0.5, 10.0
 #: Submissions under way at once.
-_AT_ONCE = 6
+_AT_ONCE = 8
 
 
 class Submitter:

@@ -28,7 +28,7 @@ class View(NamedTuple):
         return found is not None and found.usable
 
 
-async def look(prefix: str, wanted: Collection[str]) -> View:
+async def look(prefix: str, wanted: Collection[str], read: reading.Reader) -> View:
     """Ask Slurm. Raises SlurmSilent, SlurmError."""
     asked_at = time.monotonic()
     nodes = await commands.run(["scontrol", "--oneliner", "show", "nodes"])
@@ -40,5 +40,5 @@ async def look(prefix: str, wanted: Collection[str]) -> View:
             own.setdefault(job.name.removeprefix(prefix), []).append(job)
         else:
             others.update({node: job for node in job.nodes if node in wanted})
-    known = {node.name: node for node in reading.nodes(nodes) if node.name in wanted}
+    known = {node.name: node for node in read.nodes(nodes) if node.name in wanted}
     return View(asked_at, known, own, others)
