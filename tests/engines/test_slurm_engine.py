@@ -74,6 +74,11 @@ class Slurm:
         self.jobs()
         self.answer("sbatch", "echo 7")
 
+    @property
+    def prefix(self) -> str:
+        """How the names of jobs begin."""
+        return SlurmEngine(self.data, _SITE, time.time_ns)._prefix
+
     def answer(self, program: str, script: str) -> None:
         (self.folder / f"{program}.sh").write_text(f"{script}\nexit 0\n")
 
@@ -218,6 +223,26 @@ async def test_a_no_of_slurm_after_a_submission_that_was_taken_ends_nothing(slur
         await brain.until(
             lambda: brain.of(inputs.MemberStarted, "n0") and brain.of(inputs.MemberStarted, "n1")
         )
+        assert not brain.of(inputs.MemberExited)
+
+
+@on_a_loop
+async def test_how_a_job_ended_is_asked_until_slurm_says_it_and_a_stop_need_not_wait_for_that(
+    slurm: Slurm,
+) -> None:
+    slurm.planned(claim="7")
+    slurm.jobs(f"7|RUNNING|me|n[0-1]|N/A|None|{slurm.prefix}{A}")
+    for node in ("n0", "n1"):
+        slurm.say(node, "MemberStarted")
+    async with running(slurm) as brain:
+        await brain.until(lambda: brain.of(inputs.MemberStarted, "n0") and brain.of(inputs.NodeJoined, "n0"))
+        slurm.jobs()
+        (slurm.folder / "scontrol").write_text('#!/bin/sh\necho "Socket timed out" >&2; exit 1\n')
+        for node in ("n0", "n1"):
+            slurm.say(node, "EndedBySlurm")
+        await asyncio.sleep(1.0)
+        brain.engine.obey(_STOP)
+        await brain.until(lambda: brain.of(inputs.MemberGone, "n0") and brain.of(inputs.MemberGone, "n1"))
         assert not brain.of(inputs.MemberExited)
 
 

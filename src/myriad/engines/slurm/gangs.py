@@ -21,6 +21,7 @@ from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs, orders
 
+_RETRY_S = 2.0
 #: scancel helps the members so long after they should have ended by themselves.
 _HELP_S = 1.5
 #: Known ends are told again to whoever asks, for so many attempts.
@@ -243,6 +244,8 @@ class Gangs:
     async def _settle(self, one: Gang) -> None:
         """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
         ending = await self._ending(one)
+        if one.over:
+            return
         try:
             claim = await asyncio.to_thread(self._at.files.claim, one.attempt)
             if claim not in ("", spool.STOPPED, one.job):
@@ -280,10 +283,14 @@ class Gangs:
                 self._over(one, part, self._inferred(one, part, ending))
 
     async def _ending(self, one: Gang) -> reading.Ending | None:
-        with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
-            words = ["scontrol", "--oneliner", "show", "job", one.job]
-            return reading.ending(await commands.run(words))
-        return None
+        """None: Slurm does not know it any more. While it is silent, it may."""
+        while True:
+            try:
+                return reading.ending(await commands.run(["scontrol", "--oneliner", "show", "job", one.job]))
+            except commands.SlurmError:
+                return None
+            except commands.SlurmSilent:
+                await asyncio.sleep(_RETRY_S)
 
     def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
         """Without its own word: gone is the site's doing, an exit is the job's."""
@@ -420,6 +427,8 @@ class Gangs:
         for part in one.parts.values():
             if part.over:
                 self._tell_gone(one.attempt, part.node)
+            elif part.ended:
+                self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
         known = {member.node for member in order.members} - set(one.nodes)
         for node in known:
             self._tell_gone(one.attempt, node)
