@@ -220,6 +220,15 @@ def test_memory_of_jobs_that_nobody_brought_back_is_freed_and_of_those_that_may_
     assert not idle.exists() and fresh.exists() and not dead.parent.exists()
 
 
+def test_memory_that_somebody_else_has_made_for_us_is_not_used(node: Node, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs" / NODE / "n0.9"
+    theirs.mkdir(parents=True)
+    (node.data / "memory").symlink_to(theirs.parent.parent)
+    node.plan("pass")
+    assert node.start().wait(20) == 126
+    assert "belongs to somebody else" in node.said()[-1]["detail"] and theirs.exists()
+
+
 def test_it_begins_once(node: Node) -> None:
     node.plan("pass")
     assert node.start().wait(20) == 0

@@ -12,6 +12,7 @@ import os
 import selectors
 import signal
 import socket
+import stat
 import sys
 import time
 from pathlib import Path
@@ -191,6 +192,7 @@ class Member:
         }
         folders = [plan.logs, plan.owner / "output"]
         if plan.job:
+            _make_ours(plan.memory.parent)
             memory = self._memory()
             own[_MEMORY.rstrip("=")] = str(memory / plan.job)
             folders += [plan.owner / "checkpoints", memory]
@@ -343,6 +345,15 @@ class Member:
         with contextlib.suppress(OSError):
             (self._private / "report.sock").unlink()
             self._private.rmdir()
+
+
+def _make_ours(folder: Path) -> None:
+    """A folder in a place where anybody may make one: nobody else's may take its place. Raises OSError."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder} belongs to somebody else")
 
 
 def _private_folder() -> Path:
