@@ -227,6 +227,31 @@ async def test_a_no_of_slurm_after_a_submission_that_was_taken_ends_nothing(slur
 
 
 @on_a_loop
+async def test_a_successor_reads_on_where_the_record_ends_and_hears_every_last_word(slurm: Slurm) -> None:
+    slurm.planned(claim="7")
+    slurm.jobs(f"7|RUNNING|me|n[0-1]|N/A|None|{slurm.prefix}{A}")
+    for node in ("n0", "n1"):
+        slurm.say(node, "MemberStarted")
+    step, steps = 0, ', "step": {}, "tokens": 1'
+    async with running(slurm) as brain:
+        await brain.until(
+            lambda: brain.of(inputs.MemberStarted, "n0") and brain.of(inputs.MemberStarted, "n1")
+        )
+        slurm.say("n1", "MemberExited", ', "code": 0')
+        for step in range(1, 1001):
+            slurm.say("n0", "StepsReported", steps.format(step))
+        await brain.until(lambda: len(brain.of(inputs.StepsReported)) == 1000)
+        listening = asyncio.create_task(brain.engine.observe())
+        await wait_for(slurm.files.heard(A).exists)
+        listening.cancel()
+    slurm.say("n0", "StepsReported", steps.format(1001))
+    slurm.say("n0", "MemberExited", ', "code": 0')
+    async with running(slurm) as brain:
+        await brain.until(lambda: brain.of(inputs.MemberExited, "n0") and brain.of(inputs.MemberExited, "n1"))
+        assert len(brain.of(inputs.StepsReported)) < 500
+
+
+@on_a_loop
 async def test_how_a_job_ended_is_asked_until_slurm_says_it_and_a_stop_need_not_wait_for_that(
     slurm: Slurm,
 ) -> None:

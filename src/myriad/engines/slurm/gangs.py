@@ -22,6 +22,8 @@ from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs, orders
 
 _RETRY_S = 2.0
+#: How much of a member's file a successor reads again at most, about.
+_MARK_BYTES = 64 << 10
 #: scancel helps the members so long after they should have ended by themselves.
 _HELP_S = 1.5
 #: Known ends are told again to whoever asks, for so many attempts.
@@ -48,6 +50,9 @@ class Gangs:
         #: Gangs that are over, whose last word waits; and those whose last word the brain was given.
         self._to_clear: list[AttemptId] = []
         self._handed_over: list[AttemptId] = []
+        #: Gangs with much to be read again by a successor, and what of it the brain was given.
+        self._to_mark: set[AttemptId] = set()
+        self._marks: dict[AttemptId, dict[str, int]] = {}
         self._cancels = asyncio.Semaphore(_AT_ONCE)
         self._submitter = Submitter(where, chips_of)
         self._paces = Paces()
@@ -101,12 +106,20 @@ class Gangs:
         """All that was told so far is in the brain's hands, and not yet on record."""
         self._handed_over += self._to_clear
         self._to_clear = []
+        for one in (self._gangs[attempt] for attempt in self._to_mark if attempt in self._gangs):
+            self._marks[one.attempt] = {node: part.heard_to for node, part in one.parts.items()}
+            for part in one.parts.values():
+                part.marked_to = part.heard_to
+        self._to_mark.clear()
 
     def on_record(self) -> None:
         """What was handed over is durable: files of gangs that are over can go."""
         done, self._handed_over = self._handed_over, []
         if done:
             self._spawn(self._clear(done))
+        marks, self._marks = self._marks, {}
+        for attempt, mark in marks.items():
+            self._spawn(self._mark(attempt, mark))
 
     async def prune(self) -> None:
         """Now and then, what is left of attempts that were over long ago goes too."""
@@ -144,6 +157,10 @@ class Gangs:
             part.alive_at, part.alive_wall = time.monotonic(), self._at.clock()
             for line in news.lines:
                 self._hear(one, part, line)
+            if part.over is None and not part.ended:
+                part.heard_to = news.end
+                if part.started and not one.serves and news.end - part.marked_to >= _MARK_BYTES:
+                    self._to_mark.add(one.attempt)
         now = time.monotonic()
         for one in list(self._gangs.values()):
             if one.stop and one.job and not one.over and now >= one.cancel_at:
@@ -165,6 +182,7 @@ class Gangs:
                     self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
                 self._at.hurry()
             case gang.Listens(attempt=attempt, url=url):
+                one.serves = True
                 self._replicas.watch(attempt, url)
             case gang.Paced(attempt=attempt, node=node, pace_ns=pace):
                 if told := self._paces.hear(attempt, node, pace, self._at.clock()):
@@ -353,6 +371,7 @@ class Gangs:
             self._never_begins(one)
         else:
             one.job = found.claim
+            one.resume(found.heard_to)
         return one
 
     def _never_begins(self, one: Gang) -> None:
@@ -450,6 +469,11 @@ class Gangs:
             async with self._cancels:
                 await self._at.act()
                 await commands.run(["scancel", f"--jobname={self._at.prefix}{attempt}", job])
+
+    async def _mark(self, attempt: AttemptId, mark: Mapping[str, int]) -> None:
+        await self._at.act()
+        with contextlib.suppress(OSError):  # a successor then reads more than it must
+            await asyncio.to_thread(spool.write_json, self._at.files.heard(attempt), mark)
 
     async def _clear(self, attempts: list[AttemptId]) -> None:
         await self._at.act()

@@ -5,6 +5,7 @@
     spool/<attempt>/<node>.log  what the member there has seen, one JSON document a line
     spool/<attempt>/stop      end it: how gently
     spool/<attempt>/stop.<node>  end it on that node alone, at once: the node is given up
+    spool/<attempt>/heard.json  up to where the logs are on record: a successor reads on from there
     spool/<attempt>/request   a checkpoint is asked for; spool/<attempt>/master: where the gang meets
     nodes/<node>              which incarnation of the node is in use
     burn-in/<node>.log        what the last burn-in of the node said
@@ -30,6 +31,8 @@ class Found(NamedTuple):
     nodes: tuple[str, ...]
     #: As `Spool.claim`.
     claim: str
+    #: As `Spool.heard`.
+    heard_to: Mapping[str, int]
 
 
 class Spool:
@@ -57,6 +60,10 @@ class Spool:
     def log(self, attempt: str, node: str) -> Path:
         """What a member has seen; its mtime is the member's sign of life."""
         return self.of(attempt) / f"{node}.log"
+
+    def heard(self, attempt: str) -> Path:
+        """By node, up to where the brain has its member's log on record."""
+        return self.of(attempt) / "heard.json"
 
     def request(self, attempt: str) -> Path:
         """Exists while the attempt is asked to checkpoint."""
@@ -96,7 +103,8 @@ class Spool:
         tree = read_json(self.plan(attempt))
         if tree is None:
             return None
-        return Found(attempt, tuple(member["node"] for member in tree["members"]), self.claim(attempt))
+        nodes = tuple(member["node"] for member in tree["members"])
+        return Found(attempt, nodes, self.claim(attempt), read_json(self.heard(attempt)) or {})
 
     def all_found(self) -> list[Found]:
         """Every attempt that has a plan. Raises OSError."""

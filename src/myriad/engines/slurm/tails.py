@@ -16,10 +16,11 @@ class Tail:
 
     __slots__ = ("_offset", "_rest", "mtime_ns", "path")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, skipped: int = 0) -> None:
+        """`skipped`: so many bytes, up to the end of a line, need not be read again."""
         self.path = path
         self.mtime_ns = 0
-        self._offset = 0
+        self._offset = skipped
         self._rest = b""
 
     def read(self) -> "News | None":
@@ -38,7 +39,7 @@ class Tail:
             return None  # not there yet, or the file server is away: no news
         self._offset += len(body)
         *lines, self._rest = (self._rest + body).split(b"\n")
-        return News(self, [line for line in lines if line])
+        return News(self, [line for line in lines if line], self._offset - len(self._rest))
 
 
 class News(NamedTuple):
@@ -46,6 +47,8 @@ class News(NamedTuple):
 
     tail: Tail
     lines: list[bytes]
+    #: Where the last of them ends in the file.
+    end: int
 
 
 def read(tails: Iterable[Tail]) -> list[News]:
