@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import functools
 import os
 import time
@@ -249,6 +250,41 @@ async def test_a_successor_reads_on_where_the_record_ends_and_hears_every_last_w
     async with running(slurm) as brain:
         await brain.until(lambda: brain.of(inputs.MemberExited, "n0") and brain.of(inputs.MemberExited, "n1"))
         assert len(brain.of(inputs.StepsReported)) < 500
+
+
+@on_a_loop
+async def test_while_we_cannot_see_the_shared_folder_nobody_is_silent(
+    slurm: Slurm, capfd: pytest.CaptureFixture[str]
+) -> None:
+    slurm.planned(claim="7")
+    slurm.jobs(f"7|RUNNING|me|n[0-1]|N/A|None|{slurm.prefix}{A}")
+    logs = [slurm.files.log(A, node) for node in ("n0", "n1")]
+    for node in ("n0", "n1"):
+        slurm.say(node, "MemberStarted")
+
+    async def live() -> None:
+        while True:
+            for log in logs:
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(log)
+            await asyncio.sleep(0.1)
+
+    async with running(slurm) as brain:
+        living = asyncio.create_task(live())
+        await brain.until(
+            lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
+        )
+        away = slurm.files.root.rename(slurm.data / "away")
+        await asyncio.sleep(2.5)
+        away.rename(slurm.files.root)
+        await asyncio.sleep(1.0)
+        slurm.say("n0", "StepsReported", ', "step": 1, "tokens": 1')
+        await brain.until(lambda: brain.of(inputs.StepsReported))
+        told = [one for one in brain.heard if isinstance(one, inputs.NodeSignalled)]
+        assert not [one for one in told if one.source == "heartbeat"]
+        living.cancel()
+    said = capfd.readouterr().err
+    assert "the shared folder cannot be used: [Errno 2]" in said and "no longer: the shared" in said
 
 
 @on_a_loop

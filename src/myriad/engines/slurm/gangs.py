@@ -54,6 +54,9 @@ class Gangs:
         self._to_mark: set[AttemptId] = set()
         self._marks: dict[AttemptId, dict[str, int]] = {}
         self._cancels = asyncio.Semaphore(_AT_ONCE)
+        #: When our last look at the members' files began.
+        self._looked_at = 0.0
+        self._blind = False
         self._submitter = Submitter(where, chips_of)
         self._paces = Paces()
         self._replicas = Replicas(where.tell, where.clock)
@@ -152,7 +155,15 @@ class Gangs:
             for part in one.parts.values()
             if part.over is None
         }
-        for news in await asyncio.to_thread(tails.read, list(parts)):
+        began = time.monotonic()
+        look = await asyncio.to_thread(tails.read, list(parts))
+        if bool(look.why) != self._blind:
+            self._blind = bool(look.why)
+            self._at.tasks.say(look.why)
+        for tail in look.unseen:
+            parts[tail][1].alive_at = time.monotonic()
+        self._looked_at = began
+        for news in look.news:
             one, part = parts[news.tail]
             part.alive_at, part.alive_wall = time.monotonic(), self._at.clock()
             for line in news.lines:
@@ -289,8 +300,9 @@ class Gangs:
         view = await self._at.seen()
         job = view.job(one.attempt, one.job)
         for part in one.parts.values():
-            quiet = time.monotonic() - part.alive_at
-            if part.over or (part.begun and not part.ended and quiet < self._at.config.lease_s / 2):
+            if part.over or (
+                part.begun and not part.ended and self._quiet_s(part) < self._at.config.lease_s / 2
+            ):
                 continue
             # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
             done_there = job is None or part.node not in job.nodes
@@ -329,8 +341,11 @@ class Gangs:
             for node, part in one.parts.items():
                 if part.runs and (node not in latest or part.alive_at > latest[node].alive_at):
                     latest[node] = part
-        now = time.monotonic()
-        return {node: (now - part.alive_at, part.alive_wall) for node, part in latest.items()}
+        return {node: (self._quiet_s(part), part.alive_wall) for node, part in latest.items()}
+
+    def _quiet_s(self, part: Part) -> float:
+        """For how long we have looked and seen no sign of life: while we do not look, nobody is silent."""
+        return self._looked_at - part.alive_at
 
     async def fence(self, node: NodeId) -> None:
         """Returns when nothing of any gang runs on the node, nor can begin there."""
@@ -350,9 +365,8 @@ class Gangs:
                         told.add(one.attempt)
             view = await self._at.seen()
             for one, part in left:
-                quiet = time.monotonic() - part.alive_at
                 # its guard has ended it by now, or it never came to be and will find the order to stop
-                ended = quiet > 1.25 * self._at.config.lease_s + 0.5
+                ended = self._quiet_s(part) > 1.25 * self._at.config.lease_s + 0.5
                 if ended or (one.left and view.responds(node)):
                     self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=node))
             await asyncio.sleep(0.1)

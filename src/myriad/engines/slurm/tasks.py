@@ -19,7 +19,7 @@ class Tasks:
     def __init__(self, broke: Callable[[], None], say: Callable[[str], None]) -> None:
         """`broke` is called when one died, `say` with what is wrong with the shared folder, or nothing."""
         self.broken: BaseException | None = None
-        self._broke, self._say = broke, say
+        self._broke, self.say = broke, say
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, work: Awaitable[None]) -> asyncio.Task[None]:
@@ -37,11 +37,11 @@ class Tasks:
                 done = await asyncio.to_thread(deed, *args)
             except OSError as error:
                 failed = True
-                self._say(str(error))
+                self.say(str(error))
                 await asyncio.sleep(_RETRY_S)
             else:
                 if failed:
-                    self._say("")
+                    self.say("")
                 return done
 
     async def close(self) -> None:
