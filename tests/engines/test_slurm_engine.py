@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import pwd
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -40,6 +41,7 @@ cat "$here/$name" 2>/dev/null
 exit 0
 """
 A = AttemptId("job-a.1")
+ME = pwd.getpwuid(os.geteuid()).pw_name
 _MEMBERS = (orders.Member(node=NodeId("n0"), chips=3), orders.Member(node=NodeId("n1"), chips=3))
 _START = orders.StartGang(
     attempt=A,
@@ -164,7 +166,7 @@ async def test_the_last_words_of_a_gang_stay_in_the_shared_folder_until_they_are
     slurm: Slurm,
 ) -> None:
     slurm.planned(claim="7")
-    slurm.jobs("7|RUNNING|me|n[0-1]|N/A|None|x")
+    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|x")
     slurm.say("n0", "MemberStarted")
     slurm.say("n1", "MemberStarted")
     async with running(slurm) as brain:
@@ -215,7 +217,7 @@ async def test_what_was_ordered_and_taken_back_while_slurm_was_silent_never_reac
 async def test_a_no_of_slurm_after_a_submission_that_was_taken_ends_nothing(slurm: Slurm) -> None:
     claim = slurm.files.claim_file(A)
     slurm.answer("sbatch", f"echo 7 >{claim}; echo over the limit >&2; exit 1")
-    slurm.jobs("7|RUNNING|me|n[0-1]|N/A|None|x")
+    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|x")
     async with running(slurm) as brain:
         brain.engine.obey(_START)
         await wait_for(lambda: slurm.asked("sbatch") and slurm.files.claim(A))
@@ -230,7 +232,7 @@ async def test_a_no_of_slurm_after_a_submission_that_was_taken_ends_nothing(slur
 @on_a_loop
 async def test_a_successor_reads_on_where_the_record_ends_and_hears_every_last_word(slurm: Slurm) -> None:
     slurm.planned(claim="7")
-    slurm.jobs(f"7|RUNNING|me|n[0-1]|N/A|None|{slurm.prefix}{A}")
+    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
     for node in ("n0", "n1"):
         slurm.say(node, "MemberStarted")
     step, steps = 0, ', "step": {}, "tokens": 1'
@@ -257,7 +259,7 @@ async def test_while_we_cannot_see_the_shared_folder_nobody_is_silent(
     slurm: Slurm, capfd: pytest.CaptureFixture[str]
 ) -> None:
     slurm.planned(claim="7")
-    slurm.jobs(f"7|RUNNING|me|n[0-1]|N/A|None|{slurm.prefix}{A}")
+    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
     logs = [slurm.files.log(A, node) for node in ("n0", "n1")]
     for node in ("n0", "n1"):
         slurm.say(node, "MemberStarted")
@@ -288,11 +290,24 @@ async def test_while_we_cannot_see_the_shared_folder_nobody_is_silent(
 
 
 @on_a_loop
+async def test_a_job_of_somebody_else_that_is_called_as_ours_is_not_ours(slurm: Slurm) -> None:
+    slurm.jobs(f"9|RUNNING|mallory|n1|N/A|None|{slurm.prefix}{A}")
+    async with running(slurm) as brain:
+        brain.engine.obey(_START)
+        await wait_for(lambda: slurm.asked("sbatch"))
+        await brain.until(lambda: any(one.by for one in brain.of(inputs.NodeOccupied, "n1")))
+        brain.engine.obey(_STOP)
+        await brain.until(lambda: brain.of(inputs.MemberGone, "n1"))
+        await wait_for(lambda: slurm.asked("scancel"))
+        assert all(line.endswith(" 7") for line in slurm.asked("scancel"))
+
+
+@on_a_loop
 async def test_how_a_job_ended_is_asked_until_slurm_says_it_and_a_stop_need_not_wait_for_that(
     slurm: Slurm,
 ) -> None:
     slurm.planned(claim="7")
-    slurm.jobs(f"7|RUNNING|me|n[0-1]|N/A|None|{slurm.prefix}{A}")
+    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
     for node in ("n0", "n1"):
         slurm.say(node, "MemberStarted")
     async with running(slurm) as brain:
@@ -343,7 +358,7 @@ async def test_a_burn_in_that_others_keep_from_starting_is_given_up_and_blames_n
         brain.engine.obey(orders.QualifyNode(node=NodeId("n0")))
         await wait_for(lambda: slurm.asked("sbatch"))
         name = slurm.asked("sbatch")[0].partition("--job-name=")[2].split()[0]
-        slurm.jobs(f"7|PENDING|me||N/A|Resources|{name}", "9|RUNNING|bob|n0|N/A|None|theirs")
+        slurm.jobs(f"7|PENDING|{ME}||N/A|Resources|{name}", "9|RUNNING|bob|n0|N/A|None|theirs")
         await brain.until(lambda: brain.of(inputs.NodeQualified, "n0"))
         (found,) = brain.of(inputs.NodeQualified, "n0")
         assert isinstance(found, inputs.NodeQualified)

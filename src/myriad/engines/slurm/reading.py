@@ -76,7 +76,7 @@ class Ending(NamedTuple):
 
 def nodes(text: str) -> Iterator[Node]:
     """Of `scontrol --oneliner show nodes`."""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith("NodeName="):
             yield _node(line)
 
@@ -89,7 +89,7 @@ class Reader:
 
     def nodes(self, text: str) -> list[Node]:
         """Of `scontrol --oneliner show nodes`; only lines that changed are read."""
-        lines = [line for line in text.splitlines() if line.startswith("NodeName=")]
+        lines = [line for line in text.split("\n") if line.startswith("NodeName=")]
         self._known = {line: self._known.get(line) or _node(line) for line in lines}
         return list(self._known.values())
 
@@ -117,7 +117,8 @@ def _node(line: str) -> Node:
 
 def jobs(text: str) -> Iterator[Job]:
     """Of `squeue --format=JOB_FORMAT`."""
-    for line in text.splitlines():
+    # not splitlines: names may hold more than Slurm takes for the end of a line
+    for line in text.split("\n"):
         parts = line.split("|", 6)
         if len(parts) == 7:
             number, state, user, where, end, reason, name = parts
