@@ -34,6 +34,8 @@ _STRAY_S = 60.0
 _PRUNE_S, _PRUNE_EVERY_S = 7 * 86400.0, 6 * 3600.0
 #: Commands of a kind under way at once.
 _AT_ONCE = 3
+#: A job whose gang is over ends by itself; one that a restarted slurmctld brought back to life does not.
+_ENDS_S = 10.0
 #: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
 _NOT_ITS_FAULT = (
     "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "COMPLETING", "RUNNING", "PENDING",
@@ -267,7 +269,7 @@ class Gangs:
                 one.job, one.left = job, False  # it was first, though we knew another one
             elif claim == job and planned and attempt not in self._past:
                 continue  # who planned it looks after it
-            elif claim not in ("", job) or seen_s > _STRAY_S:
+            elif seen_s >= {"": _STRAY_S, job: _ENDS_S}.get(claim, 0.0):
                 self._spawn(self._cancel(attempt, job))
 
     async def _settle(self, one: Gang) -> None:
@@ -308,15 +310,18 @@ class Gangs:
             done_there = job is None or part.node not in job.nodes
             if not part.ended and not (done_there and view.responds(part.node)):
                 continue
+            over = self._inferred(one, part, ending)
             # one that begins this very moment says by itself how it goes on
-            if part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node):
-                self._over(one, part, self._inferred(one, part, ending))
+            sure = part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node)
+            if sure and part.over is None:
+                self._over(one, part, over)
 
     async def _ending(self, one: Gang) -> reading.Ending | None:
         """None: Slurm does not know it any more. While it is silent, it may."""
         while True:
             try:
-                return reading.ending(await commands.run(["scontrol", "--oneliner", "show", "job", one.job]))
+                said = await commands.run(["scontrol", "--oneliner", "show", "job", one.job])
+                return reading.ending(said, self._at.prefix + one.attempt)
             except commands.SlurmError:
                 return None
             except commands.SlurmSilent:
@@ -325,7 +330,7 @@ class Gangs:
     def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
         """Without its own word: gone is the site's doing, an exit is the job's."""
         at = self._at.clock()
-        if one.stop or ending is None or ending.state.split("+")[0] in _NOT_ITS_FAULT:
+        if one.stop or not part.begun or ending is None or ending.state.split("+")[0] in _NOT_ITS_FAULT:
             return inputs.MemberGone(at=at, attempt=one.attempt, node=part.node)
         detail = f"job {one.job} was ended by Slurm: {ending.state}"
         return inputs.MemberExited(
