@@ -7,6 +7,7 @@
     spool/<attempt>/stop.<node>  end it on that node alone, at once: the node is given up
     nodes/<node>              which incarnation of the node is in use
     burn-in/<node>.log        what the last burn-in of the node said
+    wake                      touched by hooks of Slurm: look at it now
 
 Only the standard library: members import it.
 """
@@ -102,6 +103,13 @@ class Spool:
     def set_life(self, node: str, generation: int, boot: int) -> None:
         """Remember both. Raises OSError."""
         replace(self.root / "nodes" / node, f"{generation} {boot}")
+
+    def woken_ns(self) -> int:
+        """When somebody last touched `wake`; 0: never, or the folder is away."""
+        try:
+            return os.stat(self.root / "wake").st_mtime_ns
+        except OSError:
+            return 0
 
     def burn_in(self, node: str) -> Path:
         """What the last burn-in of the node said."""
