@@ -17,7 +17,7 @@ def _held(folder: Path, nodes: int, gangs: int) -> None:
         pytest.skip(f"Slurm: {problem}")
     queue = work.gangs(gangs, 7, *_SECONDS)
     queue = [gang._replace(nodes=min(gang.nodes, nodes)) for gang in queue]
-    with Cluster(folder / "slurm", nodes, 8, 64, cluster.CHANGED) as slurm:
+    with Cluster(folder / "slurm", nodes, 8, 64, cluster.HELD) as slurm:
         racks = cluster.racks_of(slurm)
         _, made, differences = cluster.held_by_myriad(slurm, folder / "held", queue, racks)
     assert differences == []
