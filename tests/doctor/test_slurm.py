@@ -50,9 +50,9 @@ class Slurm:
         path.write_text(f'#!/bin/sh\ncase "$*" in\n{body}esac\n')
         path.chmod(0o755)
 
-    def found(self, partition: str = "") -> dict[str, Finding]:
+    def found(self, partition: str = "", *wanted: str) -> dict[str, Finding]:
         """By what is checked."""
-        return {one.check.removeprefix("slurm: "): one for one in health.findings(partition)}
+        return {one.check.removeprefix("slurm: "): one for one in health.findings(partition, wanted)}
 
 
 @pytest.fixture
@@ -71,6 +71,14 @@ def test_a_slurm_that_is_well(fake: Slurm) -> None:
     assert {one.result for one in found.values()} == {"ok"}, found
     assert found["version"].found == "22.05" and found["nodes"].found == "2 of 2 answer, 1 of them drained"
     assert found["partition"].found == "main is up"
+
+
+def test_a_site_file_with_nodes_that_slurm_does_not_know_or_keeps_elsewhere(fake: Slurm) -> None:
+    lines = [f"{line} Partitions=main" for line in NODES.splitlines()]
+    fake.scontrol("Slurmctld(primary) at head is UP", fake.config, "\n".join(lines))
+    assert fake.found("main", "node01", "node02")["site"].result == "ok"
+    failed(fake.found("", "node02", "node03", "node04")["site"], "node[03-04]", "import-slurm")
+    failed(fake.found("other", "node01", "node02")["site"], "not in partition other: node[01-02]")
 
 
 def test_programs_that_are_missing(fake: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,3 +259,23 @@ def test_a_server_whose_disk_fills_up_ends_with_a_message(server: Server) -> Non
     server.start()
     assert {one["tenant"] for one in server.get("/tenants")} >= set(acknowledged)
     assert os.path.exists(server.home / "context.json")
+
+
+def test_a_mistake_that_nobody_foresaw_ends_the_wheel_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        wheel = Wheel(Core(Policy(), State()), MemoryJournal(), 0, [])
+        wheel.start()
+
+        def broken(_: object) -> None:
+            raise KeyError("n7")
+
+        monkeypatch.setattr(wheel.core, "step", broken)
+        asked = asyncio.create_task(wheel.ask(ApplyTenant(at=0, tenant=build.tenant("acme"))))
+        with pytest.raises(KeyError):
+            await asyncio.wait_for(asyncio.shield(wheel.failed), 5)
+        with pytest.raises(UserError) as refused:
+            await asyncio.wait_for(asked, 5)
+        assert refused.value.status == 503
+        await wheel.stop()
+
+    asyncio.run(run())

@@ -61,7 +61,8 @@ def doctor(
     found = [*_here(context.home, data or context.home), found_site]
     found += _around(context, journal, {"REST": port, "gateway": gateway_port})
     if engine == "slurm":
-        found += health.findings(_partition(setup))
+        nodes = [str(place.node) for place in setup.site.places()] if setup else []
+        found += health.findings(_partition(setup), nodes)
     if as_json:
         show.dump(found)
     else:

@@ -19,8 +19,10 @@ from myriad.schedule import explain as sentences
 from myriad.schedule import foresee, plan
 from myriad.schedule.asks import Placed
 
-#: Asks ahead in the queue that an explanation lays out in time.
+#: Asks ahead in the queue that an explanation lays out in time, and that the answer to a submission does:
+#: of many that are submitted at once, each answer costs as much as there are ahead.
 AHEAD: Final = 500
+AHEAD_AT_ONCE: Final = 32
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,10 +285,10 @@ def job_state(job: Job, gang: Gang | None) -> str:
     return {GangPhase.PLACED: "placed", GangPhase.STARTED: "starting"}.get(gang.phase, "interrupted")
 
 
-def explain(m: Moment, job: Job) -> Explanation:
+def explain(m: Moment, job: Job, ahead: int = AHEAD) -> Explanation:
     """Why the job waits (or what it is doing), asked of the scheduler itself on the present state."""
     view = job_view(m.state, job)
-    reasons, start = _waiting(m, job)
+    reasons, start = _waiting(m, job, ahead)
     position = m.board.queue.position(job.job)
     gang = m.state.gangs[job.attempt] if job.attempt else None
     if job.attempt:
@@ -312,7 +314,7 @@ def explain(m: Moment, job: Job) -> Explanation:
     )
 
 
-def _waiting(m: Moment, job: Job) -> tuple[tuple[Reason, ...], foresee.Start]:
+def _waiting(m: Moment, job: Job, ahead: int) -> tuple[tuple[Reason, ...], foresee.Start]:
     """Reasons, and the predicted start. The rules are those of the next cycle."""
     unknown = foresee.Start(0, 0, 0)
     if job.job not in m.state.waiting:
@@ -334,7 +336,7 @@ def _waiting(m: Moment, job: Job) -> tuple[tuple[Reason, ...], foresee.Start]:
     reasons = sentences.reasons(m.state, m.board, m.rules, m.now, waits)
     if reasons[0].code in forecast.HELD:
         return reasons, forecast.allowed(m, ask, reasons[0].code)
-    return reasons, foresee.start(m.state, m.board, ask, m.now, ahead=AHEAD)
+    return reasons, foresee.start(m.state, m.board, ask, m.now, ahead=ahead)
 
 
 def _last_why(job: Job) -> str:

@@ -183,6 +183,9 @@ class Wheel:
             except (UserError, BrokenLaw) as error:
                 self._fail(batch, error)
                 return
+            except Exception as error:
+                self._fail(batch, error)  # nobody foresaw it: it ends us, and not in silence
+                raise
             finally:
                 self._settled.set()
 

@@ -50,9 +50,15 @@ def boot() -> str:
 def find(pid: int) -> Process | None:
     """The process of that id; None when there is none, or only its remains (a zombie)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        text = os.read(file, 4096)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
     # the name of the program, in brackets, may itself hold brackets and blanks
     rest = text[text.rindex(b")") + 2 :].split()
     if rest[0] in (b"Z", b"X"):
@@ -65,6 +71,15 @@ def table() -> list[Process]:
     own = os.getpid()
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return [found for pid in pids if pid != own and (found := find(pid))]
+
+
+def has_children() -> bool:
+    """Whether this process has any, zombies included: of one that adopts orphans, any descendant."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def alive(pid: int, started: int) -> bool:

@@ -15,7 +15,7 @@ _FAILURES = 2
 
 
 class Replicas:
-    """Watches every replica that runs; tells only changes."""
+    """Watches every replica that runs; tells what it finds first, then only changes."""
 
     def __init__(self, tell: Callable[[inputs.Input], None], clock: Callable[[], int]) -> None:
         self._tell, self._clock = tell, clock
@@ -39,14 +39,16 @@ class Replicas:
         return tasks
 
     async def _watch(self, attempt: AttemptId, url: str) -> None:
-        ready, failures = False, 0
+        # unknown at first: it may have been ready to a predecessor of ours, and have failed since
+        ready: bool | None = None
+        failures = 0
         while True:
             problem = await problem_of(url)
             failures = failures + 1 if problem else 0
             if not problem and not ready:
                 ready = True
                 self._tell(inputs.ReplicaReady(at=self._clock(), attempt=attempt, url=url))
-            elif ready and failures >= _FAILURES:
+            elif ready is not False and failures >= _FAILURES:
                 ready = False
                 self._tell(inputs.ReplicaUnready(at=self._clock(), attempt=attempt, detail=problem))
             pause_s = _WHILE_READY_S if ready else _UNTIL_READY_S

@@ -5,10 +5,10 @@ one (docs/decisions/0013-slurm.md). An answer that does not come says nothing: i
 """
 
 import asyncio
-import contextlib
 import subprocess
-import tempfile
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 PATIENCE_S = 30.0
 #: What Slurm's programs say when slurmctld did not answer, in any release since 20.
@@ -30,6 +30,10 @@ _SILENCE = (
 )
 
 
+#: Programs that run at once; more wait. Two cores start some twenty a second.
+_threads = ThreadPoolExecutor(16, thread_name_prefix="slurm")
+
+
 class SlurmError(Exception):
     """Slurm answered no; the text is its own."""
 
@@ -39,41 +43,58 @@ class SlurmSilent(Exception):
 
 
 async def run(argv: Sequence[str], *, feed: str = "", timeout_s: float = PATIENCE_S) -> str:
-    """Output of a program of Slurm. Raises SlurmError, SlurmSilent."""
-    # from a file: a program that ends before it has read a pipe makes uvloop raise what no asyncio does
-    with tempfile.TemporaryFile() as given:
-        given.write(feed.encode())
-        given.seek(0)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv, stdin=given, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-            )
-        except OSError as error:
-            raise SlurmError(f"{argv[0]} cannot be run: {error.strerror or error}") from None
+    """Output of a program of Slurm. Raises SlurmError, SlurmSilent.
+
+    In a thread, and by `subprocess`, which does not copy this process to start another (vfork): uvloop's own
+    way stops the loop for tens of milliseconds each, and thousands are started when a site fills.
+    """
+    program = _Program(argv, feed)
     try:
-        async with asyncio.timeout(timeout_s):
-            out, err = await process.communicate()
-    except TimeoutError:
-        raise SlurmSilent(f"{argv[0]}: no answer in {timeout_s:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    return _judged(argv, process.returncode, out, err)
+        return await asyncio.get_running_loop().run_in_executor(_threads, program.run, timeout_s)
+    except asyncio.CancelledError:
+        program.end()
+        raise
 
 
 def run_now(argv: Sequence[str], *, timeout_s: float = PATIENCE_S) -> str:
     """The same for those who have no event loop. Raises SlurmError, SlurmSilent."""
-    try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
-        )
-    except OSError as error:
-        raise SlurmError(f"{argv[0]} cannot be run: {error.strerror or error}") from None
-    except subprocess.TimeoutExpired:
-        raise SlurmSilent(f"{argv[0]}: no answer in {timeout_s:.0f} s") from None
-    return _judged(argv, done.returncode, done.stdout, done.stderr)
+    return _Program(argv, "").run(timeout_s)
+
+
+class _Program:
+    """One that runs in a thread and may be ended from another."""
+
+    def __init__(self, argv: Sequence[str], feed: str) -> None:
+        self._argv, self._feed = argv, feed
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = threading.Event()
+
+    def run(self, timeout_s: float) -> str:
+        """What it prints. Raises SlurmError, SlurmSilent."""
+        argv, pipe = self._argv, subprocess.PIPE
+        if self._ended.is_set():
+            raise SlurmSilent(f"{argv[0]}: was not asked")
+        try:
+            self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
+        except OSError as error:
+            raise SlurmError(f"{argv[0]} cannot be run: {error.strerror or error}") from None
+        with self._process as process:
+            if self._ended.is_set():
+                process.kill()
+            try:
+                out, err = process.communicate(self._feed.encode(), timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                raise SlurmSilent(f"{argv[0]}: no answer in {timeout_s:.0f} s") from None
+            finally:
+                if process.returncode is None:
+                    process.kill()
+        return _judged(argv, process.returncode, out, err)
+
+    def end(self) -> None:
+        """Nobody waits for it any more."""
+        self._ended.set()
+        if self._process:
+            self._process.kill()
 
 
 def _judged(argv: Sequence[str], code: int | None, out: bytes, err: bytes) -> str:

@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from myriad.engines.slurm import commands, view
+from myriad.engines.slurm import commands, reading, view
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.gangs import Gangs
 from myriad.engines.slurm.nodes import Nodes
 from myriad.engines.slurm.spool import Spool
+from myriad.engines.slurm.tasks import Tasks
 from myriad.engines.slurm.where import Where
+from myriad.fleet import hostlist
 from myriad.fleet.site import Site
+from myriad.kernel.errors import UserError
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs, orders
 
@@ -28,6 +31,7 @@ _SLURM_S = 0.25
 #: Looking at Slurm may take this share of the time, whatever its size.
 _LOOKING_SHARE = 0.2
 _ACT_S = 0.1
+_SILENT = "Slurm does not answer, its nodes' state is not known"
 
 
 class SlurmEngine:
@@ -45,6 +49,8 @@ class SlurmEngine:
         self._config = config or Config()
         self._may_act = may_act
         self._files = Spool(data.absolute())
+        self._news = asyncio.Event()
+        self._tasks = Tasks(self._news.set, lambda why: self._say("the shared folder cannot be used", why))
         digest = hashlib.blake2b(os.fsencode(data.absolute()), digest_size=4).hexdigest()
         places = site.places()
         self._wanted = {str(place.node) for place in places}
@@ -62,30 +68,37 @@ class SlurmEngine:
             seen=self._seen,
             instance=self._instance,
             hurry=self._hurry,
+            tasks=self._tasks,
         )
         self._gangs = Gangs(self._where, lambda node: chips.get(node, 0))
-        self._files.prepare()
         self._nodes = Nodes(self._where, places, self._gangs)
         self._ready: list[inputs.Input] = []
-        self._news = asyncio.Event()
         self._view: view.View | None = None
         self._first = asyncio.Event()
         self._look = asyncio.Event()
-        self._told_silent = False
+        self._said: dict[str, bool] = {}
         self._closed = False
-        self._loops: list[asyncio.Task[None]] = []
 
     # ---- the port --------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Take up what runs, then look at Slurm; nodes join when it answers, however long that takes."""
-        self._gangs.adopt()
-        self._loops = [
-            asyncio.create_task(self._look_at_slurm()),
-            asyncio.create_task(self._look_at_files()),
-        ]
-        for loop in self._loops:
-            loop.add_done_callback(lambda _: self._news.set())
+        """Take up what runs, then look at Slurm; nodes join when it answers, however long that takes.
+
+        Raises UserError when the shared folder cannot be used.
+        """
+        try:
+            await asyncio.to_thread(self._files.prepare)
+            self._nodes.take_up(await asyncio.to_thread(self._files.lives, sorted(self._wanted)))
+            self._gangs.adopt(await asyncio.to_thread(self._files.all_found))
+        except OSError as error:
+            raise UserError(
+                error.strerror or str(error),
+                field="data",
+                value=str(error.filename or self._files.root),
+                remedy="Give a folder with --data that this user may write here and on all nodes",
+            ) from None
+        for work in (self._look_at_slurm(), self._look_at_files(), self._gangs.prune()):
+            self._tasks.start(work)
 
     def obey(self, order: orders.AnyOrder) -> None:
         """Begin to carry out an order; the answer is an observation. WakeAt is the driver's."""
@@ -108,25 +121,22 @@ class SlurmEngine:
     async def observe(self) -> Sequence[inputs.Input]:
         """The next observations; what the call before returned is taken to be on record now."""
         self._gangs.on_record()
-        while not (self._ready or self._closed or any(loop.done() for loop in self._loops)):
+        while not (self._ready or self._closed or self._tasks.broken):
             self._news.clear()
             await self._news.wait()
         if self._closed:
             return ()
-        for loop in self._loops:
-            if loop.done():
-                loop.result()  # who does not look any more must not go on as if all were well
+        if self._tasks.broken:
+            raise self._tasks.broken  # who does not look any more must not go on as if all were well
         batch, self._ready = tuple(self._ready), []
+        self._gangs.handed_over()
         return batch
 
     async def close(self) -> None:
         """Let go; everything keeps running."""
         self._closed = True
         self._news.set()
-        for task in self._loops:
-            task.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        await self._nodes.close()
+        await self._tasks.close()
         await self._gangs.close()
 
     async def shutdown(self) -> None:
@@ -136,19 +146,21 @@ class SlurmEngine:
     # ---- looking ---------------------------------------------------------------------------------
 
     async def _look_at_slurm(self) -> None:
-        pause_s = _SLURM_S
+        pause_s, reader = _SLURM_S, reading.Reader()
         while True:
             self._look.clear()
             began = time.monotonic()
             try:
-                found = await view.look(self._prefix, self._wanted)
+                found = await view.look(self._prefix, self._wanted, reader)
             except (commands.SlurmSilent, commands.SlurmError) as error:
                 # no news is no bad news: nothing is concluded until it answers
-                self._say_silent(str(error))
+                self._say(_SILENT, str(error))
             else:
-                self._say_silent("")
+                self._say(_SILENT, "")
                 self._view = found
                 self._first.set()
+                unknown = hostlist.fold(sorted(self._wanted - found.nodes.keys()))
+                self._say("Slurm does not know these nodes of the site file", unknown)
                 self._nodes.on_view(found)
                 self._gangs.on_view(found)
             spent_s = time.monotonic() - began
@@ -164,20 +176,21 @@ class SlurmEngine:
                 pass
 
     async def _look_at_files(self) -> None:
+        woken_ns = self._files.woken_ns()
         while True:
             await self._gangs.read()
+            if (touched_ns := self._files.woken_ns()) != woken_ns:
+                woken_ns = touched_ns
+                self._hurry()
             self._nodes.on_files()
             await asyncio.sleep(_FILES_S if self._gangs.lively() else _FILES_CALM_S)
 
-    def _say_silent(self, why: str) -> None:
-        if bool(why) != self._told_silent:
-            self._told_silent = bool(why)
+    def _say(self, trouble: str, why: str) -> None:
+        """To people, once when it begins and once when it is over."""
+        if bool(why) != self._said.get(trouble, False):
+            self._said[trouble] = bool(why)
+            text = f"{trouble}: {why}" if why else f"no longer: {trouble}"
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            text = (
-                f"Slurm does not answer, its nodes' state is not known: {why}"
-                if why
-                else "Slurm answers again"
-            )
             print(f"{stamp} myriad: {text}", file=sys.stderr, flush=True)
 
     # ---- for gangs and nodes -----------------------------------------------------------------------

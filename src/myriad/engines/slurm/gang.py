@@ -1,6 +1,7 @@
 """One attempt as the engine knows it: its members, its Slurm job, what was said of it and what is wanted."""
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
@@ -67,6 +68,8 @@ class Part:
         #: Monotonic, and of the wall: when its last sign of life was seen; before any, when it was expected.
         self.alive_at, self.alive_wall = now, 0
         self.started: inputs.MemberStarted | None = None
+        #: Up to where its file was told to the brain, its last word apart; and up to where that is noted.
+        self.heard_to = self.marked_to = 0
         self.over: Over | None = None
         #: Nothing of it is left; how it is to be told is only known when Slurm has said why.
         self.ended = False
@@ -101,6 +104,16 @@ class Gang:
         self.cancel_at = 0.0
         self.waits_for = ""
         self.task: asyncio.Task[None] | None = None
+        #: It serves: where, is said at the beginning of its members' files.
+        self.serves = False
+
+    def resume(self, heard_to: Mapping[str, int]) -> None:
+        """What a predecessor has told the brain of its members need not be told again."""
+        for node, part in self.parts.items():
+            if end := heard_to.get(node, 0):
+                part.tail = Tail(part.tail.path, end)
+                part.heard_to = part.marked_to = end
+                part.started = inputs.MemberStarted(at=0, attempt=self.attempt, node=node)
 
     @property
     def over(self) -> bool:

@@ -6,15 +6,14 @@ believed; Slurm speaks for those that cannot any more. While Slurm is silent not
 
 import asyncio
 import contextlib
-import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
 
 from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
-from myriad.engines.slurm import commands, gang, reading, spool, tails
+from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
 from myriad.engines.slurm.gang import Gang, Part
 from myriad.engines.slurm.submitting import Submitter
 from myriad.engines.slurm.view import View
@@ -22,13 +21,19 @@ from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs, orders
 
-_RETRY_S = 10.0
+_RETRY_S = 2.0
+#: How much of a member's file a successor reads again at most, about.
+_MARK_BYTES = 64 << 10
 #: scancel helps the members so long after they should have ended by themselves.
 _HELP_S = 1.5
 #: Known ends are told again to whoever asks, for so many attempts.
-_PAST = 20_000
+_PAST = 2_000
 #: A job of ours that nobody ordered, as it seems, is left alone for so long.
 _STRAY_S = 60.0
+#: An attempt that has been over for so long cannot have a job that still comes, and is forgotten.
+_PRUNE_S, _PRUNE_EVERY_S = 7 * 86400.0, 6 * 3600.0
+#: Commands of a kind under way at once.
+_AT_ONCE = 3
 #: A job whose gang is over ends by itself; one that a restarted slurmctld brought back to life does not.
 _ENDS_S = 10.0
 #: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
@@ -44,12 +49,21 @@ class Gangs:
         self._at, self._chips_of = where, chips_of
         self._gangs: dict[AttemptId, Gang] = {}
         self._past: dict[AttemptId, list[inputs.Input]] = {}
+        #: Gangs that are over, whose last word waits; and those whose last word the brain was given.
         self._to_clear: list[AttemptId] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._handed_over: list[AttemptId] = []
+        #: Gangs with much to be read again by a successor, and what of it the brain was given.
+        self._to_mark: set[AttemptId] = set()
+        self._marks: dict[AttemptId, dict[str, int]] = {}
+        self._cancels = asyncio.Semaphore(_AT_ONCE)
+        #: When our last look at the members' files began.
+        self._looked_at = 0.0
+        self._blind = False
         self._submitter = Submitter(where, chips_of)
         self._paces = Paces()
         self._replicas = Replicas(where.tell, where.clock)
         self._strays: dict[str, float] = {}
+        self._judging: asyncio.Task[None] | None = None
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -61,9 +75,8 @@ class Gangs:
                     self._at.tell(known.started(self._at.clock(), part.node))
                 if part.over:
                     self._at.tell(known.last_word(self._at.clock(), part))
-            if known.task is None and not known.job and self._unclaimed(known):
-                # planned by a predecessor that did not live to submit it
-                known.task = self._spawn(self._submit(known))
+            if known.task is None and not known.job and not known.over:
+                known.task = self._spawn(self._submit_planned(known))
         elif past := self._past.get(order.attempt):
             for word in past:
                 self._at.tell(msgspec.structs.replace(word, at=self._at.clock()))
@@ -89,24 +102,42 @@ class Gangs:
 
     # ---- life ------------------------------------------------------------------------------------
 
-    def adopt(self) -> None:
+    def adopt(self, found: Iterable[spool.Found]) -> None:
         """Take up every attempt that has left a plan: what its members wrote is told again."""
-        for attempt in self._at.files.attempts():
-            if attempt not in self._gangs:
-                self._adopt(AttemptId(attempt))
+        for one in found:
+            self._adopt(one)
+
+    def handed_over(self) -> None:
+        """All that was told so far is in the brain's hands, and not yet on record."""
+        self._handed_over += self._to_clear
+        self._to_clear = []
+        for one in (self._gangs[attempt] for attempt in self._to_mark if attempt in self._gangs):
+            self._marks[one.attempt] = {node: part.heard_to for node, part in one.parts.items()}
+            for part in one.parts.values():
+                part.marked_to = part.heard_to
+        self._to_mark.clear()
 
     def on_record(self) -> None:
-        """What was told so far is durable: files of gangs that are over can go."""
-        done, self._to_clear = self._to_clear, []
+        """What was handed over is durable: files of gangs that are over can go."""
+        done, self._handed_over = self._handed_over, []
         if done:
             self._spawn(self._clear(done))
+        marks, self._marks = self._marks, {}
+        for attempt, mark in marks.items():
+            self._spawn(self._mark(attempt, mark))
+
+    async def prune(self) -> None:
+        """Now and then, what is left of attempts that were over long ago goes too."""
+        while True:
+            view = await self._at.seen()
+            await self._at.act()
+            keep = {*self._gangs, *view.own}
+            await self._at.tasks.insist(sweeping.prune, self._at.files, keep, _PRUNE_S)
+            await asyncio.sleep(_PRUNE_EVERY_S)
 
     async def close(self) -> None:
         """Let go of everything; gangs go on."""
-        tasks = [*self._tasks, *self._replicas.close()]
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._replicas.close(), return_exceptions=True)
 
     def lively(self) -> bool:
         """Whether files should be looked at often."""
@@ -126,11 +157,23 @@ class Gangs:
             for part in one.parts.values()
             if part.over is None
         }
-        for news in await asyncio.to_thread(tails.read, list(parts)):
+        began = time.monotonic()
+        look = await asyncio.to_thread(tails.read, list(parts))
+        if bool(look.why) != self._blind:
+            self._blind = bool(look.why)
+            self._at.tasks.say(look.why)
+        for tail in look.unseen:
+            parts[tail][1].alive_at = time.monotonic()
+        self._looked_at = began
+        for news in look.news:
             one, part = parts[news.tail]
             part.alive_at, part.alive_wall = time.monotonic(), self._at.clock()
             for line in news.lines:
                 self._hear(one, part, line)
+            if part.over is None and not part.ended:
+                part.heard_to = news.end
+                if part.started and not one.serves and news.end - part.marked_to >= _MARK_BYTES:
+                    self._to_mark.add(one.attempt)
         now = time.monotonic()
         for one in list(self._gangs.values()):
             if one.stop and one.job and not one.over and now >= one.cancel_at:
@@ -152,6 +195,7 @@ class Gangs:
                     self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
                 self._at.hurry()
             case gang.Listens(attempt=attempt, url=url):
+                one.serves = True
                 self._replicas.watch(attempt, url)
             case gang.Paced(attempt=attempt, node=node, pace_ns=pace):
                 if told := self._paces.hear(attempt, node, pace, self._at.clock()):
@@ -206,28 +250,33 @@ class Gangs:
 
     def _cancel_strays(self, view: View) -> None:
         """Jobs that may not start, since another was first or somebody forbade it, only take up room."""
-        now = time.monotonic()
-        seen: dict[str, float] = {}
+        now, found = time.monotonic(), []
         for attempt, jobs in view.own.items():
             if attempt.startswith("burn-in/"):
                 continue
             one = self._gangs.get(AttemptId(attempt))
-            for job in jobs:
-                if one and (one.job == job.id or not one.job):
-                    continue
-                claim, since = self._at.files.claim(attempt), self._strays.get(job.id, now)
-                if one and claim == job.id:
-                    one.job = claim  # it was first, and another was submitted since no answer came
-                    continue
-                seen[job.id] = since
-                patience_s = {"": _STRAY_S, job.id: _ENDS_S}.get(claim, 0.0)
-                if now - since >= patience_s:
-                    self._spawn(self._cancel(attempt, job.id))
-        self._strays = seen
+            found += [(AttemptId(attempt), job.id) for job in jobs if not one or one.job not in ("", job.id)]
+        self._strays = {job: self._strays.get(job, now) for _, job in found}
+        if found and (self._judging is None or self._judging.done()):
+            self._judging = self._spawn(self._judge(found))
+
+    async def _judge(self, found: list[tuple[AttemptId, str]]) -> None:
+        standing = await self._at.tasks.insist(self._at.files.standing, {attempt for attempt, _ in found})
+        for attempt, job in found:
+            claim, planned = standing[attempt]
+            seen_s = time.monotonic() - self._strays.get(job, time.monotonic())
+            if claim == job and (one := self._gangs.get(attempt)):
+                one.job, one.left = job, False  # it was first, though we knew another one
+            elif claim == job and planned and attempt not in self._past:
+                continue  # who planned it looks after it
+            elif seen_s >= {"": _STRAY_S, job: _ENDS_S}.get(claim, 0.0):
+                self._spawn(self._cancel(attempt, job))
 
     async def _settle(self, one: Gang) -> None:
         """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
         ending = await self._ending(one)
+        if one.over:
+            return
         try:
             claim = await asyncio.to_thread(self._at.files.claim, one.attempt)
             if claim not in ("", spool.STOPPED, one.job):
@@ -253,8 +302,9 @@ class Gangs:
         view = await self._at.seen()
         job = view.job(one.attempt, one.job)
         for part in one.parts.values():
-            quiet = time.monotonic() - part.alive_at
-            if part.over or (part.begun and not part.ended and quiet < self._at.config.lease_s / 2):
+            if part.over or (
+                part.begun and not part.ended and self._quiet_s(part) < self._at.config.lease_s / 2
+            ):
                 continue
             # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
             done_there = job is None or part.node not in job.nodes
@@ -267,16 +317,19 @@ class Gangs:
                 self._over(one, part, over)
 
     async def _ending(self, one: Gang) -> reading.Ending | None:
-        with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
-            words = ["scontrol", "--oneliner", "show", "job", one.job]
-            found = reading.ending(await commands.run(words), self._at.prefix + one.attempt)
-            began_at = reading.booted(await commands.run(["scontrol", "show", "config"]))
-            # a slurmctld that was restarted since takes for failed or cancelled what it only lost track of
-            return found if found and began_at <= found.submitted_at else None
-        return None
-
-    def _unclaimed(self, one: Gang) -> bool:
-        return not self._at.files.claim(one.attempt) and not any(p.started for p in one.parts.values())
+        """None: Slurm does not know it any more, or no longer for sure. While it is silent, it may."""
+        while True:
+            try:
+                said = await commands.run(["scontrol", "--oneliner", "show", "job", one.job])
+                found = reading.ending(said, self._at.prefix + one.attempt)
+                began_at = reading.booted(await commands.run(["scontrol", "show", "config"]))
+            except commands.SlurmError:
+                return None
+            except commands.SlurmSilent:
+                await asyncio.sleep(_RETRY_S)
+            else:
+                # one that was restarted since takes for failed or cancelled what it only lost track of
+                return found if found and began_at <= found.submitted_at else None
 
     def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
         """Without its own word: gone is the site's doing, an exit is the job's."""
@@ -290,16 +343,22 @@ class Gangs:
 
     # ---- nodes that are given up -----------------------------------------------------------------
 
-    def silent_s(self, node: NodeId) -> tuple[float, int]:
-        """How long the liveliest member on the node has been silent, and since when; 0: none runs there."""
-        parts = [part for one in self._gangs.values() if (part := one.parts.get(node)) and part.runs]
-        if not parts:
-            return 0.0, 0
-        latest = max(parts, key=lambda part: part.alive_at)
-        return time.monotonic() - latest.alive_at, latest.alive_wall
+    def silent_s(self) -> dict[NodeId, tuple[float, int]]:
+        """How long the liveliest member on each node has been silent, and since when; of nodes with any."""
+        latest: dict[NodeId, Part] = {}
+        for one in self._gangs.values():
+            for node, part in one.parts.items():
+                if part.runs and (node not in latest or part.alive_at > latest[node].alive_at):
+                    latest[node] = part
+        return {node: (self._quiet_s(part), part.alive_wall) for node, part in latest.items()}
+
+    def _quiet_s(self, part: Part) -> float:
+        """For how long we have looked and seen no sign of life: while we do not look, nobody is silent."""
+        return self._looked_at - part.alive_at
 
     async def fence(self, node: NodeId) -> None:
         """Returns when nothing of any gang runs on the node, nor can begin there."""
+        told: set[AttemptId] = set()
         while True:
             left = [
                 (one, part)
@@ -309,13 +368,14 @@ class Gangs:
             if not left:
                 return
             for one, _ in left:
-                with contextlib.suppress(OSError):
-                    await asyncio.to_thread(self._write_stop, one.attempt, {"grace_s": 0.0}, node)
+                if one.attempt not in told:
+                    with contextlib.suppress(OSError):
+                        await asyncio.to_thread(self._write_stop, one.attempt, {"grace_s": 0.0}, node)
+                        told.add(one.attempt)
             view = await self._at.seen()
             for one, part in left:
-                quiet = time.monotonic() - part.alive_at
                 # its guard has ended it by now, or it never came to be and will find the order to stop
-                ended = quiet > 1.25 * self._at.config.lease_s + 0.5
+                ended = self._quiet_s(part) > 1.25 * self._at.config.lease_s + 0.5
                 if ended or (one.left and view.responds(node)):
                     self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=node))
             await asyncio.sleep(0.1)
@@ -328,27 +388,42 @@ class Gangs:
         self._gangs[attempt] = one
         return one
 
-    def _adopt(self, attempt: AttemptId) -> Gang | None:
-        tree = spool.read_json(self._at.files.plan(attempt))
-        if tree is None:
-            return None
-        one = self._new(attempt, tuple(NodeId(member["node"]) for member in tree["members"]))
-        claim = self._at.files.claim(attempt)
-        one.job = "" if claim == spool.STOPPED else claim
+    def _adopt(self, found: spool.Found) -> Gang:
+        one = self._new(AttemptId(found.attempt), tuple(NodeId(node) for node in found.nodes))
+        if found.claim == spool.STOPPED:
+            self._never_begins(one)
+        else:
+            one.job = found.claim
+            one.resume(found.heard_to)
         return one
+
+    def _never_begins(self, one: Gang) -> None:
+        """Nobody may start it any more, and nobody has."""
+        for part in one.parts.values():
+            if part.over is None and not part.started:
+                self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
 
     async def _start(self, one: Gang, order: orders.StartGang) -> None:
         await self._at.act()
         try:
             if await asyncio.to_thread(self._at.files.claim, one.attempt):
                 # it was started or forbidden before, and is over: else its plan would have been adopted
-                del self._gangs[one.attempt]
-                for node in one.nodes:
-                    self._tell_gone(one.attempt, node)
+                self._never_begins(one)
                 return
-            await self._submitter.plan(order)
+            await self._submitter.plan(one, order)
         except OSError as error:
             await self._refuse(one, f"the shared folder cannot be used: {error}")
+        else:
+            await self._submit(one)
+
+    async def _submit_planned(self, one: Gang) -> None:
+        """A predecessor planned it, and perhaps did not live to submit it."""
+        await self._at.act()
+        claim = await self._at.tasks.insist(self._at.files.claim, one.attempt)
+        if claim == spool.STOPPED:
+            self._never_begins(one)
+        elif claim:
+            one.job = one.job or claim
         else:
             await self._submit(one)
 
@@ -359,8 +434,9 @@ class Gangs:
             await self._refuse(one, str(error))
 
     async def _refuse(self, one: Gang, why: str) -> None:
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._at.files.forbid, one.attempt)
+        if job := await self._at.tasks.insist(self._at.files.forbid, one.attempt):
+            one.job = job  # an earlier try had been taken, and runs
+            return
         words = gang.refused(one, self._at.clock(), why)
         self._past[one.attempt] = words
         self._gangs.pop(one.attempt, None)
@@ -370,34 +446,31 @@ class Gangs:
 
     async def _stop(self, order: orders.StopGang) -> None:
         await self._at.act()
-        try:
-            job = await asyncio.to_thread(self._at.files.forbid, order.attempt)
-            one = self._gangs.get(order.attempt) or self._adopt(order.attempt)
-            if one is not None:
-                wish = {"grace_s": order.grace_s, "forget": order.forget}
-                await asyncio.to_thread(self._write_stop, order.attempt, wish)
-        except OSError as error:
-            await asyncio.sleep(_RETRY_S)  # the shared folder is away
-            self._at.tell(_note(order, self._at.clock(), f"cannot be stopped: {error}"))
-            self._spawn(self._stop(order))
-            return
+        insist = self._at.tasks.insist
+        job = await insist(self._at.files.forbid, order.attempt)
+        found = await insist(self._at.files.found, order.attempt)
+        one = self._gangs.get(order.attempt)
+        if one is None and found and order.attempt not in self._past:
+            one = self._adopt(found)
         if one is None:
             for member in order.members:
                 self._tell_gone(order.attempt, member.node)
             return
-        one.job = one.job or job
+        wish = {"grace_s": order.grace_s, "forget": order.forget}
+        await insist(self._write_stop, order.attempt, wish)
+        submitted, one.job = one.job, job or one.job
         first, one.stop = one.stop is None, order
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
         one.cancel_at = cancel_at if first else min(one.cancel_at, cancel_at)
         if not job:  # it never began: members that were not there will not come
-            for part in one.parts.values():
-                if part.over is None and not part.started:
-                    self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
-            if one.job:
-                self._spawn(self._cancel(one.attempt, one.job))
+            self._never_begins(one)
+            if submitted:
+                self._spawn(self._cancel(one.attempt, submitted))
         for part in one.parts.values():
             if part.over:
                 self._tell_gone(one.attempt, part.node)
+            elif part.ended:
+                self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
         known = {member.node for member in order.members} - set(one.nodes)
         for node in known:
             self._tell_gone(one.attempt, node)
@@ -415,24 +488,22 @@ class Gangs:
 
     async def _cancel(self, attempt: str, job: str) -> None:
         """By number and name: a slurmctld that forgot jobs gives their numbers away again."""
-        await self._at.act()
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
-            await commands.run(["scancel", f"--jobname={self._at.prefix}{attempt}", job])
+            async with self._cancels:
+                await self._at.act()
+                await commands.run(["scancel", f"--jobname={self._at.prefix}{attempt}", job])
+
+    async def _mark(self, attempt: AttemptId, mark: Mapping[str, int]) -> None:
+        await self._at.act()
+        with contextlib.suppress(OSError):  # a successor then reads more than it must
+            await asyncio.to_thread(spool.write_json, self._at.files.heard(attempt), mark)
 
     async def _clear(self, attempts: list[AttemptId]) -> None:
         await self._at.act()
-        for attempt in attempts:
-            await asyncio.to_thread(shutil.rmtree, self._at.files.of(attempt), True)
+        await self._at.tasks.insist(sweeping.clear, self._at.files, attempts)
 
     def _tell_gone(self, attempt: AttemptId, node: NodeId) -> None:
         self._at.tell(inputs.MemberGone(at=self._at.clock(), attempt=attempt, node=node))
 
     def _spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-
-def _note(order: orders.StopGang, at: int, text: str) -> inputs.WorkerSpoke:
-    return inputs.WorkerSpoke(at=at, attempt=order.attempt, node=order.members[0].node, text=text)
+        return self._at.tasks.start(work)

@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
 from myriad.engines.slurm import commands, reading
 from myriad.engines.slurm.commands import SlurmError, SlurmSilent
+from myriad.fleet import hostlist
 from myriad.kernel.findings import Finding, fail, ok, skip, warn
 
 PROGRAMS: Final = ("sinfo", "squeue", "scontrol", "sbatch", "scancel")
@@ -20,11 +21,15 @@ _PATIENCE_S: Final = 10.0
 #: Nodes that should answer.
 _SHARE: Final = 0.95
 _SKEW_S: Final = 5.0
+_PARTITIONS: Final = re.compile(r"^NodeName=(\S+) .*?(?:\sPartitions=(\S*)|$)", re.MULTILINE)
 _CONFIG: Final = re.compile(r"^(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 
-def findings(partition: str = "") -> Iterator[Finding]:
-    """All that can be looked at from here, in the order in which one needs the other."""
+def findings(partition: str = "", wanted: Collection[str] = ()) -> Iterator[Finding]:
+    """All that can be looked at from here, in the order in which one needs the other.
+
+    `wanted`: the nodes of the site file.
+    """
     missing = [name for name in PROGRAMS if not shutil.which(name)]
     if missing:
         remedy = "Install Slurm's client programs (slurm-client), or add their folder to PATH"
@@ -48,6 +53,8 @@ def findings(partition: str = "") -> Iterator[Finding]:
     yield munge(config)
     yield of_partition(partition)
     yield nodes()
+    if wanted:
+        yield of_site(wanted, partition)
 
 
 def version() -> Finding:
@@ -165,6 +172,25 @@ def nodes() -> Finding:
     if len(good) < _SHARE * len(found):
         return warn("slurm: nodes", f"{told}; not: {', '.join(bad)}", remedy)
     return ok("slurm: nodes", told)
+
+
+def of_site(wanted: Collection[str], partition: str) -> Finding:
+    """Slurm knows the nodes of the site file, and gives them to the partition that gangs go to."""
+    try:
+        said = _ask("scontrol", "--oneliner", "show", "nodes")
+    except (SlurmError, SlurmSilent) as error:
+        return fail("slurm: site", str(error), "Run scontrol show nodes")
+    known = {one.group(1): (one.group(2) or "").split(",") for one in _PARTITIONS.finditer(said)}
+    unknown = hostlist.fold(name for name in wanted if name not in known)
+    outside = hostlist.fold(
+        name for name in wanted if partition and partition not in known.get(name, [partition])
+    )
+    remedy = "Import the site again: myriad site import-slurm; or mend slurm.conf, then scontrol reconfigure"
+    if unknown:
+        return fail("slurm: site", f"Slurm does not know {unknown} of the site file", remedy)
+    if outside:
+        return fail("slurm: site", f"not in partition {partition}: {outside} of the site file", remedy)
+    return ok("slurm: site", f"Slurm knows all {len(wanted)} nodes of the site file")
 
 
 def _ask(*argv: str) -> str:

@@ -10,11 +10,10 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
+import stat
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 0.25
 _AGAIN_S = 0.05
 _MEETING_S = 120.0
+_MEMORY = "MYRIAD_MEMORY_DIR="
+#: So long a job that was stopped finds its copies in memory again.
+_IDLE_S = 600.0
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 _DATAGRAM_BYTES = 64 << 10
 _DATAGRAMS_AT_ONCE = 256
@@ -78,7 +80,7 @@ class Member:
         self._marker = f"{plan.instance}/{plan.attempt}"
         self._guard = guard.Guard(plan.lease_s, self._marker)
         self._children: dict[int, ranks.Planned] = {}
-        self._private = Path(tempfile.mkdtemp(prefix="myriad-"))
+        self._private = _private_folder()
         self._reports = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._reports.bind(os.fspath(self._private / "report.sock"))
         self._reports.setblocking(False)
@@ -150,12 +152,12 @@ class Member:
 
     def _beat(self, now: float) -> None:
         """Touch our log: the control plane sees that we live, and the guard hears that it could."""
-        self._beat_at = now + self._plan.lease_s / 8
+        self._beat_at, since = now + self._plan.lease_s / 8, guard.clock()
         try:
             os.utime(self._log)
         except OSError:
             return  # the guard ends us if that goes on
-        self._guard.alive()
+        self._guard.alive(since)
 
     def _obey(self, now: float) -> None:
         for path in self._files.stop_files(self._plan.attempt, self._plan.node):
@@ -190,8 +192,9 @@ class Member:
         }
         folders = [plan.logs, plan.owner / "output"]
         if plan.job:
+            _make_ours(plan.memory.parent)
             memory = self._memory()
-            own["MYRIAD_MEMORY_DIR"] = str(memory / plan.job)
+            own[_MEMORY.rstrip("=")] = str(memory / plan.job)
             folders += [plan.owner / "checkpoints", memory]
         if plan.service:
             port = ports.free(set())
@@ -233,13 +236,30 @@ class Member:
         raise OSError(f"the gang's first node said nothing for {_MEETING_S:.0f} s")
 
     def _memory(self) -> Path:
-        """This incarnation's folder in memory; those of earlier ones are of a node that died."""
-        mine = self._plan.memory / self._plan.instance
+        """This incarnation's folder in memory. Earlier ones are of a node that died; jobs leave theirs behind
+        when they are stopped, and may be brought back for a while, or never."""
+        mine, oldest = self._plan.memory / self._plan.instance, time.time() - _IDLE_S
+        used = {line for p in procs.table() for line in procs.environment(p.pid) if line.startswith(_MEMORY)}
         with contextlib.suppress(OSError):
             for other in self._plan.memory.iterdir():
                 if other != mine:
-                    shutil.rmtree(other, ignore_errors=True)
+                    self._remove(other)
+            for left in mine.iterdir():
+                is_idle = left.name != self._plan.job and f"{_MEMORY}{left}" not in used
+                if is_idle and left.stat().st_mtime < oldest:
+                    self._remove(left)
         return mine
+
+    def _remove(self, folder: Path) -> None:
+        """Of what may be much, and take long: signs of life go on."""
+        for place, _, names in os.walk(folder, topdown=False):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(place, name))
+                if (now := time.monotonic()) >= self._beat_at:
+                    self._beat(now)
+            with contextlib.suppress(OSError):
+                os.rmdir(place)
 
     def _reap(self) -> None:
         while True:
@@ -249,8 +269,6 @@ class Member:
                 return
             if not pid:
                 return
-            if pid == self._guard.pid:
-                os._exit(128 + signal.SIGKILL)  # nobody vouches for us any more
             if planned := self._children.pop(pid, None):
                 self._ended(planned, os.waitstatus_to_exitcode(status))
 
@@ -272,8 +290,10 @@ class Member:
             procs.send(process.pid, number)
 
     def _remains(self) -> list[procs.Process]:
+        if not procs.has_children():
+            return []  # nor descendants, as we adopt them: the whole table need not be read
         everybody = procs.table()
-        ours = [p for p in everybody if p.parent == os.getpid() and p.pid != self._guard.pid]
+        ours = [p for p in everybody if p.parent == os.getpid()]
         return procs.with_descendants(ours, everybody)
 
     def _release(self) -> None:
@@ -313,7 +333,7 @@ class Member:
         if self._listener:
             self._listener.flush(time.monotonic())
         if self._plan.job and (self._forget or (self._ending == "exit" and not self.code)):
-            shutil.rmtree(self._plan.memory / self._plan.instance / self._plan.job, ignore_errors=True)
+            self._remove(self._plan.memory / self._plan.instance / self._plan.job)
         if self._ending == "stop":
             self._write({"type": "MemberGone"})
         elif self._ending == "slurm":
@@ -322,7 +342,25 @@ class Member:
             self._write({"type": "MemberExited", "code": self.code, "detail": self._detail})
         os.fsync(self._log)
         self._guard.done()
-        shutil.rmtree(self._private, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            (self._private / "report.sock").unlink()
+            self._private.rmdir()
+
+
+def _make_ours(folder: Path) -> None:
+    """A folder in a place where anybody may make one: nobody else's may take its place. Raises OSError."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder} belongs to somebody else")
+
+
+def _private_folder() -> Path:
+    """As `tempfile.mkdtemp`, whose import costs more than all the rest of a member's start."""
+    folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"myriad-{os.urandom(8).hex()}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 def main(argv: list[str]) -> int:
@@ -343,4 +381,6 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(code)  # nothing is left to tidy up, and doing it takes as long as a look at the table

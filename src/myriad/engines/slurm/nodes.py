@@ -8,7 +8,7 @@ compared at every look, so neither a restart nor a lost command leaves them apar
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 
 from myriad.engines.common import burnin, health
 from myriad.engines.slurm import batch, commands, reading
@@ -32,6 +32,12 @@ _FORGOT = "Duplicate jobid"
 #: What clocks of machines, and seconds cut off, may differ by.
 _CLOCKS_S = 2
 _PROBE_S = 2.0
+_UNDRAIN_S = 60.0
+_EAGER_S = 120.0
+_REASON_CHARS = 200
+#: Commands under way at once.
+_AT_ONCE = 3
+_BY_SLURM: tuple[Signal, ...] = ("channel", "process")
 _RETRY_S = 2.0
 #: A node that Slurm calls down although its slurmd answers is asked back no more often than this.
 _RESUME_EVERY_S = 10.0
@@ -60,6 +66,9 @@ class Place:
         self.occupied_by: str | None = None
         self.refuses = False
         self.resumed_at = 0.0
+        #: One that does not come for so long is not worth a look four times a second.
+        self.eager_until = time.monotonic() + _EAGER_S
+        self.update: asyncio.Task[None] | None = None
         self.repair: asyncio.Task[None] | None = None
         self.burning: asyncio.Task[None] | None = None
 
@@ -70,11 +79,18 @@ class Nodes:
     def __init__(self, where: Where, places: Iterable[NodePlace], gangs: Gangs) -> None:
         self._at, self._gangs = where, gangs
         self._places = {place.node: Place(place.node, place.chips) for place in places}
-        self._lives = {node: where.files.life(node) for node in self._places}
+        self._lives = dict.fromkeys(self._places, (0, 0))
+        self._booted: set[NodeId] = set()
+        self._noting: asyncio.Task[None] | None = None
+        self._updates = asyncio.Semaphore(_AT_ONCE)
+        self._probes: dict[NodeId, asyncio.Task[None]] = {}
+
+    def take_up(self, lives: Mapping[str, tuple[int, int]]) -> None:
+        """What the shared folder says of every node: which incarnation it is in, and when it had booted."""
+        self._lives = {node: lives[node] for node in self._places}
         for node, place in self._places.items():
             place.instance = f"{node}.{self._lives[node][0]}"
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._probes: dict[NodeId, asyncio.Task[None]] = {}
+        self._silent: dict[NodeId, tuple[float, int]] = {}
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -88,7 +104,7 @@ class Nodes:
             place.told_held = True  # only repeats what people did in Slurm, and holds as long as that does
         place.shown = order.held and (place.told_held or bool(place.seen and place.seen.held))
         if not order.held and (before or self._ours(place)) and place.seen and place.seen.held:
-            self._spawn(self._update(place.node, "undrain"))
+            self._keep(place, "undrain")
         self._at.hurry()
 
     def repair(self, order: orders.RepairNode) -> None:
@@ -119,18 +135,12 @@ class Nodes:
         place = self._places.get(node)
         return place.instance if place else ""
 
-    async def close(self) -> None:
-        """Let go; nothing in Slurm changes."""
-        tasks = [*self._tasks, *self._probes.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def waits_for_slurm(self) -> bool:
         """Whether something is only to be learnt from Slurm."""
+        now = time.monotonic()
         return any(
-            (p.repair and not p.repair.done()) or (p.burning and not p.burning.done()) or not p.joined
-            for p in self._places.values()
+            (now < place.eager_until and not place.joined) or (place.burning and not place.burning.done())
+            for place in self._places.values()
         )
 
     # ---- what Slurm says -------------------------------------------------------------------------
@@ -141,6 +151,8 @@ class Nodes:
             found = view.nodes.get(node)
             place.seen = found
             if found is None:
+                if place.joined and view.nodes:
+                    self._say_unknown(place)
                 continue
             # of a node that slurmctld has not heard since it began there is no news
             if not found.unknown and (place.repair is None or place.repair.done()):
@@ -148,12 +160,20 @@ class Nodes:
             self._compare_holds(place, found)
             if place.joined:
                 self._compare_use(place, view.others.get(node))
+        if self._booted and (self._noting is None or self._noting.done()):
+            self._noting = self._spawn(self._note_boots())
+
+    def _say_unknown(self, place: Place) -> None:
+        """It left Slurm's configuration: nothing can be there, nor come there."""
+        for source in _BY_SLURM:
+            place.evidence.say(source, False, "Slurm does not know it any more")
 
     def _compare(self, place: Place, found: reading.Node) -> None:
         generation, boot = self._lives[place.node]
         if found.boot and not boot:
-            self._live(place.node, generation, found.boot)
-        elif found.boot > boot + _BOOT_S and boot:
+            self._lives[place.node] = generation, found.boot
+            self._booted.add(place.node)
+        if found.boot > boot + _BOOT_S and boot:
             # it went down and came up again: what ran there is dead, and is fenced as on any lost node
             place.repair = self._spawn(self._replace(place))
         elif found.usable and not place.joined:
@@ -169,7 +189,7 @@ class Nodes:
         place.instance, place.joined, place.occupied_by, place.refuses = instance, True, None, False
 
         def tell(source: Signal, healthy: bool, detail: str) -> None:
-            _, since = self._gangs.silent_s(place.node)
+            _, since = self._silent.get(place.node, (0.0, 0))
             self._at.tell(
                 inputs.NodeSignalled(
                     at=self._at.clock(),
@@ -211,11 +231,11 @@ class Nodes:
             if place.asking is None or place.asking.done():
                 place.asking = self._spawn(self._given_back(place))
         elif place.ordered and not found.held:
-            self._spawn(self._update(place.node, "drain", f"{OURS} {place.why or 'cordoned'}"))
+            self._keep(place, "drain", f"{OURS} {place.why or 'cordoned'}")
         elif place.ordered:
             place.shown = True
         elif found.held and ours and place.ordered is False and not repairing:
-            self._spawn(self._update(place.node, "undrain"))
+            self._keep(place, "undrain")
 
     async def _given_back(self, place: Place) -> None:
         """We had drained it. Either somebody gave it back there, or slurmctld forgot it in a crash."""
@@ -243,14 +263,15 @@ class Nodes:
     def on_files(self) -> None:
         """A node whose members all fell silent is suspect; its slurmd is asked at once."""
         patience_s = self._at.config.lease_s / 2
+        self._silent = self._gangs.silent_s()
         for place in self._places.values():
             if not place.joined or (place.repair and not place.repair.done()):
                 continue
-            silent_s, _ = self._gangs.silent_s(place.node)
+            silent_s, _ = self._silent.get(place.node, (0.0, 0))
             if silent_s > patience_s:
                 place.evidence.say("heartbeat", False, f"its processes are silent for {silent_s:.1f} s")
                 if place.node not in self._probes:
-                    probe = asyncio.ensure_future(self._probe(place))
+                    probe = self._spawn(self._probe(place))
                     self._probes[place.node] = probe
                     probe.add_done_callback(lambda _, node=place.node: self._probes.pop(node, None))  # type: ignore[misc]
             else:
@@ -273,7 +294,7 @@ class Nodes:
     # ---- incarnations ----------------------------------------------------------------------------
 
     async def _replace(self, place: Place) -> None:
-        place.joined = False
+        place.joined, place.eager_until = False, time.monotonic() + _EAGER_S
         if place.burning:
             place.burning.cancel()
         await self._at.act()
@@ -281,20 +302,28 @@ class Nodes:
             await self._update(place.node, "drain", f"{OURS} being repaired")
         await self._gangs.fence(place.node)
         await self._cancel_burn_ins(place.node)
-        generation, _ = self._lives[place.node]
-        self._live(place.node, generation + 1, place.seen.boot if place.seen else 0)
+        self._booted.discard(place.node)
+        if self._noting:
+            await asyncio.wait([self._noting])  # two must not write the same
+        generation, boot = self._lives[place.node][0] + 1, place.seen.boot if place.seen else 0
+        await self._at.act()
+        # an old incarnation must never be mistaken for a new one
+        generation = await self._at.tasks.insist(self._at.files.set_life, place.node, generation, boot)
+        self._lives[place.node] = generation, boot
         self._tell_fenced(place.node, place.instance)
         await self._await_return(place)
 
-    def _live(self, node: NodeId, generation: int, boot: int) -> None:
-        """Raises OSError: an old incarnation must never be mistaken for a new one."""
-        self._at.files.set_life(node, generation, boot)
-        self._lives[node] = generation, boot
+    async def _note_boots(self) -> None:
+        await self._at.act()
+        booted, self._booted = self._booted, set()
+        lives = {node: self._lives[node] for node in booted}
+        await self._at.tasks.insist(self._at.files.set_boots, lives)
 
     async def _await_return(self, place: Place) -> None:
         """Until Slurm hears the node again and would use it; what we had marked is taken back."""
         while True:
-            self._at.hurry()
+            if time.monotonic() < place.eager_until:
+                self._at.hurry()
             await asyncio.sleep(_RETRY_S / 4)
             found = (await self._at.seen()).nodes.get(place.node)
             if found is None or not found.responds:
@@ -318,16 +347,12 @@ class Nodes:
     # ---- burn-in ---------------------------------------------------------------------------------
 
     async def _burn_in(self, place: Place, instance: str) -> None:
-        config, by = self._at.config, place.occupied_by
-        view = await self._at.seen()
-        if config.burn_in == "none" or by or place.node in view.others:
-            why = f"not measured: {by or 'others'} use it" if by or place.node in view.others else ""
-            self._tell_qualified(place, instance, burnin.Result(ok=True, detail=why))
-            return
+        await self._await_undrain(place)
         try:
-            found = await self._run_burn_in(place, instance)
-        except TimeoutError:
-            found = burnin.Result(ok=False, detail=f"burn-in was not done in {_BURN_IN_S:.0f} s")
+            if self._at.config.burn_in == "none":
+                found = burnin.Result(ok=True)
+            else:
+                found = await self._run_burn_in(place, instance)
         except commands.SlurmError as error:
             found = burnin.Result(ok=False, detail=str(error))
         self._tell_qualified(place, instance, found)
@@ -336,34 +361,66 @@ class Nodes:
         name = f"burn-in/{place.node}/{instance}"
         output = self._at.files.burn_in(place.node)
         words, body = batch.burn_in(self._at.config, self._at.prefix + name, place.node, output, place.chips)
-        job, submitted_at = "", 0.0
-        async with asyncio.timeout(_BURN_IN_S):
-            while True:
-                view = await self._at.seen()
-                if known := view.own.get(name):
-                    job = known[0].id
-                elif job and view.asked_at > submitted_at:
-                    break
-                elif not job:
-                    await self._at.act()
-                    with contextlib.suppress(commands.SlurmSilent):
+        job, submitted_at, began_at = "", 0.0, 0.0
+        while True:
+            view = await self._at.seen()
+            known = view.own.get(name, [])
+            pending = not known or known[0].pending
+            if pending and (why := self._not_measurable(place, view)):
+                await self._cancel_burn_ins(place.node)
+                return burnin.Result(ok=True, detail=f"not measured: {why}")
+            if known:
+                job, began_at = known[0].id, 0.0 if pending else began_at or view.asked_at
+                if not pending and view.asked_at - began_at > _BURN_IN_S:
+                    await self._cancel_burn_ins(place.node)
+                    return burnin.Result(ok=False, detail=f"burn-in was not done in {_BURN_IN_S:.0f} s")
+            elif job and view.asked_at > submitted_at:
+                break
+            elif not job:
+                with contextlib.suppress(commands.SlurmSilent):
+                    async with self._updates:
+                        await self._at.act()
                         said = await commands.run(["sbatch", *words], feed=body)
-                        job, submitted_at = said.strip().partition(";")[0], time.monotonic()
-                self._at.hurry()
-                await asyncio.sleep(0.3)
+                    job, submitted_at = said.strip().partition(";")[0], time.monotonic()
+            self._at.hurry()
+            await asyncio.sleep(0.3)
         ending = None
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
             said = await commands.run(["scontrol", "--oneliner", "show", "job", job])
             ending = reading.ending(said, self._at.prefix + name)
         return await asyncio.to_thread(burnin.result, output, ending.code if ending else 0)
 
+    def _not_measurable(self, place: Place, view: View) -> str:
+        """Why Slurm would not start a burn-in there, for as long as that is so."""
+        if place.seen and place.seen.held:
+            return f"it is kept out of service ({place.seen.reason or 'drained'})"
+        if other := view.others.get(place.node):
+            return f"job {other.id} of {other.user} uses it"
+        return ""
+
+    async def _await_undrain(self, place: Place) -> None:
+        """What the brain has just given back must be given back in Slurm before anything can begin there."""
+        give_up_at = time.monotonic() + _UNDRAIN_S
+        await self._at.seen()
+        while place.seen and place.seen.held and place.ordered is False and time.monotonic() < give_up_at:
+            self._at.hurry()
+            await asyncio.sleep(0.3)
+
     # ---- words -----------------------------------------------------------------------------------
 
+    def _keep(self, place: Place, state: str, reason: str = "") -> None:
+        """Change its state in Slurm, once at a time."""
+        if place.update is None or place.update.done():
+            place.update = self._spawn(self._update(place.node, state, reason))
+
     async def _update(self, node: NodeId, state: str, reason: str = "") -> None:
-        await self._at.act()
         words = ["scontrol", "update", f"nodename={node}", f"state={state}"]
+        if reason:
+            words.append(f"reason={' '.join(reason.split())[:_REASON_CHARS]}")
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):  # compared again at every look
-            await commands.run([*words, *([f"reason={reason}"] if reason else [])])
+            async with self._updates:
+                await self._at.act()
+                await commands.run(words)
         self._at.hurry()
 
     def _tell_joined(self, place: Place) -> None:
@@ -389,7 +446,4 @@ class Nodes:
         )
 
     def _spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._at.tasks.start(work)

@@ -80,13 +80,27 @@ class Ending(NamedTuple):
 
 def nodes(text: str) -> Iterator[Node]:
     """Of `scontrol --oneliner show nodes`."""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith("NodeName="):
             yield _node(line)
 
 
+class Reader:
+    """`nodes`, look after look: of most nodes Slurm says the same words again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Node] = {}
+
+    def nodes(self, text: str) -> list[Node]:
+        """Of `scontrol --oneliner show nodes`; only lines that changed are read."""
+        lines = [line for line in text.split("\n") if line.startswith("NodeName=")]
+        self._known = {line: self._known.get(line) or _node(line) for line in lines}
+        return list(self._known.values())
+
+
 def _node(line: str) -> Node:
-    fields: dict[str, str] = dict(_FIELD.findall(line))
+    # what people wrote into reasons and comments comes last, and may look like fields
+    fields: dict[str, str] = dict(reversed(_FIELD.findall(line)))
     state = fields.get("State", "UNKNOWN")
     words = {word.rstrip("*~#!%$@^-+") for word in state.upper().split("+")}
     reason = _REASON.search(line)
@@ -108,7 +122,8 @@ def _node(line: str) -> Node:
 
 def jobs(text: str) -> Iterator[Job]:
     """Of `squeue --format=JOB_FORMAT`."""
-    for line in text.splitlines():
+    # not splitlines: names may hold more than Slurm takes for the end of a line
+    for line in text.split("\n"):
         parts = line.split("|", 6)
         if len(parts) == 7:
             number, state, user, where, end, reason, name = parts

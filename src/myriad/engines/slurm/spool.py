@@ -5,8 +5,11 @@
     spool/<attempt>/<node>.log  what the member there has seen, one JSON document a line
     spool/<attempt>/stop      end it: how gently
     spool/<attempt>/stop.<node>  end it on that node alone, at once: the node is given up
+    spool/<attempt>/heard.json  up to where the logs are on record: a successor reads on from there
+    spool/<attempt>/request   a checkpoint is asked for; spool/<attempt>/master: where the gang meets
     nodes/<node>              which incarnation of the node is in use
     burn-in/<node>.log        what the last burn-in of the node said
+    wake                      touched by hooks of Slurm: look at it now
 
 Only the standard library: members import it.
 """
@@ -14,12 +17,23 @@ Only the standard library: members import it.
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 #: What a claim says when nobody may ever start the attempt.
 STOPPED = "stopped"
+
+
+class Found(NamedTuple):
+    """An attempt that somebody planned."""
+
+    attempt: str
+    nodes: tuple[str, ...]
+    #: As `Spool.claim`.
+    claim: str
+    #: As `Spool.heard`.
+    heard_to: Mapping[str, int]
 
 
 class Spool:
@@ -29,7 +43,8 @@ class Spool:
         self.root = data / "slurm"
 
     def prepare(self) -> None:
-        """Make the folders. Raises OSError."""
+        """Make the folders, for our eyes alone: plans have what users put into `env`. Raises OSError."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("claims", "spool", "nodes", "burn-in"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
@@ -46,6 +61,10 @@ class Spool:
     def log(self, attempt: str, node: str) -> Path:
         """What a member has seen; its mtime is the member's sign of life."""
         return self.of(attempt) / f"{node}.log"
+
+    def heard(self, attempt: str) -> Path:
+        """By node, up to where the brain has its member's log on record."""
+        return self.of(attempt) / "heard.json"
 
     def request(self, attempt: str) -> Path:
         """Exists while the attempt is asked to checkpoint."""
@@ -73,9 +92,29 @@ class Spool:
 
     def forbid(self, attempt: str) -> str:
         """Let nobody start it from now on; the Slurm job that had come before, if any. Raises OSError."""
-        _make_once(self.claim_file(attempt), f"{STOPPED}\n")
+        path = self.claim_file(attempt)
+        _make_once(path, f"{STOPPED}\n")
         found = self.claim(attempt)
+        if not found:  # nobody may take it for one that never began
+            raise FileNotFoundError(f"{path} is there and cannot be read")
         return "" if found == STOPPED else found
+
+    def found(self, attempt: str) -> Found | None:
+        """What is to be known of an attempt; None if it has no plan. Raises OSError."""
+        tree = read_json(self.plan(attempt))
+        if tree is None:
+            return None
+        nodes = tuple(member["node"] for member in tree["members"])
+        return Found(attempt, nodes, self.claim(attempt), read_json(self.heard(attempt)) or {})
+
+    def all_found(self) -> list[Found]:
+        """Every attempt that has a plan. Raises OSError."""
+        names = sorted(path.parent.name for path in self.root.glob("spool/*/plan.json"))
+        return [one for name in names if (one := self.found(name))]
+
+    def standing(self, attempts: Iterable[str]) -> dict[str, tuple[str, bool]]:
+        """Of each the claim, and whether there is a plan. Raises OSError."""
+        return {name: (self.claim(name), self.plan(name).exists()) for name in attempts}
 
     def bar(self, attempt: str, node: str) -> bool:
         """Let no member of the attempt begin on the node from now on; False if one had begun. Raises OSError.
@@ -84,10 +123,6 @@ class Spool:
         """
         word = {"type": "MemberGone", "at": 0, "attempt": attempt, "node": node}
         return _make_once(self.log(attempt, node), json.dumps(word) + "\n")
-
-    def attempts(self) -> list[str]:
-        """Attempts that have a plan."""
-        return sorted(path.parent.name for path in self.root.glob("spool/*/plan.json"))
 
     # ---- nodes -----------------------------------------------------------------------------------
 
@@ -99,9 +134,27 @@ class Spool:
         except (FileNotFoundError, ValueError):
             return 0, 0
 
-    def set_life(self, node: str, generation: int, boot: int) -> None:
-        """Remember both. Raises OSError."""
+    def lives(self, nodes: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """The same for many. Raises OSError."""
+        return {node: self.life(node) for node in nodes}
+
+    def set_life(self, node: str, generation: int, boot: int) -> int:
+        """Remember both; the generation that counts now: an older one never comes back. Raises OSError."""
+        generation = max(generation, self.life(node)[0])
         replace(self.root / "nodes" / node, f"{generation} {boot}")
+        return generation
+
+    def set_boots(self, lives: Mapping[str, tuple[int, int]]) -> None:
+        """Remember when many nodes had booted. Raises OSError."""
+        for node, (generation, boot) in lives.items():
+            self.set_life(node, generation, boot)
+
+    def woken_ns(self) -> int:
+        """When somebody last touched `wake`; 0: never, or the folder is away."""
+        try:
+            return os.stat(self.root / "wake").st_mtime_ns
+        except OSError:
+            return 0
 
     def burn_in(self, node: str) -> Path:
         """What the last burn-in of the node said."""
@@ -110,7 +163,7 @@ class Spool:
 
 def _make_once(path: Path, text: str) -> bool:
     """Make a file as a whole unless there is one: also on file servers. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = _draft(path)
     draft.write_text(text)
     try:
         os.link(draft, path)
@@ -123,9 +176,14 @@ def _make_once(path: Path, text: str) -> bool:
 
 def replace(path: Path, text: str) -> None:
     """Write a file as a whole. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = _draft(path)
     draft.write_text(text)
     draft.replace(path)
+
+
+def _draft(path: Path) -> Path:
+    """A name that nobody else uses, on no machine and in no thread."""
+    return path.with_name(f".{path.name}.{os.urandom(6).hex()}")
 
 
 def write_json(path: Path, tree: Mapping[str, Any]) -> None:

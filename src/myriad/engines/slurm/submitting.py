@@ -6,8 +6,9 @@ attempt finds that it may start (`batch`).
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,7 +22,7 @@ from myriad.protocol import orders
 
 _RETRY_S, _RETRY_S_MAX = 0.5, 10.0
 #: Submissions under way at once.
-_AT_ONCE = 6
+_AT_ONCE = 8
 
 
 class Submitter:
@@ -31,16 +32,22 @@ class Submitter:
         self._at, self._chips_of = where, chips_of
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    async def plan(self, order: orders.StartGang) -> None:
-        """Write down what to start where. Raises OSError."""
+    async def plan(self, one: Gang, order: orders.StartGang) -> None:
+        """Write down what to start where, unless it is to be stopped by then. Raises OSError."""
         view = await self._at.seen()
-        await asyncio.to_thread(self._write_plan, order, view)
+        await self._at.act()
+        if one.stop is None:
+            await asyncio.to_thread(self._write_plan, order, view)
 
     async def submit(self, one: Gang) -> None:
         """Hand a planned gang to Slurm, until it is there or to be stopped. Raises SlurmError at a no."""
-        words, body = self._job(one, await self._at.seen())
+        view = await self._at.seen()
+        tree = await self._at.tasks.insist(spool.read_json, self._at.files.plan(one.attempt))
+        if tree is None:
+            return  # it was stopped, and is over
+        words, body = self._job(one, tree, view)
         asked, pause_s = 0.0, _RETRY_S
-        while one.stop is None:
+        while one.stop is None and not one.over:
             if known := (await self._view_after(asked)).own.get(one.attempt):
                 one.job = known[0].id  # of a predecessor, or taken although no answer came
                 return
@@ -62,10 +69,8 @@ class Submitter:
             await asyncio.sleep(0.1)
         return view
 
-    def _job(self, one: Gang, view: View) -> tuple[list[str], str]:
+    def _job(self, one: Gang, tree: Mapping[str, Any], view: View) -> tuple[list[str], str]:
         """Options and script of its batch job."""
-        tree = spool.read_json(self._at.files.plan(one.attempt))
-        assert tree is not None, one.attempt
         chips, first = max(len(member["chips"]) for member in tree["members"]), one.nodes[0]
         in_all = self._chips_of(first) or chips
         cpus = view.nodes[first].cpus * chips // in_all if first in view.nodes else 1

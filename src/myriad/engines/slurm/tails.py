@@ -16,14 +16,15 @@ class Tail:
 
     __slots__ = ("_offset", "_rest", "mtime_ns", "path")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, skipped: int = 0) -> None:
+        """`skipped`: so many bytes, up to the end of a line, need not be read again."""
         self.path = path
         self.mtime_ns = 0
-        self._offset = 0
+        self._offset = skipped
         self._rest = b""
 
     def read(self) -> "News | None":
-        """What is new; None if nothing is."""
+        """What is new; None if nothing is. Raises OSError when that cannot be known."""
         try:
             found = os.stat(self.path)
             if found.st_mtime_ns == self.mtime_ns and found.st_size <= self._offset:
@@ -34,11 +35,13 @@ class Tail:
                 with self.path.open("rb") as file:
                     file.seek(self._offset)
                     body = file.read(_CHUNK_BYTES)
-        except OSError:
-            return None  # not there yet, or the file server is away: no news
+        except FileNotFoundError:
+            if self.mtime_ns and not self.path.parents[2].exists():
+                raise  # it was there: what is away is the whole folder
+            return None
         self._offset += len(body)
         *lines, self._rest = (self._rest + body).split(b"\n")
-        return News(self, [line for line in lines if line])
+        return News(self, [line for line in lines if line], self._offset - len(self._rest))
 
 
 class News(NamedTuple):
@@ -46,8 +49,27 @@ class News(NamedTuple):
 
     tail: Tail
     lines: list[bytes]
+    #: Where the last of them ends in the file.
+    end: int
 
 
-def read(tails: Iterable[Tail]) -> list[News]:
+class Look(NamedTuple):
+    """At many files."""
+
+    news: list[News]
+    #: Those of which nothing is known: a silence of ours, not of theirs.
+    unseen: list[Tail]
+    why: str
+
+
+def read(tails: Iterable[Tail]) -> Look:
     """The news of many; called in a thread."""
-    return [news for tail in tails if (news := tail.read())]
+    found = Look([], [], "")
+    for tail in tails:
+        try:
+            if news := tail.read():
+                found.news.append(news)
+        except OSError as error:
+            found.unseen.append(tail)
+            found = found._replace(why=str(error))
+    return found

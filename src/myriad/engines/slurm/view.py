@@ -1,5 +1,7 @@
 """One look at all of Slurm: its nodes, our jobs, and what others run."""
 
+import os
+import pwd
 import time
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
@@ -28,17 +30,27 @@ class View(NamedTuple):
         return found is not None and found.usable
 
 
-async def look(prefix: str, wanted: Collection[str]) -> View:
+async def look(prefix: str, wanted: Collection[str], read: reading.Reader) -> View:
     """Ask Slurm. Raises SlurmSilent, SlurmError."""
     asked_at = time.monotonic()
     nodes = await commands.run(["scontrol", "--oneliner", "show", "nodes"])
     jobs = await commands.run(["squeue", "--noheader", "--all", f"--format={reading.JOB_FORMAT}"])
     own: dict[str, list[reading.Job]] = {}
     others: dict[str, reading.Job] = {}
+    me = _me()
     for job in reading.jobs(jobs):
-        if job.name.startswith(prefix):
+        # anybody may call a job as we do
+        if job.name.startswith(prefix) and job.user == me:
             own.setdefault(job.name.removeprefix(prefix), []).append(job)
         else:
             others.update({node: job for node in job.nodes if node in wanted})
-    known = {node.name: node for node in reading.nodes(nodes) if node.name in wanted}
+    known = {node.name: node for node in read.nodes(nodes) if node.name in wanted}
     return View(asked_at, known, own, others)
+
+
+def _me() -> str:
+    """Our name, as squeue says it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from myriad.engines.slurm import spool
 from myriad.engines.slurm.config import Config
+from myriad.engines.slurm.tasks import Tasks
 from myriad.engines.slurm.view import View
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs
@@ -25,7 +26,9 @@ class Where(NamedTuple):
     act: Callable[[], Awaitable[None]]
     #: The latest look at Slurm; waits for the first.
     seen: Callable[[], Awaitable[View]]
-    #: What a node's incarnation is called, how many CPUs it has and where it is.
+    #: What a node's incarnation is called.
     instance: Callable[[NodeId], str]
     #: Look at Slurm soon.
     hurry: Callable[[], None]
+    #: What goes on beside the looks, and how the shared folder is written.
+    tasks: Tasks

@@ -125,7 +125,8 @@ def _rehearsed(ask: Ask, spec: TrainingJob, profile: Profile) -> Submitted:
 
 def _submitted(ask: Ask, job: JobId) -> Submitted:
     found = ask.plane.state.jobs[job]
-    return Submitted(job=views.job_view(ask.plane.state, found), explanation=_explained(ask, found))
+    explanation = views.explain(ask.plane.moment(), found, views.AHEAD_AT_ONCE)
+    return Submitted(job=views.job_view(ask.plane.state, found), explanation=explanation)
 
 
 def _explained(ask: Ask, job: Job) -> views.Explanation:
