@@ -28,7 +28,7 @@ from tests.slurm.cluster import Cluster
 
 _CLIENTS = 4
 #: So many jobs that are not over: what two cores start in a few seconds.
-_OPEN = 30
+_OPEN = 16
 #: Says that it started, and lives a little. It never fails, so nobody may ever be told that it did.
 _WORK = """
 import os, random, time
@@ -136,7 +136,7 @@ class Scene:
     def __init__(self, stack: ExitStack, cluster: Cluster, postgres: Postgres, folder: Path) -> None:
         self._stack, self.cluster, self.postgres, self.folder = stack, cluster, postgres, folder
         self.data, self.starts = folder / "data", folder / "starts"
-        site = plane.site_file(cluster, folder, burn_in="none", lease="6s", look_every="1s")
+        site = plane.site_file(cluster, folder, burn_in="none", lease="10s", look_every="1s")
         self._options = ["--engine", "slurm", "--site", str(site), "--data", str(self.data)]
         self._options += ["--journal", postgres.database()]
         stack.callback(cluster.clear)

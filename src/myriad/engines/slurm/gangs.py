@@ -334,7 +334,13 @@ class Gangs:
     def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
         """Without its own word: gone is the site's doing, an exit is the job's."""
         at = self._at.clock()
-        if one.stop or not part.begun or ending is None or ending.state.split("+")[0] in _NOT_ITS_FAULT:
+        state = ending.state.split("+")[0] if ending else ""
+        # a member says itself how its processes ended: to fail without a word is to have been killed, by its
+        # guard or by hand. Where none has begun, to fail is what the job does, and to be cancelled is not
+        its_own = state not in _NOT_ITS_FAULT and any(p.begun for p in one.parts.values()) != (
+            state == "FAILED"
+        )
+        if one.stop or ending is None or not its_own:
             return inputs.MemberGone(at=at, attempt=one.attempt, node=part.node)
         detail = f"job {one.job} was ended by Slurm: {ending.state}"
         return inputs.MemberExited(
