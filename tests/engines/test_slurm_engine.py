@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from myriad.engines.slurm import spool, sweeping
+from myriad.engines.slurm import spool, strays, sweeping
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.engine import SlurmEngine
 from myriad.fleet import site
@@ -300,6 +300,40 @@ async def test_a_job_of_somebody_else_that_is_called_as_ours_is_not_ours(slurm: 
         await brain.until(lambda: brain.of(inputs.MemberGone, "n1"))
         await wait_for(lambda: slurm.asked("scancel"))
         assert all(line.endswith(" 7") for line in slurm.asked("scancel"))
+
+
+@on_a_loop
+async def test_of_two_jobs_of_an_attempt_the_one_that_was_first_counts_and_the_other_goes(
+    slurm: Slurm,
+) -> None:
+    async with running(slurm) as brain:
+        brain.engine.obey(_START)
+        await wait_for(lambda: slurm.asked("sbatch"))
+        name = f"{slurm.prefix}{A}"
+        spool.replace(slurm.files.claim_file(A), "5")
+        slurm.jobs(f"7|PENDING|{ME}||N/A|Resources|{name}", f"5|RUNNING|{ME}|n[0-1]|N/A|None|{name}")
+        await wait_for(lambda: slurm.asked("scancel"))
+        slurm.jobs(f"5|RUNNING|{ME}|n[0-1]|N/A|None|{name}")
+        for node in ("n0", "n1"):
+            slurm.say(node, "MemberStarted")
+        brain.engine.obey(_STOP)
+        await wait_for(lambda: any(line.endswith(" 5") for line in slurm.asked("scancel")))
+        assert any(line.endswith(" 7") for line in slurm.asked("scancel"))
+        assert not brain.of(inputs.MemberGone)
+
+
+@on_a_loop
+async def test_a_job_that_nobody_knows_is_cancelled_after_a_while(
+    slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan is gone: it was over, as far as anybody knows."""
+    monkeypatch.setattr(strays, "_PATIENCE_S", 0.5)
+    slurm.files.prepare()
+    spool.replace(slurm.files.claim_file("job-x.1"), "8")
+    slurm.jobs(f"8|RUNNING|{ME}|n0|N/A|None|{slurm.prefix}job-x.1")
+    async with running(slurm):
+        await wait_for(lambda: slurm.asked("scancel"))
+        assert slurm.asked("scancel")[0].endswith(" 8")
 
 
 @on_a_loop

@@ -15,6 +15,7 @@ from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
 from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
 from myriad.engines.slurm.gang import Gang, Part
+from myriad.engines.slurm.strays import Strays
 from myriad.engines.slurm.submitting import Submitter
 from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
@@ -28,8 +29,6 @@ _MARK_BYTES = 64 << 10
 _HELP_S = 1.5
 #: Known ends are told again to whoever asks, for so many attempts.
 _PAST = 2_000
-#: A job of ours that nobody ordered, as it seems, is left alone for so long.
-_STRAY_S = 60.0
 #: An attempt that has been over for so long cannot have a job that still comes, and is forgotten.
 _PRUNE_S, _PRUNE_EVERY_S = 7 * 86400.0, 6 * 3600.0
 #: Commands of a kind under way at once.
@@ -60,8 +59,9 @@ class Gangs:
         self._submitter = Submitter(where, chips_of)
         self._paces = Paces()
         self._replicas = Replicas(where.tell, where.clock)
-        self._strays: dict[str, float] = {}
-        self._judging: asyncio.Task[None] | None = None
+        self._strays = Strays(
+            where, self._gangs, self._past, lambda attempt, job: self._spawn(self._cancel(attempt, job))
+        )
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class Gangs:
             elif ends and not one.left:
                 one.left = True
                 self._spawn(self._settle(one))
-        self._cancel_strays(view)
+        self._strays.on_view(view)
 
     def _say_waiting(self, one: Gang, job: reading.Job) -> None:
         """Slurm does not start it: somebody should know why."""
@@ -245,30 +245,6 @@ class Gangs:
             node = one.nodes[0]
             self._at.tell(inputs.WorkerSpoke(at=self._at.clock(), attempt=one.attempt, node=node, text=text))
         one.waits_for = job.reason if job.pending else ""
-
-    def _cancel_strays(self, view: View) -> None:
-        """Jobs that may not start, since another was first or somebody forbade it, only take up room."""
-        now, found = time.monotonic(), []
-        for attempt, jobs in view.own.items():
-            if attempt.startswith("burn-in/"):
-                continue
-            one = self._gangs.get(AttemptId(attempt))
-            found += [(AttemptId(attempt), job.id) for job in jobs if not one or one.job not in ("", job.id)]
-        self._strays = {job: self._strays.get(job, now) for _, job in found}
-        if found and (self._judging is None or self._judging.done()):
-            self._judging = self._spawn(self._judge(found))
-
-    async def _judge(self, found: list[tuple[AttemptId, str]]) -> None:
-        standing = await self._at.tasks.insist(self._at.files.standing, {attempt for attempt, _ in found})
-        for attempt, job in found:
-            claim, planned = standing[attempt]
-            seen_s = time.monotonic() - self._strays.get(job, time.monotonic())
-            if claim == job and (one := self._gangs.get(attempt)):
-                one.job, one.left = job, False  # it was first, though we knew another one
-            elif claim == job and planned and attempt not in self._past:
-                continue  # who planned it looks after it
-            elif claim not in ("", job) or seen_s > _STRAY_S:
-                self._spawn(self._cancel(attempt, job))
 
     async def _settle(self, one: Gang) -> None:
         """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
@@ -474,8 +450,12 @@ class Gangs:
 
     async def _ask(self, order: orders.AskCheckpoint) -> None:
         await self._at.act()
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(spool.replace, self._at.files.request(order.attempt), order.request)
+        while order.attempt in self._gangs:
+            try:
+                await asyncio.to_thread(spool.replace, self._at.files.request(order.attempt), order.request)
+                return
+            except OSError:  # the shared folder is away, or its files are, and it is over in a moment
+                await asyncio.sleep(_RETRY_S)
 
     async def _cancel(self, attempt: str, job: str) -> None:
         """By number and name: a slurmctld that forgot jobs gives their numbers away again."""
