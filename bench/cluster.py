@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tools.slurm import processes
 from tools.slurm.cluster import Cluster, available
 
 from bench import report
@@ -29,8 +30,11 @@ from myriad.engines.slurm import importing
 
 #: Myriad may add so much to the makespan.
 BAR = 1.10
-#: What is asked of the controller on both sides: the whole queue is looked at, and jobs start at once.
-CHANGED = {"SchedulerParameters": f"{slurm_site.SCHEDULER},batch_sched_delay=0"}
+#: Slurm's own scheduler at its best with a long queue; and under Myriad, when few jobs wait in Slurm, and
+#: those only for its next look at them.
+ALONE = {"SchedulerParameters": f"{slurm_site.SCHEDULER},batch_sched_delay=0"}
+HELD = {"SchedulerParameters": "sched_interval=1,sched_min_interval=0,batch_sched_delay=0,bf_interval=1"}
+_END_S = 30.0
 _LIMIT_S = 1800.0
 
 
@@ -43,9 +47,7 @@ def main() -> int:
     sides: dict[str, tuple[Side, Figures]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="myriad-cluster-")))
-        slurm = Cluster(
-            folder / "slurm", options.nodes, slurm_site.CHIPS_PER_NODE, 64, CHANGED, progress=_tell
-        )
+        slurm = Cluster(folder / "slurm", options.nodes, slurm_site.CHIPS_PER_NODE, 64, ALONE, progress=_tell)
         stack.enter_context(slurm)
         racks = racks_of(slurm)
         if options.side != "myriad":
@@ -53,6 +55,7 @@ def main() -> int:
             sides["slurm"] = side, figures(side, watch, queue, racks)
             slurm.wait_state("idle", slurm.names, 120.0)
         if options.side != "slurm":
+            tune(slurm, HELD)
             side, made, differences = held_by_myriad(slurm, folder / "held", queue, racks)
             sides["myriad"] = side, made
             if options.keep:
@@ -75,6 +78,16 @@ def held_by_myriad(
     differences += drift.recorded(folder, watch)
     progress.say(f"drift between Slurm's books and Myriad's: {len(differences)}", now=True)
     return side, figures(side, watch, queue, racks), differences
+
+
+def tune(slurm: Cluster, changed: Mapping[str, str]) -> None:
+    """Give slurmctld other parameters, by its restart; nothing runs meanwhile."""
+    lines = slurm.conf.read_text().splitlines()
+    kept = [line for line in lines if line.partition("=")[0] not in changed]
+    slurm.conf.write_text("\n".join([*(f"{key}={value}" for key, value in changed.items()), *kept]) + "\n")
+    processes.end([slurm.controller_pid], _END_S)
+    slurm.start_slurmctld()
+    slurm.wait_state("idle", slurm.names, 300.0)
 
 
 def _keep(folder: Path, where: Path) -> None:
@@ -127,18 +140,25 @@ def _tell_all(
     ideal = work.ideal_s(queue, options.nodes)
     least, most = options.seconds
     print(
-        f"{len(queue):,} gangs, {sum(g.nodes for g in queue):,} nodes in all, {least:g} to {most:g} s each, on "
-        f"{options.nodes:,} nodes; no schedule ends before {ideal:.1f} s"
+        f"{len(queue):,} gangs, {sum(g.nodes for g in queue):,} nodes in all, {least:g} to {most:g} s each, "
+        f"on {options.nodes:,} nodes; no schedule ends before {ideal:.1f} s"
     )
     for side, made in sides.values():
         spent = ", ".join(f"{name} {value:.0f} s" for name, value in side.cpu_s.items())
-        print(
-            f"{side.name:7} makespan {made.makespan_s:.1f} s; first wave of {made.wave_gangs} runs after "
-            f"{made.wave_s:.1f} s, at most {made.peak_nodes:,} nodes run; racks a gang {made.racks:.3f}, over the "
-            f"least {made.racks_over_least:.3f}, {100 * made.least_share:.1f} % span the least; decided in "
-            f"{side.decided_ms:.2f} ms a gang; start {made.start_s:.2f} s, end {made.end_s:.2f} s; submitted in "
-            f"{side.submit_s:.1f} s; CPU {spent}; load {side.load:.1f}"
+        rows = (
+            ("makespan", f"{made.makespan_s:.1f} s, {made.makespan_s / ideal:.3f} of the least"),
+            ("first wave", f"{made.wave_gangs} gangs run after {made.wave_s:.1f} s"),
+            ("nodes at once", f"{made.peak_nodes:,}"),
+            ("racks a gang", f"{made.racks:.3f}, {made.racks_over_least:.3f} of the least"),
+            ("by nodes", ", ".join(f"{size}: {racks:.2f}" for size, racks in made.racks_by_size.items())),
+            ("a decision", f"{side.decided_ms:.2f} ms a gang"),
+            ("start, end", f"{made.start_s:.2f} s to the gang's process, {made.end_s:.2f} s after it"),
+            ("submission", f"{side.submit_s:.1f} s"),
+            ("CPU", f"{spent}; load {side.load:.1f}"),
         )
+        print(side.name)
+        for name, told in rows:
+            print(f"  {name:14} {told}")
     if len(sides) < 2:
         return 0
     (theirs, slurm), (ours, myriad) = sides["slurm"], sides["myriad"]
@@ -162,6 +182,7 @@ def _tell_all(
         submit_s=[round(ours.submit_s, 1), round(theirs.submit_s, 1)],
         cpu_s=[ours.cpu_s, theirs.cpu_s],
         load=[round(ours.load, 1), round(theirs.load, 1)],
+        racks_by_size=[myriad.racks_by_size, slurm.racks_by_size],
         order="Myriad, Slurm",
     )
     good = myriad.makespan_s <= BAR * slurm.makespan_s and myriad.racks < slurm.racks

@@ -37,10 +37,10 @@ class Figures(NamedTuple):
     wave_s: float
     wave_gangs: int
     peak_nodes: int
-    #: Leaf switches of a gang over the fewest that could hold it, and those gangs that span the fewest.
+    #: Leaf switches of a gang; those over the fewest that could hold it; and by its number of nodes.
     racks: float
     racks_over_least: float
-    least_share: float
+    racks_by_size: Mapping[int, float]
     #: From Slurm's giving of nodes until the gang's own process, and from its end until Slurm knew.
     start_s: float
     end_s: float
@@ -60,6 +60,7 @@ def figures(side: Side, watch: Watch, queue: Sequence[Gang], rack_of: Mapping[st
     spans = np.array(
         [[len({rack_of[node] for node in starts[k].nodes}), -(-size[k] // largest)] for k in starts], float
     )
+    sizes = np.array([size[number] for number in starts])
     return Figures(
         makespan_s=max(side.ended.values()) - side.released_at,
         wave_s=max(side.begun[number] for number in wave) - side.released_at,
@@ -67,7 +68,7 @@ def figures(side: Side, watch: Watch, queue: Sequence[Gang], rack_of: Mapping[st
         peak_nodes=int(held.max()),
         racks=float(spans[:, 0].mean()),
         racks_over_least=float((spans[:, 0] / spans[:, 1]).mean()),
-        least_share=float((spans[:, 0] == spans[:, 1]).mean()),
+        racks_by_size={n: round(float(spans[sizes == n, 0].mean()), 3) for n in sorted(set(size.values()))},
         start_s=float(np.median([side.begun[k] - start.at for k, start in starts.items()])),
         end_s=float(np.median([watch.ends[job].at - side.ended[k] for k, job in side.jobs.items()])),
     )

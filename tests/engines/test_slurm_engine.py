@@ -327,7 +327,7 @@ async def test_a_job_that_nobody_knows_is_cancelled_after_a_while(
     slurm: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its plan is gone: it was over, as far as anybody knows."""
-    monkeypatch.setattr(strays, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(strays, "_ENDS_S", 0.5)
     slurm.files.prepare()
     spool.replace(slurm.files.claim_file("job-x.1"), "8")
     slurm.jobs(f"8|RUNNING|{ME}|n0|N/A|None|{slurm.prefix}job-x.1")

@@ -44,7 +44,8 @@ _NODES = {
         ("IDLE+FAIL", True, False, True),
         ("IDLE+CLOUD+POWERED_DOWN", True, True, False),
         ("DOWN+INVALID_REG", True, True, False),
-        ("UNKNOWN*", False, True, False),
+        ("UNKNOWN*", False, False, False),
+        ("UNKNOWN", False, False, False),
     ],
 )
 def test_states_of_a_node(release: str, state: str, responds: bool, down: bool, held: bool) -> None:
@@ -91,13 +92,14 @@ def test_jobs() -> None:
 
 
 def test_endings() -> None:
-    def of(state: str, code: str) -> reading.Ending | None:
-        return reading.ending(f"JobId=7 JobName=a b JobState={state} Reason=None ExitCode={code} RunTime=1")
+    def of(state: str, code: str, name: str = "m/a.1") -> reading.Ending | None:
+        return reading.ending(f"JobId=7 JobName=m/a.1 JobState={state} Reason=None ExitCode={code}", name)
 
     assert of("FAILED", "3:0") == ("FAILED", 3)
     assert of("FAILED", "0:9") == ("FAILED", -9)
     assert of("TIMEOUT", "0:0") == ("TIMEOUT", 0)
-    assert reading.ending("slurm_load_jobs error: Invalid job id specified") is None
+    assert of("CANCELLED", "0:15", "m/b.1") is None, "its number was given to another"
+    assert reading.ending("slurm_load_jobs error: Invalid job id specified", "m/a.1") is None
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ class Row(msgspec.Struct, kw_only=True):
     drift: int = 0
     away_s: float = 0.0
     settled_s: float = 0.0
+    #: Causes of the ends of attempts.
+    ends: dict[str, int] = {}
 
 
 class Load:
@@ -176,7 +178,7 @@ class Scene:
                 row.away_s += kill(load)
                 self._check_kept(list(load.admitted), list(load.cancelled))
         assert not load.unexpected, load.unexpected[:3]
-        began = time.monotonic()
+        began = self.t0 = time.monotonic()
         self._settle(load, row)
         row.settled_s = time.monotonic() - began
         row.acknowledged, row.cancelled = len(load.admitted), len(load.cancelled)
@@ -206,9 +208,13 @@ class Scene:
             return all(one["state"] in _OVER for one in server.get("/jobs") if one["job"] not in self.anchors)
 
         wait_for(ended, lambda: f"{self._open()}\n{server.said()[-3000:]}", _SETTLE_S)
+        print("ended", time.monotonic() - self.t0)
         wait_for(lambda: not self._apart(), patience_s=_SETTLE_S, story=lambda: str(self._apart()))
+        print("together", time.monotonic() - self.t0)
         wait_for(lambda: not self._zombies(), patience_s=30, story=lambda: str(self._zombies()))
+        print("no zombies", time.monotonic() - self.t0)
         wait_for(lambda: plane.usable(server) == 16, lambda: str(server.get("/nodes")), 60)
+        print("usable", time.monotonic() - self.t0)
         jobs = {one["job"]: one for one in server.get("/jobs")}
         lines = [line.rpartition(" ")[0] for line in self.started()]
         starts = Counter(lines)
@@ -222,6 +228,18 @@ class Scene:
                 last = one["history"][-1]["attempt"]
                 row.lost += any(f"{last} {rank}" not in starts for rank in range(one["nodes"]))
         row.drift, row.zombies = len(self._apart()), len(self._zombies())
+        ends = Counter(end["cause"] for job in load.admitted for end in jobs[job]["history"])
+        row.ends = dict(ends)
+        for job in load.admitted:
+            for end in jobs[job]["history"]:
+                if end["cause"] not in ("done", "cancelled"):
+                    print(
+                        end["attempt"],
+                        end["cause"],
+                        end["why"],
+                        (end["stopped_at"] - end["placed_at"]) / 1e9,
+                        time.strftime("%X", time.localtime(end["stopped_at"] / 1e9)),
+                    )
         assert [row.twice, row.lost, row.blamed] == [0, 0, 0], self._wrong(load, jobs, starts)
         assert [jobs[job]["attempts"] for job in self.anchors] == [1, 1], "what only ran was left alone"
         self._check_kept(list(load.admitted), list(load.cancelled))
@@ -375,9 +393,9 @@ def _story(scene: Scene, myriad: int, slurmctld: int, database: int, frozen_s: f
 
 def _show(rows: list[Row], path: Path) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
-    names = Row.__struct_fields__
+    names = Row.__struct_fields__[:-1]
     shown = [
-        [f"{one:.1f}" if isinstance(one, float) else str(one) for one in msgspec.structs.astuple(row)]
+        [f"{one:.1f}" if isinstance(one, float) else str(one) for one in msgspec.structs.astuple(row)[:-1]]
         for row in rows
     ]
     widths = [max(len(line[k]) for line in [names, *shown]) for k in range(len(names))]
@@ -388,6 +406,11 @@ def _show(rows: list[Row], path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_few_kills(scene: Scene) -> None:
+    import os
+
+    if k := os.environ.get("KILLS"):
+        a, b, c, d = map(int, k.split(","))
+        return _story(scene, myriad=a, slurmctld=b, database=c, frozen_s=d)
     _story(scene, myriad=5, slurmctld=2, database=1, frozen_s=12)
 
 

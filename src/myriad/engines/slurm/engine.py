@@ -176,8 +176,12 @@ class SlurmEngine:
                 pass
 
     async def _look_at_files(self) -> None:
+        woken_ns = self._files.woken_ns()
         while True:
             await self._gangs.read()
+            if (touched_ns := self._files.woken_ns()) != woken_ns:
+                woken_ns = touched_ns
+                self._hurry()
             self._nodes.on_files()
             await asyncio.sleep(_FILES_S if self._gangs.lively() else _FILES_CALM_S)
 

@@ -284,15 +284,18 @@ class Gangs:
             done_there = job is None or part.node not in job.nodes
             if not part.ended and not (done_there and view.responds(part.node)):
                 continue
+            over = self._inferred(one, part, ending)
             # one that begins this very moment says by itself how it goes on
-            if part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node):
-                self._over(one, part, self._inferred(one, part, ending))
+            sure = part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node)
+            if sure and part.over is None:
+                self._over(one, part, over)
 
     async def _ending(self, one: Gang) -> reading.Ending | None:
         """None: Slurm does not know it any more. While it is silent, it may."""
         while True:
             try:
-                return reading.ending(await commands.run(["scontrol", "--oneliner", "show", "job", one.job]))
+                said = await commands.run(["scontrol", "--oneliner", "show", "job", one.job])
+                return reading.ending(said, self._at.prefix + one.attempt)
             except commands.SlurmError:
                 return None
             except commands.SlurmSilent:
@@ -301,7 +304,7 @@ class Gangs:
     def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
         """Without its own word: gone is the site's doing, an exit is the job's."""
         at = self._at.clock()
-        if one.stop or ending is None or ending.state.split("+")[0] in _NOT_ITS_FAULT:
+        if one.stop or not part.begun or ending is None or ending.state.split("+")[0] in _NOT_ITS_FAULT:
             return inputs.MemberGone(at=at, attempt=one.attempt, node=part.node)
         detail = f"job {one.job} was ended by Slurm: {ending.state}"
         return inputs.MemberExited(

@@ -17,6 +17,7 @@ from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
 from myriad.fleet.site import NodePlace
 from myriad.kernel.ids import NodeId
+from myriad.kernel.units import SECOND
 from myriad.protocol import inputs, orders
 from myriad.protocol.values import Signal
 
@@ -25,6 +26,11 @@ OURS, THEIRS = "myriad:", "slurm:"
 _BURN_IN_S = 300.0
 #: Slurm's word of when a node booted varies by a second or two.
 _BOOT_S = 60
+#: Drains of nodes that slurmctld makes by itself when it has given a number away that it had forgotten in
+#: a crash, and which still ran there. It never takes them back.
+_FORGOT = "Duplicate jobid"
+#: What clocks of machines, and seconds cut off, may differ by.
+_CLOCKS_S = 2
 _PROBE_S = 2.0
 _UNDRAIN_S = 60.0
 _EAGER_S = 120.0
@@ -51,6 +57,9 @@ class Place:
         self.ordered: bool | None = None
         self.why = ""
         self.shown = False
+        #: When Slurm last showed it as kept out, seconds since the epoch.
+        self.held_at = 0
+        self.asking: asyncio.Task[None] | None = None
         #: The brain was told that people keep it out in Slurm.
         self.told_held = False
         #: None: the brain was not told yet, since the node joined.
@@ -145,7 +154,8 @@ class Nodes:
                 if place.joined and view.nodes:
                     self._say_unknown(place)
                 continue
-            if place.repair is None or place.repair.done():
+            # of a node that slurmctld has not heard since it began there is no news
+            if not found.unknown and (place.repair is None or place.repair.done()):
                 self._compare(place, found)
             self._compare_holds(place, found)
             if place.joined:
@@ -200,7 +210,13 @@ class Nodes:
         """Drains in both directions. Ours are known by their reason."""
         ours, by = self._ours(place), f"{THEIRS} {found.reason_by or 'somebody'}"
         repairing = place.repair is not None and not place.repair.done()
-        if found.held and not ours and not place.told_held:
+        if found.held:
+            place.held_at = self._at.clock() // SECOND
+        if found.held and found.reason == _FORGOT:
+            if time.monotonic() > place.resumed_at + _RESUME_EVERY_S:
+                place.resumed_at, place.shown = time.monotonic(), False
+                self._spawn(self._update(place.node, "undrain"))
+        elif found.held and not ours and not place.told_held:
             place.told_held = True
             reason = found.reason or "drained in Slurm"
             self._at.tell(
@@ -212,15 +228,25 @@ class Nodes:
                 place.ordered = None  # until the brain has heard
                 self._at.tell(inputs.UndrainNode(at=self._at.clock(), node=place.node))
         elif place.ordered and not found.held and place.shown:
-            # we had drained it, and somebody gave it back there
-            place.ordered, place.shown = None, False
-            self._at.tell(inputs.UndrainNode(at=self._at.clock(), node=place.node))
+            if place.asking is None or place.asking.done():
+                place.asking = self._spawn(self._given_back(place))
         elif place.ordered and not found.held:
             self._keep(place, "drain", f"{OURS} {place.why or 'cordoned'}")
         elif place.ordered:
             place.shown = True
         elif found.held and ours and place.ordered is False and not repairing:
             self._keep(place, "undrain")
+
+    async def _given_back(self, place: Place) -> None:
+        """We had drained it. Either somebody gave it back there, or slurmctld forgot it in a crash."""
+        try:
+            began_at = reading.booted(await commands.run(["scontrol", "show", "config"]))
+        except (commands.SlurmSilent, commands.SlurmError):
+            return  # asked again at the next look
+        place.shown = False
+        if place.ordered and began_at + _CLOCKS_S < place.held_at:
+            place.ordered = None  # until the brain has heard
+            self._at.tell(inputs.UndrainNode(at=self._at.clock(), node=place.node))
 
     def _compare_use(self, place: Place, other: reading.Job | None) -> None:
         by = f"job {other.id} of {other.user}" if other else ""
@@ -360,7 +386,8 @@ class Nodes:
             await asyncio.sleep(0.3)
         ending = None
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
-            ending = reading.ending(await commands.run(["scontrol", "--oneliner", "show", "job", job]))
+            said = await commands.run(["scontrol", "--oneliner", "show", "job", job])
+            ending = reading.ending(said, self._at.prefix + name)
         return await asyncio.to_thread(burnin.result, output, ending.code if ending else 0)
 
     def _not_measurable(self, place: Place, view: View) -> str:

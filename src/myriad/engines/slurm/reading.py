@@ -14,7 +14,7 @@ JOB_FORMAT = "%A|%T|%u|%N|%e|%r|%j"
 _SLURMD_PORT = 6818
 _FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
 _REASON = re.compile(r"\sReason=(.*?)(?:\s\[([^@\]\s]+)@[^\]]*\])?(?=\s\w+=|\s*$)")
-_DOWN = {"DOWN", "UNKNOWN", "FUTURE", "ERROR"}
+_DOWN = {"DOWN", "FUTURE", "ERROR"}
 _OFF = {"POWERED_DOWN", "POWERING_DOWN", "POWER_DOWN", "INVALID_REG", "INVAL"}
 
 
@@ -24,6 +24,8 @@ class Node(NamedTuple):
     name: str
     #: slurmd answers slurmctld.
     responds: bool
+    #: slurmctld has begun anew and not heard of it yet, so what it says of it means nothing.
+    unknown: bool
     #: Slurm gives it no job, and ended those it had.
     down: bool
     #: Slurm gives it no new job because somebody said so.
@@ -102,7 +104,8 @@ def _node(line: str) -> Node:
     reason = _REASON.search(line)
     return Node(
         name=fields["NodeName"],
-        responds="*" not in state and "NOT_RESPONDING" not in words,
+        responds="*" not in state and not words & {"NOT_RESPONDING", "UNKNOWN"},
+        unknown="UNKNOWN" in words,
         down=bool(words & (_DOWN | _OFF)),
         held=bool(words & {"DRAIN", "FAIL", "DRAINED", "DRAINING", "FAILING"}),
         reason=reason.group(1) if reason else "",
@@ -126,14 +129,20 @@ def jobs(text: str) -> Iterator[Job]:
             yield Job(number, state, user, held, _instant(end), reason, name)
 
 
-def ending(text: str) -> Ending | None:
-    """Of `scontrol --oneliner show job`."""
+def ending(text: str, name: str) -> Ending | None:
+    """Of `scontrol --oneliner show job`. None also of another job, which was given a forgotten number."""
     fields: dict[str, str] = dict(_FIELD.findall(text))
     code, _, signal = fields.get("ExitCode", "").partition(":")
-    if "JobState" not in fields or not code.isdigit():
+    if fields.get("JobName") != name or "JobState" not in fields or not code.isdigit():
         return None
     number = int(signal) if signal.isdigit() else 0
     return Ending(fields["JobState"], -number if number else int(code))
+
+
+def booted(text: str) -> int:
+    """When slurmctld began, by `scontrol show config`: seconds since the epoch; 0: it does not say."""
+    found = re.search(r"^BOOT_TIME\s*=\s*(\S+)", text, re.MULTILINE)
+    return _instant(found.group(1)) // SECOND if found else 0
 
 
 def version(text: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@
     spool/<attempt>/request   a checkpoint is asked for; spool/<attempt>/master: where the gang meets
     nodes/<node>              which incarnation of the node is in use
     burn-in/<node>.log        what the last burn-in of the node said
+    wake                      touched by hooks of Slurm: look at it now
 
 Only the standard library: members import it.
 """
@@ -147,6 +148,13 @@ class Spool:
         """Remember when many nodes had booted. Raises OSError."""
         for node, (generation, boot) in lives.items():
             self.set_life(node, generation, boot)
+
+    def woken_ns(self) -> int:
+        """When somebody last touched `wake`; 0: never, or the folder is away."""
+        try:
+            return os.stat(self.root / "wake").st_mtime_ns
+        except OSError:
+            return 0
 
     def burn_in(self, node: str) -> Path:
         """What the last burn-in of the node said."""

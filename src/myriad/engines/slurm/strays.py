@@ -10,7 +10,9 @@ from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId
 
 #: One that nobody ordered, as it seems, is left alone for so long.
-_PATIENCE_S = 60.0
+_ORDERED_S = 60.0
+#: One whose gang is over ends by itself; one that a restarted slurmctld brought back to life does not.
+_ENDS_S = 10.0
 
 
 class Strays:
@@ -48,5 +50,5 @@ class Strays:
                 one.job, one.left = job, False  # it was first, though we knew another one
             elif claim == job and planned and attempt not in self._past:
                 continue  # who planned it looks after it
-            elif claim not in ("", job) or now - self._seen_at.get(job, now) > _PATIENCE_S:
+            elif now - self._seen_at.get(job, now) >= {"": _ORDERED_S, job: _ENDS_S}.get(claim, 0.0):
                 self._cancel(attempt, job)
