@@ -442,6 +442,14 @@ def test_claims_are_forgotten_when_no_job_can_come_any_more_and_never_while_one_
     assert files.claim("planned") == spool.STOPPED
 
 
+def test_plans_are_for_our_eyes_and_hooks_of_slurm_reach_their_file(tmp_path: Path) -> None:
+    files = spool.Spool(tmp_path)
+    (files.root / "spool").mkdir(parents=True)  # by a release before
+    files.prepare()
+    assert (files.root / "spool").stat().st_mode & 0o777 == 0o700
+    assert files.root.stat().st_mode & 0o011
+
+
 def test_generations_of_nodes_never_go_back(tmp_path: Path) -> None:
     files = spool.Spool(tmp_path)
     files.prepare()

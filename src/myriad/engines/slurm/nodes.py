@@ -62,8 +62,8 @@ class Place:
         self.asking: asyncio.Task[None] | None = None
         #: The brain was told that people keep it out in Slurm.
         self.told_held = False
-        #: None: the brain was not told yet, since the node joined.
-        self.occupied_by: str | None = None
+        #: By whom and until when; None: the brain was not told yet, since the node joined.
+        self.occupied: tuple[str, int] | None = None
         self.refuses = False
         self.resumed_at = 0.0
         #: One that does not come for so long is not worth a look four times a second.
@@ -83,6 +83,7 @@ class Nodes:
         self._booted: set[NodeId] = set()
         self._noting: asyncio.Task[None] | None = None
         self._updates = asyncio.Semaphore(_AT_ONCE)
+        self._silent: dict[NodeId, tuple[float, int]] = {}
         self._probes: dict[NodeId, asyncio.Task[None]] = {}
 
     def take_up(self, lives: Mapping[str, tuple[int, int]]) -> None:
@@ -90,7 +91,6 @@ class Nodes:
         self._lives = {node: lives[node] for node in self._places}
         for node, place in self._places.items():
             place.instance = f"{node}.{self._lives[node][0]}"
-        self._silent: dict[NodeId, tuple[float, int]] = {}
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class Nodes:
             place.evidence.say("process", not down and not refused, down or refused)
 
     def _join(self, place: Place, instance: str) -> None:
-        place.instance, place.joined, place.occupied_by, place.refuses = instance, True, None, False
+        place.instance, place.joined, place.occupied, place.refuses = instance, True, None, False
 
         def tell(source: Signal, healthy: bool, detail: str) -> None:
             _, since = self._silent.get(place.node, (0.0, 0))
@@ -249,10 +249,9 @@ class Nodes:
             self._at.tell(inputs.UndrainNode(at=self._at.clock(), node=place.node))
 
     def _compare_use(self, place: Place, other: reading.Job | None) -> None:
-        by = f"job {other.id} of {other.user}" if other else ""
-        if by != place.occupied_by:
-            place.occupied_by = by
-            until = other.end_at if other else 0
+        by, until = (f"job {other.id} of {other.user}", other.end_at) if other else ("", 0)
+        if (by, until) != place.occupied:
+            place.occupied = by, until
             self._at.tell(inputs.NodeOccupied(at=self._at.clock(), node=place.node, by=by, until=until))
 
     def _ours(self, place: Place) -> bool:

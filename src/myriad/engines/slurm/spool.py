@@ -43,10 +43,10 @@ class Spool:
         self.root = data / "slurm"
 
     def prepare(self) -> None:
-        """Make the folders, for our eyes alone: plans have what users put into `env`. Raises OSError."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the folders. Raises OSError."""
         for name in ("claims", "spool", "nodes", "burn-in"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
+            (self.root / name).chmod(0o700)  # plans have what users put into `env`
 
     # ---- attempts --------------------------------------------------------------------------------
 
