@@ -337,6 +337,29 @@ async def test_a_job_that_nobody_knows_is_cancelled_after_a_while(
 
 
 @on_a_loop
+async def test_a_gang_keeps_the_lease_it_was_planned_with(slurm: Slurm) -> None:
+    """Its guards know of no other, however short it is by now."""
+    slurm.planned(claim="7")
+    tree = spool.read_json(slurm.files.plan(A)) or {}
+    spool.write_json(slurm.files.plan(A), tree | {"lease_s": 600.0})
+    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
+    for node in ("n0", "n1"):
+        slurm.say(node, "MemberStarted")
+    async with running(slurm) as brain:
+        await brain.until(
+            lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
+        )
+        brain.engine.obey(orders.RepairNode(node=NodeId("n0"), instance="n0.0"))
+        await asyncio.sleep(4.0)  # 1.25 of the lease of now, and more
+        slurm.say("n1", "MemberGone")
+        await brain.until(lambda: brain.of(inputs.MemberGone, "n1"))
+        assert not brain.of(inputs.MemberGone, "n0") and not brain.of(inputs.NodeFenced)
+        assert not brain.of(inputs.NodeSignalled)
+        slurm.say("n0", "MemberGone")
+        await brain.until(lambda: brain.of(inputs.NodeFenced, "n0"))
+
+
+@on_a_loop
 async def test_how_a_job_ended_is_asked_until_slurm_says_it_and_a_stop_need_not_wait_for_that(
     slurm: Slurm,
 ) -> None:

@@ -89,9 +89,18 @@ class Gang:
     """All members of an attempt."""
 
     def __init__(
-        self, files: Spool, attempt: AttemptId, nodes: tuple[NodeId, ...], now: float, *, whole: bool
+        self,
+        files: Spool,
+        attempt: AttemptId,
+        nodes: tuple[NodeId, ...],
+        now: float,
+        lease_s: float,
+        *,
+        whole: bool,
     ) -> None:
         self.attempt, self.nodes, self.whole = attempt, nodes, whole
+        #: What its members' guards go by: as it was configured when the gang was planned.
+        self.lease_s = lease_s
         self.parts = {
             node: Part(node, Tail(files.log(attempt, node)), now) for node in (nodes[:1] if whole else nodes)
         }

@@ -276,9 +276,7 @@ class Gangs:
         view = await self._at.seen()
         job = view.job(one.attempt, one.job)
         for part in one.parts.values():
-            if part.over or (
-                part.begun and not part.ended and self._quiet_s(part) < self._at.config.lease_s / 2
-            ):
+            if part.over or (part.begun and not part.ended and self._quiet_s(part) < one.lease_s / 2):
                 continue
             # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
             done_there = job is None or part.node not in job.nodes
@@ -314,13 +312,20 @@ class Gangs:
     # ---- nodes that are given up -----------------------------------------------------------------
 
     def silent_s(self) -> dict[NodeId, tuple[float, int]]:
-        """How long the liveliest member on each node has been silent, and since when; of nodes with any."""
-        latest: dict[NodeId, Part] = {}
+        """How long the liveliest member on each node has been silent, if too long, and since when.
+
+        Of nodes with any. Too long is half of the member's lease.
+        """
+        latest: dict[NodeId, tuple[Part, float]] = {}
         for one in self._gangs.values():
             for node, part in one.parts.items():
-                if part.runs and (node not in latest or part.alive_at > latest[node].alive_at):
-                    latest[node] = part
-        return {node: (self._quiet_s(part), part.alive_wall) for node, part in latest.items()}
+                if part.runs and (node not in latest or part.alive_at > latest[node][0].alive_at):
+                    latest[node] = (part, one.lease_s / 2)
+        quiet = {node: (self._quiet_s(part), patience_s, part) for node, (part, patience_s) in latest.items()}
+        return {
+            node: (silent_s if silent_s > patience_s else 0.0, part.alive_wall)
+            for node, (silent_s, patience_s, part) in quiet.items()
+        }
 
     def _quiet_s(self, part: Part) -> float:
         """For how long we have looked and seen no sign of life: while we do not look, nobody is silent."""
@@ -344,9 +349,11 @@ class Gangs:
                         told.add(one.attempt)
             view = await self._at.seen()
             for one, part in left:
-                # its guard has ended it by now, or it never came to be and will find the order to stop
-                ended = self._quiet_s(part) > 1.25 * self._at.config.lease_s + 0.5
-                if ended or (one.left and view.responds(node)):
+                quiet_s, by_slurm = self._quiet_s(part), one.left and view.responds(node)
+                # its guard has ended it by now, or Slurm has
+                ended = part.ended or quiet_s > (0.5 if by_slurm else 1.25) * one.lease_s + 0.5
+                # if it never came to be, it must find the order to stop
+                if ended and (part.begun or one.attempt in told):
                     self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=node))
             await asyncio.sleep(0.1)
 
@@ -354,12 +361,13 @@ class Gangs:
 
     def _new(self, attempt: AttemptId, nodes: tuple[NodeId, ...]) -> Gang:
         whole = self._at.config.start == "gang"
-        one = Gang(self._at.files, attempt, nodes, time.monotonic(), whole=whole)
+        one = Gang(self._at.files, attempt, nodes, time.monotonic(), self._at.config.lease_s, whole=whole)
         self._gangs[attempt] = one
         return one
 
     def _adopt(self, found: spool.Found) -> Gang:
         one = self._new(AttemptId(found.attempt), tuple(NodeId(node) for node in found.nodes))
+        one.lease_s = found.lease_s or one.lease_s
         if found.claim == spool.STOPPED:
             self._never_begins(one)
         else:

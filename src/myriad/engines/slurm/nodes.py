@@ -261,13 +261,12 @@ class Nodes:
 
     def on_files(self) -> None:
         """A node whose members all fell silent is suspect; its slurmd is asked at once."""
-        patience_s = self._at.config.lease_s / 2
         self._silent = self._gangs.silent_s()
         for place in self._places.values():
             if not place.joined or (place.repair and not place.repair.done()):
                 continue
             silent_s, _ = self._silent.get(place.node, (0.0, 0))
-            if silent_s > patience_s:
+            if silent_s:
                 place.evidence.say("heartbeat", False, f"its processes are silent for {silent_s:.1f} s")
                 if place.node not in self._probes:
                     probe = self._spawn(self._probe(place))

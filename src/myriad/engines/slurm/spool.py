@@ -32,6 +32,8 @@ class Found(NamedTuple):
     nodes: tuple[str, ...]
     #: As `Spool.claim`.
     claim: str
+    #: Of its members; 0: not said.
+    lease_s: float
     #: As `Spool.heard`.
     heard_to: Mapping[str, int]
 
@@ -105,7 +107,8 @@ class Spool:
         if tree is None:
             return None
         nodes = tuple(member["node"] for member in tree["members"])
-        return Found(attempt, nodes, self.claim(attempt), read_json(self.heard(attempt)) or {})
+        heard = read_json(self.heard(attempt)) or {}
+        return Found(attempt, nodes, self.claim(attempt), float(tree.get("lease_s", 0.0)), heard)
 
     def all_found(self) -> list[Found]:
         """Every attempt that has a plan. Raises OSError."""
