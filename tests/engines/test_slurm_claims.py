@@ -1,13 +1,13 @@
-"""Who may start an attempt: one Slurm job, or nobody, whatever comes at the same time."""
+"""Who may start an attempt: one Slurm job, or nobody, whatever comes at the same time; what the folder keeps."""
 
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from myriad.engines.slurm import batch
+from myriad.engines.slurm import batch, sweeping
 from myriad.engines.slurm.config import Config
-from myriad.engines.slurm.spool import STOPPED, Spool
+from myriad.engines.slurm.spool import STOPPED, Spool, write_json
 
 
 def _script(data: Path, files: Spool) -> Path:
@@ -57,3 +57,38 @@ def test_a_start_and_a_stop_at_once_never_both_win(tmp_path: Path) -> None:
             stopped = pool.submit(files.forbid, "job-a.1")
         ran.result()
         assert (stopped.result() == "9") == (tmp_path / str(number) / "ran").exists()
+
+
+def test_claims_are_forgotten_when_no_job_can_come_any_more_and_never_while_one_can(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    files.prepare()
+    for name in ("old", "young", "planned", "pending"):
+        files.forbid(name)
+    files.of("planned").mkdir()
+    write_json(files.plan("planned"), {"members": []})
+    (files.root / "spool" / "half").mkdir()
+    for path in [*(files.root / "claims").iterdir(), *(files.root / "spool").iterdir()]:
+        if path.name != "young":
+            os.utime(path, (1, 1))
+    sweeping.prune(files, {"pending"}, 3600.0)
+    assert sorted(path.name for path in (files.root / "claims").iterdir()) == ["pending", "planned", "young"]
+    assert sorted(path.name for path in (files.root / "spool").iterdir()) == ["planned"]
+    sweeping.clear(files, ["planned"])
+    sweeping.prune(files, set(), 3600.0)  # it is over only since now
+    assert files.claim("planned") == STOPPED
+
+
+def test_plans_are_for_our_eyes_and_hooks_of_slurm_reach_their_file(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    (files.root / "spool").mkdir(parents=True)  # by a release before
+    files.prepare()
+    assert (files.root / "spool").stat().st_mode & 0o777 == 0o700
+    assert files.root.stat().st_mode & 0o011
+
+
+def test_generations_of_nodes_never_go_back(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    files.prepare()
+    assert files.set_life("n0", 3, 7) == 3
+    assert files.set_life("n0", 2, 8) == 3
+    assert files.life("n0") == (3, 8)

@@ -173,8 +173,10 @@ class Nodes:
         if found.boot and not boot:
             self._lives[place.node] = generation, found.boot
             self._booted.add(place.node)
-        if found.boot > boot + _BOOT_S and boot:
-            # it went down and came up again: what ran there is dead, and is fenced as on any lost node
+        lively = self._silent.get(place.node, (1.0, 0))[0] == 0.0
+        if found.boot > boot + _BOOT_S and boot and not lively:
+            # it went down and came up again: what ran there is dead, and is fenced as on any lost node. If
+            # that gives signs of life, it was the node's clock that was set, from which Slurm reckons
             place.repair = self._spawn(self._replace(place))
         elif found.usable and not place.joined:
             self._join(place, f"{place.node}.{generation}")
