@@ -1,4 +1,4 @@
-"""Who may start an attempt: one Slurm job, or nobody, whatever comes at the same time; what the folder keeps."""
+"""Who may start an attempt: one job, or nobody, whatever comes at the same time; what the folder keeps."""
 
 import os
 import subprocess
