@@ -189,6 +189,37 @@ def test_a_member_that_cannot_give_signs_of_life_is_ended_within_its_lease(node:
     assert time.monotonic() - stopped_at > 0.5
 
 
+def test_what_was_stopped_as_a_whole_for_longer_than_its_lease_does_not_go_on(node: Node) -> None:
+    """As by Slurm's suspend: the guard too, and what the member does first is to give a sign of life."""
+    node.plan(_FAMILY, lease_s=1.0)
+    member = node.start()
+    family = node.family()
+    ours = [p.pid for p in procs.table() if str(node.data) in procs.arguments(p.pid)]
+    (guard,) = [pid for pid in ours if pid != member.pid]
+    for pid in (guard, member.pid):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    os.kill(member.pid, signal.SIGCONT)
+    time.sleep(0.3)  # the sign is there before the guard looks
+    os.kill(guard, signal.SIGCONT)
+    assert member.wait(5) == -signal.SIGKILL
+    wait_for(lambda: not any(lives(pid) for pid in family))
+
+
+def test_memory_of_jobs_that_nobody_brought_back_is_freed_and_of_those_that_may_come_is_not(
+    node: Node,
+) -> None:
+    here = node.data / "memory" / NODE
+    idle, fresh, dead = here / "n0.0" / "job-old", here / "n0.0" / "job-new", here / "n0.-1" / "job-a"
+    for folder in (idle, fresh, dead):
+        folder.mkdir(parents=True)
+        (folder / "copy").write_bytes(b"x")
+    os.utime(idle, (1, 1))
+    node.plan("pass")
+    assert node.start().wait(20) == 0
+    assert not idle.exists() and fresh.exists() and not dead.parent.exists()
+
+
 def test_it_begins_once(node: Node) -> None:
     node.plan("pass")
     assert node.start().wait(20) == 0

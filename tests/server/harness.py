@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,10 @@ class Answer:
 class Server:
     """One home, with a control plane that may be killed and started again."""
 
-    def __init__(self, home: Path, *options: str) -> None:
+    def __init__(self, home: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
         self.home, self.options = home, options
+        #: Of the process; the test's own unless given.
+        self.env = env
         self.process: subprocess.Popen[bytes] | None = None
         self.url = self.gateway = self.key = ""
         self.tenant_keys: dict[str, str] = {}
@@ -66,7 +68,7 @@ class Server:
         if "--gateway-port" not in options:
             argv += ["--gateway-port", "0"]
         with (self.home / "server.log").open("ab") as log:
-            return subprocess.Popen([*argv, *options], stdout=log, stderr=log, cwd=ROOT)
+            return subprocess.Popen([*argv, *options], stdout=log, stderr=log, cwd=ROOT, env=self.env)
 
     def said(self) -> str:
         """What the server wrote."""

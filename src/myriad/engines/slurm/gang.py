@@ -72,6 +72,11 @@ class Part:
         self.ended = False
 
     @property
+    def begun(self) -> bool:
+        """There is or was such a process."""
+        return self.started is not None or self.tail.mtime_ns > 0
+
+    @property
     def runs(self) -> bool:
         """It has begun, and not said its last word."""
         return self.started is not None and self.over is None and not self.ended

@@ -224,27 +224,41 @@ class Gangs:
     async def _settle(self, one: Gang) -> None:
         """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
         ending = await self._ending(one)
-        if ending is None and not one.stop and self._unclaimed(one):
-            # slurmctld was restarted from a state older than the job: nothing has begun, nothing is lost
-            one.left, one.job = False, ""
-            one.task = self._spawn(self._submit(one))
-            return
-        await self._at.act()
-        await asyncio.to_thread(self._at.files.forbid, one.attempt)
-        while not one.over and one.left:
-            await asyncio.sleep(self._at.config.lease_s / 8)
-            view = await self._at.seen()
-            job = view.job(one.attempt, one.job)
-            if ending and ending.state == "COMPLETING":
-                ending = await self._ending(one)
-            for part in one.parts.values():
-                quiet = time.monotonic() - part.alive_at
-                if part.over or (part.runs and quiet < self._at.config.lease_s / 2):
-                    continue
-                # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
-                done_there = job is None or part.node not in job.nodes
-                if part.ended or (done_there and view.responds(part.node)):
-                    self._over(one, part, self._inferred(one, part, ending))
+        try:
+            claim = await asyncio.to_thread(self._at.files.claim, one.attempt)
+            if claim not in ("", spool.STOPPED, one.job):
+                # another job of the attempt was first, submitted by somebody who got no answer: it counts
+                one.left, one.job = False, claim
+                return
+            if ending is None and not one.stop and not claim and not any(p.begun for p in one.parts.values()):
+                # slurmctld was restarted from a state older than the job: nothing has begun, nothing is lost
+                one.left, one.job = False, ""
+                one.task = self._spawn(self._submit(one))
+                return
+            await self._at.act()
+            await asyncio.to_thread(self._at.files.forbid, one.attempt)
+            while not one.over and one.left:
+                await asyncio.sleep(self._at.config.lease_s / 8)
+                if ending and ending.state == "COMPLETING":
+                    ending = await self._ending(one)
+                await self._speak_for(one, ending)
+        except OSError:
+            one.left = False  # the shared folder is away: the next look at Slurm begins anew
+
+    async def _speak_for(self, one: Gang, ending: reading.Ending | None) -> None:
+        view = await self._at.seen()
+        job = view.job(one.attempt, one.job)
+        for part in one.parts.values():
+            quiet = time.monotonic() - part.alive_at
+            if part.over or (part.begun and not part.ended and quiet < self._at.config.lease_s / 2):
+                continue
+            # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
+            done_there = job is None or part.node not in job.nodes
+            if not part.ended and not (done_there and view.responds(part.node)):
+                continue
+            # one that begins this very moment says by itself how it goes on
+            if part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node):
+                self._over(one, part, self._inferred(one, part, ending))
 
     async def _ending(self, one: Gang) -> reading.Ending | None:
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):

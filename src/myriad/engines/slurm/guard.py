@@ -4,6 +4,10 @@ The control plane takes a node for empty once it has seen no sign of life of a m
 lease. That is only true because of this process: it hears from the member after every sign of life that
 reached the shared folder, and kills when that stops, whatever the member itself is stuck in.
 
+A sign counts from before it was given, since a slow file server may show it before it answers. One that
+comes more than a lease after the one before is too late, even if nobody was awake meanwhile to see that: the
+node, or all of its job, was stopped and goes on.
+
 Only the standard library: members import it.
 """
 
@@ -11,11 +15,17 @@ import os
 import select
 import signal
 import time
+from itertools import pairwise
 from typing import NoReturn
 
 from myriad.engines.common import procs
 
 _PATIENCE_S = 10.0
+
+
+def clock() -> float:
+    """Seconds that go on while processes are stopped, and while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Guard:
@@ -34,9 +44,9 @@ class Guard:
         os.waitpid(child, 0)
         os.close(ear)
 
-    def alive(self) -> None:
-        """A sign of life has reached the shared folder."""
-        self._say(b"a\n")
+    def alive(self, since: float) -> None:
+        """A sign of life has reached the shared folder; it was begun at `since`, by `clock`."""
+        self._say(f"a{since!r}\n".encode())
 
     def started(self, pid: int) -> None:
         """This process leads a group of ours."""
@@ -65,9 +75,9 @@ def _watch(ear: int, member: int, lease_s: float, marker: str) -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     groups: list[int] = []
     heard = b""
-    deadline = time.monotonic() + lease_s
+    deadline = clock() + lease_s
     while True:
-        ready, _, _ = select.select([ear], [], [], max(0.0, deadline - time.monotonic()))
+        ready, _, _ = select.select([ear], [], [], max(0.0, deadline - clock()))
         if not ready:
             break
         data = os.read(ear, 4096)
@@ -77,8 +87,10 @@ def _watch(ear: int, member: int, lease_s: float, marker: str) -> NoReturn:
         if b"d" in lines:
             os._exit(0)
         groups += [int(line) for line in lines if line.isdigit()]
-        if b"a" in lines:
-            deadline = time.monotonic() + lease_s
+        signs = [float(line[1:]) for line in lines if line.startswith(b"a")]
+        if any(later - sooner > lease_s for sooner, later in pairwise([deadline - lease_s, *signs])):
+            break
+        deadline = lease_s + max([deadline - lease_s, *signs])
     procs.send(member, signal.SIGSTOP)  # it must not start another while we look
     for group in groups:
         procs.send(-group, signal.SIGKILL)

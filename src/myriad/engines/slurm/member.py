@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 0.25
 _AGAIN_S = 0.05
 _MEETING_S = 120.0
+_MEMORY = "MYRIAD_MEMORY_DIR="
+#: So long a job that was stopped finds its copies in memory again.
+_IDLE_S = 600.0
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 _DATAGRAM_BYTES = 64 << 10
 _DATAGRAMS_AT_ONCE = 256
@@ -148,12 +151,12 @@ class Member:
 
     def _beat(self, now: float) -> None:
         """Touch our log: the control plane sees that we live, and the guard hears that it could."""
-        self._beat_at = now + self._plan.lease_s / 8
+        self._beat_at, since = now + self._plan.lease_s / 8, guard.clock()
         try:
             os.utime(self._log)
         except OSError:
             return  # the guard ends us if that goes on
-        self._guard.alive()
+        self._guard.alive(since)
 
     def _obey(self, now: float) -> None:
         for path in self._files.stop_files(self._plan.attempt, self._plan.node):
@@ -189,7 +192,7 @@ class Member:
         folders = [plan.logs, plan.owner / "output"]
         if plan.job:
             memory = self._memory()
-            own["MYRIAD_MEMORY_DIR"] = str(memory / plan.job)
+            own[_MEMORY.rstrip("=")] = str(memory / plan.job)
             folders += [plan.owner / "checkpoints", memory]
         if plan.service:
             port = ports.free(set())
@@ -231,13 +234,30 @@ class Member:
         raise OSError(f"the gang's first node said nothing for {_MEETING_S:.0f} s")
 
     def _memory(self) -> Path:
-        """This incarnation's folder in memory; those of earlier ones are of a node that died."""
-        mine = self._plan.memory / self._plan.instance
+        """This incarnation's folder in memory. Earlier ones are of a node that died; jobs leave theirs behind
+        when they are stopped, and may be brought back for a while, or never."""
+        mine, oldest = self._plan.memory / self._plan.instance, time.time() - _IDLE_S
+        used = {line for p in procs.table() for line in procs.environment(p.pid) if line.startswith(_MEMORY)}
         with contextlib.suppress(OSError):
             for other in self._plan.memory.iterdir():
                 if other != mine:
-                    _remove(other)
+                    self._remove(other)
+            for left in mine.iterdir():
+                is_idle = left.name != self._plan.job and f"{_MEMORY}{left}" not in used
+                if is_idle and left.stat().st_mtime < oldest:
+                    self._remove(left)
         return mine
+
+    def _remove(self, folder: Path) -> None:
+        """Of what may be much, and take long: signs of life go on."""
+        for place, _, names in os.walk(folder, topdown=False):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(place, name))
+                if (now := time.monotonic()) >= self._beat_at:
+                    self._beat(now)
+            with contextlib.suppress(OSError):
+                os.rmdir(place)
 
     def _reap(self) -> None:
         while True:
@@ -311,7 +331,7 @@ class Member:
         if self._listener:
             self._listener.flush(time.monotonic())
         if self._plan.job and (self._forget or (self._ending == "exit" and not self.code)):
-            _remove(self._plan.memory / self._plan.instance / self._plan.job)
+            self._remove(self._plan.memory / self._plan.instance / self._plan.job)
         if self._ending == "stop":
             self._write({"type": "MemberGone"})
         elif self._ending == "slurm":
@@ -330,13 +350,6 @@ def _private_folder() -> Path:
     folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"myriad-{os.urandom(8).hex()}"
     folder.mkdir(mode=0o700)
     return folder
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        import shutil
-
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(argv: list[str]) -> int:

@@ -74,17 +74,17 @@ class Spool:
 
     def forbid(self, attempt: str) -> str:
         """Let nobody start it from now on; the Slurm job that had come before, if any. Raises OSError."""
-        path = self.claim_file(attempt)
-        draft = path.with_name(f".{attempt}.{os.getpid()}")
-        draft.write_text(f"{STOPPED}\n")
-        try:
-            os.link(draft, path)  # as a whole, or not at all: also on file servers
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        _make_once(self.claim_file(attempt), f"{STOPPED}\n")
         found = self.claim(attempt)
         return "" if found == STOPPED else found
+
+    def bar(self, attempt: str, node: str) -> bool:
+        """Let no member of the attempt begin on the node from now on; False if one had begun. Raises OSError.
+
+        The log that a member would make is made in its place, with its last word.
+        """
+        word = {"type": "MemberGone", "at": 0, "attempt": attempt, "node": node}
+        return _make_once(self.log(attempt, node), json.dumps(word) + "\n")
 
     def attempts(self) -> list[str]:
         """Attempts that have a plan."""
@@ -114,6 +114,19 @@ class Spool:
     def burn_in(self, node: str) -> Path:
         """What the last burn-in of the node said."""
         return self.root / "burn-in" / f"{node}.log"
+
+
+def _make_once(path: Path, text: str) -> bool:
+    """Make a file as a whole unless there is one: also on file servers. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
 
 
 def replace(path: Path, text: str) -> None:

@@ -1,0 +1,76 @@
+"""Control planes over a real Slurm: the site that `import-slurm` writes, and what tests ask of both."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from click.testing import CliRunner
+
+from myriad.cli.main import cli
+from tests.server.harness import Server, wait_for
+from tests.slurm.cluster import Cluster
+
+#: A busy machine of two cores; nothing here is about speed.
+PATIENCE_S = 90.0
+
+
+def site_file(cluster: Cluster, folder: Path, **section: Any) -> Path:
+    """All of the cluster as a site, with more in its section `slurm`."""
+    done = CliRunner().invoke(cli, ["site", "import-slurm", "--chip", "local-cpu"], env=cluster.env)
+    assert done.exit_code == 0, done.output
+    tree = yaml.safe_load(done.output)
+    tree["slurm"] |= {"burn_in": "quick", "lease": "4s", **section}
+    path = folder / "site.yaml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return path
+
+
+@contextlib.contextmanager
+def running(cluster: Cluster, folder: Path, tools: Path | None = None, **section: Any) -> Iterator[Server]:
+    """A control plane whose nodes are all in service, and a tenant who may have them all.
+
+    Programs in `tools` are found by what runs on the nodes: Slurm hands the environment on.
+    """
+    site = site_file(cluster, folder, **section)
+    env = cluster.env | {"PATH": f"{tools}{os.pathsep}{cluster.env['PATH']}"}
+    server = Server(folder / "home", "--engine", "slurm", "--site", str(site), env=env)
+    try:
+        server.start()
+        wait_for(lambda: usable(server) == len(cluster.names), server.said, PATIENCE_S)
+        server.tenant(chips=cluster.shape.nodes * cluster.shape.chips)
+        yield server
+    finally:
+        server.end()
+        cluster.clear()
+
+
+def usable(server: Server) -> int:
+    """How many nodes are in service."""
+    states = server.get("/site")["nodes_by_state"]
+    return sum(states.get(word, 0) for word in ("ready", "spare", "allocated"))
+
+
+def node(server: Server, name: str) -> Any:
+    """One node as Myriad shows it."""
+    return next(one for one in server.get("/nodes") if one["node"] == name)
+
+
+def wait_node(server: Server, name: str, *states: str) -> Any:
+    """Wait until Myriad shows the node so."""
+    wait_for(lambda: node(server, name)["state"] in states, lambda: str(node(server, name)), PATIENCE_S)
+    return node(server, name)
+
+
+def wait_in_slurm(cluster: Cluster, name: str, *states: str) -> None:
+    """Wait until Slurm shows the node so."""
+    wait_for(
+        lambda: cluster.states().get(name) in states, lambda: str(cluster.states().get(name)), PATIENCE_S
+    )
+
+
+def reason(cluster: Cluster, name: str) -> str:
+    """Why Slurm keeps the node out, in its own words."""
+    return cluster.run("sinfo", "--noheader", f"--nodes={name}", "--format=%E").strip()
