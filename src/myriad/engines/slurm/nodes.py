@@ -15,6 +15,7 @@ from myriad.engines.slurm import batch, commands, reading
 from myriad.engines.slurm.gangs import Gangs
 from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
+from myriad.fleet import hostlist
 from myriad.fleet.site import NodePlace
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs, orders
@@ -27,6 +28,8 @@ _BURN_IN_S = 300.0
 _BOOT_S = 60
 _PROBE_S = 2.0
 _RETRY_S = 2.0
+#: What is to be changed in Slurm within so long is changed at once.
+_GATHER_S = 0.05
 #: A node that Slurm calls down although its slurmd answers is asked back no more often than this.
 _RESUME_EVERY_S = 10.0
 
@@ -65,6 +68,8 @@ class Nodes:
         for node, place in self._places.items():
             place.instance = f"{node}.{self._lives[node][0]}"
         self._silent: dict[NodeId, tuple[float, int]] = {}
+        #: Nodes that are about to be changed alike: state and reason -> nodes, and the work itself.
+        self._updates: dict[tuple[str, str], tuple[list[NodeId], asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._probes: dict[NodeId, asyncio.Task[None]] = {}
 
@@ -335,8 +340,19 @@ class Nodes:
     # ---- words -----------------------------------------------------------------------------------
 
     async def _update(self, node: NodeId, state: str, reason: str = "") -> None:
+        """Change it in Slurm, with all that is to be changed alike: a pod is drained by one command."""
+        nodes, done = self._updates.get((state, reason), ([], None))
+        if done is None:
+            done = self._spawn(self._update_all(nodes, state, reason))
+            self._updates[state, reason] = nodes, done
+        nodes.append(node)
+        await asyncio.shield(done)
+
+    async def _update_all(self, nodes: list[NodeId], state: str, reason: str) -> None:
+        await asyncio.sleep(_GATHER_S)
+        del self._updates[state, reason]
         await self._at.act()
-        words = ["scontrol", "update", f"nodename={node}", f"state={state}"]
+        words = ["scontrol", "update", f"nodename={hostlist.fold(nodes)}", f"state={state}"]
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):  # compared again at every look
             await commands.run([*words, *([f"reason={reason}"] if reason else [])])
         self._at.hurry()
