@@ -15,6 +15,7 @@ from myriad.engines.slurm import batch, commands, reading
 from myriad.engines.slurm.gangs import Gangs
 from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
+from myriad.fleet import hostlist
 from myriad.fleet.site import NodePlace
 from myriad.kernel.ids import NodeId
 from myriad.kernel.units import SECOND
@@ -39,6 +40,8 @@ _REASON_CHARS = 200
 _AT_ONCE = 3
 _BY_SLURM: tuple[Signal, ...] = ("channel", "process")
 _RETRY_S = 2.0
+#: What is to be changed in Slurm within so long is changed at once.
+_GATHER_S = 0.05
 #: A node that Slurm calls down although its slurmd answers is asked back no more often than this.
 _RESUME_EVERY_S = 10.0
 
@@ -82,7 +85,9 @@ class Nodes:
         self._lives = dict.fromkeys(self._places, (0, 0))
         self._booted: set[NodeId] = set()
         self._noting: asyncio.Task[None] | None = None
-        self._updates = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        #: Nodes that are about to be changed alike: state and reason -> nodes, and the work itself.
+        self._updates: dict[tuple[str, str], tuple[list[NodeId], asyncio.Task[None]]] = {}
         self._silent: dict[NodeId, tuple[float, int]] = {}
         self._probes: dict[NodeId, asyncio.Task[None]] = {}
 
@@ -378,7 +383,7 @@ class Nodes:
                 break
             elif not job:
                 with contextlib.suppress(commands.SlurmSilent):
-                    async with self._updates:
+                    async with self._slots:
                         await self._at.act()
                         said = await commands.run(["sbatch", *words], feed=body)
                     job, submitted_at = said.strip().partition(";")[0], time.monotonic()
@@ -414,14 +419,33 @@ class Nodes:
             place.update = self._spawn(self._update(place.node, state, reason))
 
     async def _update(self, node: NodeId, state: str, reason: str = "") -> None:
-        words = ["scontrol", "update", f"nodename={node}", f"state={state}"]
+        """Change it in Slurm, with all that is to be changed alike: a pod is drained by one command."""
+        nodes, done = self._updates.get((state, reason), ([], None))
+        if done is None:
+            done = self._spawn(self._update_all(nodes, state, reason))
+            self._updates[state, reason] = nodes, done
+        nodes.append(node)
+        await asyncio.shield(done)
+
+    async def _update_all(self, nodes: list[NodeId], state: str, reason: str) -> None:
+        await asyncio.sleep(_GATHER_S)
+        del self._updates[state, reason]
+        try:
+            await self._change(nodes, state, reason)
+        except commands.SlurmError:  # perhaps of one of them: the others shall not wait for it
+            for node in nodes if len(nodes) > 1 else ():
+                with contextlib.suppress(commands.SlurmError):
+                    await self._change([node], state, reason)
+        self._at.hurry()
+
+    async def _change(self, nodes: list[NodeId], state: str, reason: str) -> None:
+        words = ["scontrol", "update", f"nodename={hostlist.fold(nodes)}", f"state={state}"]
         if reason:
             words.append(f"reason={' '.join(reason.split())[:_REASON_CHARS]}")
-        with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):  # compared again at every look
-            async with self._updates:
+        with contextlib.suppress(commands.SlurmSilent):  # compared again at every look
+            async with self._slots:
                 await self._at.act()
                 await commands.run(words)
-        self._at.hurry()
 
     def _tell_joined(self, place: Place) -> None:
         self._at.tell(
