@@ -172,6 +172,7 @@ def _tell_all(
         bar=BAR,
         nodes=options.nodes,
         gangs=len(queue),
+        policy=held.POLICY,
         gang_seconds=[least, most],
         no_schedule_s=round(ideal, 1),
         first_wave_s=[round(myriad.wave_s, 2), round(slurm.wave_s, 2)],

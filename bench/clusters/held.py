@@ -24,7 +24,9 @@ _POLL_S, _START_S, _END_S, _HTTP_S = 0.5, 300.0, 60.0, 120.0
 _CLIENTS, _AHEAD_NS = 8, 24 * 3600 * 10**9
 TENANT = "bench"
 #: Only the first node of a gang starts a process, as for scripts that call srun; no burn-in.
-SLURM = {"burn_in": "none", "start": "gang", "lease": "2m", "options": ["--mem=0"]}
+SLURM: dict[str, Any] = {"burn_in": "none", "start": "gang", "lease": "2m", "options": ["--mem=0"]}
+#: The policy that comes with Myriad, but that a gang waits a little for fewer racks (docs/policies.md).
+POLICY = {"placement": {"wait_for_racks": 0.05}}
 
 
 class Plane:
@@ -34,7 +36,9 @@ class Plane:
         folder.mkdir(parents=True)
         self.folder, self._slurm = folder, slurm
         imported = self._run("-m", "myriad.cli", "site", "import-slurm", "--chip", "local-cpu")
-        (folder / "site.yaml").write_text(imported + _yaml(SLURM | slurm_section))
+        (folder / "site.yaml").write_text(
+            imported + _yaml(SLURM | slurm_section) + f"policy: {json.dumps(POLICY)}\n"
+        )
         argv = [sys.executable, *_profiled(folder), "-m", "myriad.server", "--home", str(folder)]
         argv += ["--engine", "slurm", "--port", "0", "--gateway-port", "0"]
         with (folder / "server.log").open("ab") as log:

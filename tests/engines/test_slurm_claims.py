@@ -1,13 +1,13 @@
-"""Who may start an attempt: one Slurm job, or nobody, whatever comes at the same time."""
+"""Who may start an attempt: one job, or nobody, whatever comes at the same time; what the folder keeps."""
 
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from myriad.engines.slurm import batch, gang
+from myriad.engines.slurm import batch, gang, sweeping
 from myriad.engines.slurm.config import Config
-from myriad.engines.slurm.spool import STOPPED, Spool
+from myriad.engines.slurm.spool import STOPPED, Spool, write_json
 from myriad.protocol import inputs
 
 
@@ -69,3 +69,38 @@ def test_no_member_begins_where_it_was_spoken_for(tmp_path: Path) -> None:
     files.log("job-a.1", "n2").touch()  # a member's first deed
     assert not files.bar("job-a.1", "n2")
     assert files.log("job-a.1", "n2").read_bytes() == b""
+
+
+def test_claims_are_forgotten_when_no_job_can_come_any_more_and_never_while_one_can(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    files.prepare()
+    for name in ("old", "young", "planned", "pending"):
+        files.forbid(name)
+    files.of("planned").mkdir()
+    write_json(files.plan("planned"), {"members": []})
+    (files.root / "spool" / "half").mkdir()
+    for path in [*(files.root / "claims").iterdir(), *(files.root / "spool").iterdir()]:
+        if path.name != "young":
+            os.utime(path, (1, 1))
+    sweeping.prune(files, {"pending"}, 3600.0)
+    assert sorted(path.name for path in (files.root / "claims").iterdir()) == ["pending", "planned", "young"]
+    assert sorted(path.name for path in (files.root / "spool").iterdir()) == ["planned"]
+    sweeping.clear(files, ["planned"])
+    sweeping.prune(files, set(), 3600.0)  # it is over only since now
+    assert files.claim("planned") == STOPPED
+
+
+def test_plans_are_for_our_eyes_and_hooks_of_slurm_reach_their_file(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    (files.root / "spool").mkdir(parents=True)  # by a release before
+    files.prepare()
+    assert (files.root / "spool").stat().st_mode & 0o777 == 0o700
+    assert files.root.stat().st_mode & 0o011
+
+
+def test_generations_of_nodes_never_go_back(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    files.prepare()
+    assert files.set_life("n0", 3, 7) == 3
+    assert files.set_life("n0", 2, 8) == 3
+    assert files.life("n0") == (3, 8)

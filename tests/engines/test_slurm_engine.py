@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from myriad.engines.slurm import spool, sweeping
+from myriad.engines.slurm import spool, strays
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.engine import SlurmEngine
 from myriad.fleet import site
@@ -28,7 +28,7 @@ _SITE = site.parse(
 )
 _NODE = (
     "NodeName={name} Arch=x86_64 CPUAlloc=0 CPUTot=4 NodeAddr=127.0.0.1 NodeHostName={name} Port=1 "
-    "State={state} BootTime=2026-11-01T00:00:00 {reason}"
+    "State={state} BootTime=2026-11-{day}T00:00:00 {reason}"
 )
 #: Answers with files of its folder, and writes down what it was asked.
 _PROGRAM = """#!/bin/sh
@@ -85,13 +85,15 @@ class Slurm:
     def answer(self, program: str, script: str) -> None:
         (self.folder / f"{program}.sh").write_text(f"{script}\nexit 0\n")
 
-    def nodes(self, **states: str) -> None:
+    def nodes(self, *, day: str = "01", **states: str) -> None:
         states = {"n0": "IDLE", "n1": "IDLE"} | states
         lines = []
         for name, state in states.items():
             word, _, reason = state.partition(" ")
             if word:
-                lines.append(_NODE.format(name=name, state=word, reason=reason and f"Reason={reason}"))
+                lines.append(
+                    _NODE.format(name=name, state=word, day=day, reason=reason and f"Reason={reason}")
+                )
         (self.folder / "nodes.txt").write_text("".join(f"{line}\n" for line in lines))
         self.answer("scontrol", '[ "$2" = show ] && cat "$here/nodes.txt"')
 
@@ -153,6 +155,15 @@ async def running(slurm: Slurm, burn_in: str = "none") -> AsyncIterator[Brain]:
         yield Brain(engine)
     finally:
         await engine.close()
+
+
+async def live(slurm: Slurm) -> None:
+    """Members give signs of life."""
+    while True:
+        for node in ("n0", "n1"):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(slurm.files.log(A, node))
+        await asyncio.sleep(0.1)
 
 
 async def wait_for(holds: Callable[[], object]) -> None:
@@ -260,19 +271,10 @@ async def test_while_we_cannot_see_the_shared_folder_nobody_is_silent(
 ) -> None:
     slurm.planned(claim="7")
     slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
-    logs = [slurm.files.log(A, node) for node in ("n0", "n1")]
     for node in ("n0", "n1"):
         slurm.say(node, "MemberStarted")
-
-    async def live() -> None:
-        while True:
-            for log in logs:
-                with contextlib.suppress(FileNotFoundError):
-                    os.utime(log)
-            await asyncio.sleep(0.1)
-
     async with running(slurm) as brain:
-        living = asyncio.create_task(live())
+        living = asyncio.create_task(live(slurm))
         await brain.until(
             lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
         )
@@ -300,6 +302,83 @@ async def test_a_job_of_somebody_else_that_is_called_as_ours_is_not_ours(slurm: 
         await brain.until(lambda: brain.of(inputs.MemberGone, "n1"))
         await wait_for(lambda: slurm.asked("scancel"))
         assert all(line.endswith(" 7") for line in slurm.asked("scancel"))
+
+
+@on_a_loop
+async def test_of_two_jobs_of_an_attempt_the_one_that_was_first_counts_and_the_other_goes(
+    slurm: Slurm,
+) -> None:
+    async with running(slurm) as brain:
+        brain.engine.obey(_START)
+        await wait_for(lambda: slurm.asked("sbatch"))
+        name = f"{slurm.prefix}{A}"
+        spool.replace(slurm.files.claim_file(A), "5")
+        slurm.jobs(f"7|PENDING|{ME}||N/A|Resources|{name}", f"5|RUNNING|{ME}|n[0-1]|N/A|None|{name}")
+        await wait_for(lambda: slurm.asked("scancel"))
+        slurm.jobs(f"5|RUNNING|{ME}|n[0-1]|N/A|None|{name}")
+        for node in ("n0", "n1"):
+            slurm.say(node, "MemberStarted")
+        brain.engine.obey(_STOP)
+        await wait_for(lambda: any(line.endswith(" 5") for line in slurm.asked("scancel")))
+        assert any(line.endswith(" 7") for line in slurm.asked("scancel"))
+        assert not brain.of(inputs.MemberGone)
+
+
+@on_a_loop
+async def test_a_job_that_nobody_knows_is_cancelled_after_a_while(
+    slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan is gone: it was over, as far as anybody knows."""
+    monkeypatch.setattr(strays, "_ENDS_S", 0.5)
+    slurm.files.prepare()
+    spool.replace(slurm.files.claim_file("job-x.1"), "8")
+    slurm.jobs(f"8|RUNNING|{ME}|n0|N/A|None|{slurm.prefix}job-x.1")
+    async with running(slurm):
+        await wait_for(lambda: slurm.asked("scancel"))
+        assert slurm.asked("scancel")[0].endswith(" 8")
+
+
+@on_a_loop
+async def test_a_gang_keeps_the_lease_it_was_planned_with(slurm: Slurm) -> None:
+    """Its guards know of no other, however short it is by now."""
+    slurm.planned(claim="7")
+    tree = spool.read_json(slurm.files.plan(A)) or {}
+    spool.write_json(slurm.files.plan(A), tree | {"lease_s": 600.0})
+    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
+    for node in ("n0", "n1"):
+        slurm.say(node, "MemberStarted")
+    async with running(slurm) as brain:
+        await brain.until(
+            lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
+        )
+        brain.engine.obey(orders.RepairNode(node=NodeId("n0"), instance="n0.0"))
+        await asyncio.sleep(4.0)  # 1.25 of the lease of now, and more
+        slurm.say("n1", "MemberGone")
+        await brain.until(lambda: brain.of(inputs.MemberGone, "n1"))
+        assert not brain.of(inputs.MemberGone, "n0") and not brain.of(inputs.NodeFenced)
+        assert not brain.of(inputs.NodeSignalled)
+        slurm.say("n0", "MemberGone")
+        await brain.until(lambda: brain.of(inputs.NodeFenced, "n0"))
+
+
+@on_a_loop
+async def test_a_node_has_rebooted_when_slurm_says_so_and_its_members_are_silent(slurm: Slurm) -> None:
+    slurm.planned(claim="7")
+    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
+    for node in ("n0", "n1"):
+        slurm.say(node, "MemberStarted")
+    async with running(slurm) as brain:
+        living = asyncio.create_task(live(slurm))
+        await brain.until(
+            lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
+        )
+        slurm.nodes(day="03")  # a clock was set
+        await asyncio.sleep(2.5)
+        slurm.say("n0", "StepsReported", ', "step": 1, "tokens": 1')
+        await brain.until(lambda: brain.of(inputs.StepsReported))
+        assert not slurm.asked("being repaired")
+        living.cancel()
+        await brain.until(lambda: brain.of(inputs.NodeFenced, "n0"))
 
 
 @on_a_loop
@@ -387,30 +466,3 @@ async def test_a_shared_folder_that_cannot_be_used_is_said_with_its_remedy(slurm
     with pytest.raises(UserError, match="--data"):
         async with running(slurm):
             pass
-
-
-def test_claims_are_forgotten_when_no_job_can_come_any_more_and_never_while_one_can(tmp_path: Path) -> None:
-    files = spool.Spool(tmp_path)
-    files.prepare()
-    for name in ("old", "young", "planned", "pending"):
-        files.forbid(name)
-    files.of("planned").mkdir()
-    spool.write_json(files.plan("planned"), {"members": []})
-    (files.root / "spool" / "half").mkdir()
-    for path in [*(files.root / "claims").iterdir(), *(files.root / "spool").iterdir()]:
-        if path.name != "young":
-            os.utime(path, (1, 1))
-    sweeping.prune(files, {"pending"}, 3600.0)
-    assert sorted(path.name for path in (files.root / "claims").iterdir()) == ["pending", "planned", "young"]
-    assert sorted(path.name for path in (files.root / "spool").iterdir()) == ["planned"]
-    sweeping.clear(files, ["planned"])
-    sweeping.prune(files, set(), 3600.0)  # it is over only since now
-    assert files.claim("planned") == spool.STOPPED
-
-
-def test_generations_of_nodes_never_go_back(tmp_path: Path) -> None:
-    files = spool.Spool(tmp_path)
-    files.prepare()
-    assert files.set_life("n0", 3, 7) == 3
-    assert files.set_life("n0", 2, 8) == 3
-    assert files.life("n0") == (3, 8)

@@ -42,6 +42,7 @@ class Board:
         self.settled = False
         self.full = Full()
         self.victims_at: dict[str, Instant] = {}
+        self.gathers: dict[str, Instant] = {}
         #: Elastic gangs that run below their largest size.
         self.small: dict[AttemptId, None] = {}
         self._replicas: dict[str, list[str]] = {}
@@ -103,6 +104,7 @@ class Board:
         """It waits no more and holds chips."""
         gang = self._state.gangs[fact.attempt]
         self.victims_at.pop(fact.owner, None)
+        self.gathers.pop(fact.owner, None)
         if gang.service:
             settled = self.settled
             self.refresh(gang.service)
@@ -172,6 +174,7 @@ class Board:
             self.queue.drop(fact.job)
             self.settled = False
         self.victims_at.pop(fact.job, None)
+        self.gathers.pop(fact.job, None)
 
     def held(self, fact: facts.JobHeld | facts.ServiceHeld) -> None:
         """It pauses."""

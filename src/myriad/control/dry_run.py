@@ -75,7 +75,7 @@ def _placed(
 def _queued(m: Moment, job: Job) -> Iterator[Ask]:
     """Let the job wait for the time being; then everything is put back."""
     board, front, victims_at = m.board, m.board.front, dict(m.board.victims_at)
-    full = board.full.copy()
+    full, gathers = board.full.copy(), dict(board.gathers)
     ends: dict[AttemptId, End | None] = {}
     ask = asks.of_job(m.state, job)
     m.state.waiting[job.job] = None
@@ -92,7 +92,7 @@ def _queued(m: Moment, job: Job) -> Iterator[Ask]:
             board.ends.drop(attempt)
             if end is not None:
                 board.ends.put(end)
-        board.full = full
+        board.full, board.gathers = full, gathers
         board.front, board.victims_at = front, victims_at
         board.queue.drop(job.job)
         del m.state.waiting[job.job]

@@ -74,10 +74,12 @@ def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
 
 
 def _look_again_at(m: Moment) -> Instant:
-    """When victims may be found, or a budget begins anew; 0: there is no such instant ahead."""
-    if not (m.board.victims_at or m.state.budgeted):
+    """When victims may be found, or a wait for fewer racks or a budget ends; 0: no such instant is ahead."""
+    board = m.board
+    if not (board.victims_at or board.gathers or m.state.budgeted):
         return 0
-    return min((at for at in (*m.board.victims_at.values(), m.state.next_budgets()) if at > m.now), default=0)
+    coming = (*board.victims_at.values(), *board.gathers.values(), m.state.next_budgets())
+    return min((at for at in coming if at > m.now), default=0)
 
 
 def _decided(m: Moment, job: JobId) -> Waits | None:

@@ -82,6 +82,8 @@ class Board(Protocol):
     full: "Full"
     #: When a search for victims may find some again; by owner.
     victims_at: dict[str, Instant]
+    #: Until when an ask that has room on many racks waits for fewer; by owner.
+    gathers: dict[str, Instant]
 
     @property
     def holders(self) -> Collection[tuple[TenantId, int]]:

@@ -69,9 +69,16 @@ def _others(ends: list[Instant], lacking: int, now: Instant) -> str:
 
 
 def _spread(cycle: Cycle, ask: Ask, waits: Waits) -> Reason:
-    lost_ns = cycle.lost_to_spread(ask, ask.nodes, 1)
+    lost_ns, at_most = cycle.lost_to_spread(ask, ask.nodes, 1), max(0, waits.starts_at - cycle.now)
+    if not lost_ns or cycle.board.gathers.get(ask.owner) == waits.starts_at:
+        text = (
+            f"there is room, but on more racks than it needs; waits for fewer, {show_span(at_most)} at most"
+        )
+        return Reason(
+            code="topology", text=text, remedy="starts then; smaller gangs fit into one rack earlier"
+        )
     text = f"several pods now would cost {show_span(lost_ns)} of run time; one pod is predicted to have room"
-    text += f" in {show_span(max(0, waits.starts_at - cycle.now))}"
+    text += f" in {show_span(at_most)}"
     return Reason(code="topology", text=text, remedy="starts then; smaller gangs fit into one pod earlier")
 
 

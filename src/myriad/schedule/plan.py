@@ -13,7 +13,7 @@ from myriad.fleet.columns import Rows
 from myriad.kernel.ids import TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Code
-from myriad.schedule import backfill, place, preempt, quota, search
+from myriad.schedule import backfill, gather, place, preempt, quota, search
 from myriad.schedule.asks import Ask, Leaves, Placed, Shape, View, Waits
 from myriad.schedule.backfill import Reservation
 from myriad.schedule.board import Board, Front, Rules
@@ -30,15 +30,17 @@ def plan(
     if not len(board.queue):
         board.front = None
         return iter(())
-    cycle = Cycle(view, board, rules, now)
+    cycle = Cycle(view, board, rules, now, decides=True)
     return cycle.whole() if news is None else cycle.arrivals(news)
 
 
 class Cycle:
     """One cycle, or the same questions asked without deciding."""
 
-    def __init__(self, view: View, board: Board, rules: Rules, now: Instant) -> None:
-        self.view, self.board, self.rules, self.now = view, board, rules, now
+    def __init__(
+        self, view: View, board: Board, rules: Rules, now: Instant, *, decides: bool = False
+    ) -> None:
+        self.view, self.board, self.rules, self.now, self._decides = view, board, rules, now, decides
         #: Asks held back by a quota, newly found, and whose quota it is.
         self._full: list[tuple[Ask, TenantId]] = []
         #: Shapes of which one would have kept nodes from the gang in front: others that run longer would,
@@ -185,7 +187,7 @@ class Cycle:
             choice = place.choose(self.view.columns, ask, nodes, self.rules.placement, barred)
             if choice is None:
                 continue
-            if choice.pods > 1 and not ask.keep and (waits := self._better_later(ask, nodes, choice)):
+            if choice.racks > 1 and not ask.keep and (waits := self._better_later(ask, nodes, choice)):
                 return waits
             return Placed(ask, choice.members, choice.rows, choice.replaced)
         return None
@@ -201,7 +203,11 @@ class Cycle:
         return count
 
     def _better_later(self, ask: Ask, nodes: int, choice: place.Choice) -> Waits | None:
-        """Whether waiting for one pod is predicted to end it earlier than several pods now."""
+        """Whether it waits for fewer racks, or for one pod, if that is predicted to end it earlier."""
+        share, columns, racks = self.rules.place.wait_for_racks, self.view.columns, choice.racks
+        due = gather.until(columns, self.board, share, ask, nodes, racks, self.now, decides=self._decides)
+        if due or choice.pods == 1:
+            return Waits(ask, "topology", due) if due else None
         lost_ns = self.lost_to_spread(ask, nodes, choice.cores)
         if not (self.rules.place.wait_for_pod and lost_ns):
             return None
@@ -231,7 +237,8 @@ class Cycle:
         if waits is not None:
             level = self.view.columns.level_of(ask.chips_per_node)
             largest = int(self.view.columns.pod_nodes[0, level].max())
-            held = Reservation(waits.starts_at, max(0, fitting - largest))
+            gathers = self.board.gathers.get(ask.owner, 0) > self.now
+            held = Reservation(waits.starts_at, max(0, fitting - (ask.least if gathers else largest)))
         else:
             held = self.reserve(ask, fitting)
             victims = self._victims(ask, fitting, held)
@@ -319,10 +326,8 @@ class Cycle:
     # ---- backfill ----------------------------------------------------------------------------------
 
     def _backfill(self, front: Front) -> Iterator[Placed]:
-        if self.rules.backfill.policy == "conservative":
-            yield from self._conservative(front)
-            return
-        yield from self._easy(front)
+        conservative = self.rules.backfill.policy == "conservative"
+        yield from self._conservative(front) if conservative else self._easy(front)
 
     def _easy(self, front: Front) -> Iterator[Placed]:
         """Shortest first: whoever ends before the reserved start, or needs only what it leaves over."""

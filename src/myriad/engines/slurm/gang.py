@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from myriad.engines.common import endings
+from myriad.engines.slurm.reading import Ending
 from myriad.engines.slurm.spool import Spool
 from myriad.engines.slurm.tails import Tail
 from myriad.kernel.ids import AttemptId, NodeId
@@ -49,6 +50,10 @@ Line = (
 )
 Over = inputs.MemberExited | inputs.MemberGone
 _decoder = msgspec.json.Decoder(Line)
+#: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
+_NOT_ITS_FAULT = (
+    "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "COMPLETING", "RUNNING", "PENDING",
+)  # fmt: skip
 
 
 def parse(line: bytes) -> Line | None:
@@ -89,9 +94,18 @@ class Gang:
     """All members of an attempt."""
 
     def __init__(
-        self, files: Spool, attempt: AttemptId, nodes: tuple[NodeId, ...], now: float, *, whole: bool
+        self,
+        files: Spool,
+        attempt: AttemptId,
+        nodes: tuple[NodeId, ...],
+        now: float,
+        lease_s: float,
+        *,
+        whole: bool,
     ) -> None:
         self.attempt, self.nodes, self.whole = attempt, nodes, whole
+        #: What its members' guards go by: as it was configured when the gang was planned.
+        self.lease_s = lease_s
         self.parts = {
             node: Part(node, Tail(files.log(attempt, node)), now) for node in (nodes[:1] if whole else nodes)
         }
@@ -158,3 +172,16 @@ class Gang:
 def refused(gang: Gang, at: Instant, detail: str) -> list[inputs.Input]:
     """It could not be started at all."""
     return [gang.exited(at, node, endings.CANNOT_START, f"cannot start: {detail}") for node in gang.parts]
+
+
+def inferred(one: Gang, part: Part, ending: Ending | None, at: Instant) -> Over:
+    """How a member ended that did not say it itself. Gone is the site's doing, an exit is the job's."""
+    state = ending.state.split("+")[0] if ending else ""
+    # a member says how its processes ended: to fail without a word is to have been killed, by its guard or by
+    # hand. Where none has begun, to fail is what the job does, and to be cancelled is not
+    begun = any(other.begun for other in one.parts.values())
+    if one.stop or ending is None or state in _NOT_ITS_FAULT or begun == (state == "FAILED"):
+        return inputs.MemberGone(at=at, attempt=one.attempt, node=part.node)
+    detail = f"job {one.job} was ended by Slurm: {ending.state}"
+    code = ending.code or -15
+    return inputs.MemberExited(at=at, attempt=one.attempt, node=part.node, code=code, detail=detail)

@@ -15,6 +15,7 @@ from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
 from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
 from myriad.engines.slurm.gang import Gang, Part
+from myriad.engines.slurm.strays import Strays
 from myriad.engines.slurm.submitting import Submitter
 from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
@@ -28,18 +29,10 @@ _MARK_BYTES = 64 << 10
 _HELP_S = 1.5
 #: Known ends are told again to whoever asks, for so many attempts.
 _PAST = 2_000
-#: A job of ours that nobody ordered, as it seems, is left alone for so long.
-_STRAY_S = 60.0
 #: An attempt that has been over for so long cannot have a job that still comes, and is forgotten.
 _PRUNE_S, _PRUNE_EVERY_S = 7 * 86400.0, 6 * 3600.0
 #: Commands of a kind under way at once.
 _AT_ONCE = 3
-#: A job whose gang is over ends by itself; one that a restarted slurmctld brought back to life does not.
-_ENDS_S = 10.0
-#: Ends that Slurm gives a job for its own reasons; one it does not know any more, it forgot in a crash.
-_NOT_ITS_FAULT = (
-    "NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "COMPLETED", "COMPLETING", "RUNNING", "PENDING",
-)  # fmt: skip
 
 
 class Gangs:
@@ -62,8 +55,9 @@ class Gangs:
         self._submitter = Submitter(where, chips_of)
         self._paces = Paces()
         self._replicas = Replicas(where.tell, where.clock)
-        self._strays: dict[str, float] = {}
-        self._judging: asyncio.Task[None] | None = None
+        self._strays = Strays(
+            where, self._gangs, self._past, lambda attempt, job: self._spawn(self._cancel(attempt, job))
+        )
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -237,7 +231,7 @@ class Gangs:
             elif ends and not one.left:
                 one.left = True
                 self._spawn(self._settle(one))
-        self._cancel_strays(view)
+        self._strays.on_view(view)
 
     def _say_waiting(self, one: Gang, job: reading.Job) -> None:
         """Slurm does not start it: somebody should know why."""
@@ -247,30 +241,6 @@ class Gangs:
             node = one.nodes[0]
             self._at.tell(inputs.WorkerSpoke(at=self._at.clock(), attempt=one.attempt, node=node, text=text))
         one.waits_for = job.reason if job.pending else ""
-
-    def _cancel_strays(self, view: View) -> None:
-        """Jobs that may not start, since another was first or somebody forbade it, only take up room."""
-        now, found = time.monotonic(), []
-        for attempt, jobs in view.own.items():
-            if attempt.startswith("burn-in/"):
-                continue
-            one = self._gangs.get(AttemptId(attempt))
-            found += [(AttemptId(attempt), job.id) for job in jobs if not one or one.job not in ("", job.id)]
-        self._strays = {job: self._strays.get(job, now) for _, job in found}
-        if found and (self._judging is None or self._judging.done()):
-            self._judging = self._spawn(self._judge(found))
-
-    async def _judge(self, found: list[tuple[AttemptId, str]]) -> None:
-        standing = await self._at.tasks.insist(self._at.files.standing, {attempt for attempt, _ in found})
-        for attempt, job in found:
-            claim, planned = standing[attempt]
-            seen_s = time.monotonic() - self._strays.get(job, time.monotonic())
-            if claim == job and (one := self._gangs.get(attempt)):
-                one.job, one.left = job, False  # it was first, though we knew another one
-            elif claim == job and planned and attempt not in self._past:
-                continue  # who planned it looks after it
-            elif seen_s >= {"": _STRAY_S, job: _ENDS_S}.get(claim, 0.0):
-                self._spawn(self._cancel(attempt, job))
 
     async def _settle(self, one: Gang) -> None:
         """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
@@ -302,15 +272,13 @@ class Gangs:
         view = await self._at.seen()
         job = view.job(one.attempt, one.job)
         for part in one.parts.values():
-            if part.over or (
-                part.begun and not part.ended and self._quiet_s(part) < self._at.config.lease_s / 2
-            ):
+            if part.over or (part.begun and not part.ended and self._quiet_s(part) < one.lease_s / 2):
                 continue
             # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
             done_there = job is None or part.node not in job.nodes
             if not part.ended and not (done_there and view.responds(part.node)):
                 continue
-            over = self._inferred(one, part, ending)
+            over = gang.inferred(one, part, ending, self._at.clock())
             # one that begins this very moment says by itself how it goes on
             sure = part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node)
             if sure and part.over is None:
@@ -331,32 +299,23 @@ class Gangs:
                 # one that was restarted since takes for failed or cancelled what it only lost track of
                 return found if found and began_at <= found.submitted_at else None
 
-    def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
-        """Without its own word: gone is the site's doing, an exit is the job's."""
-        at = self._at.clock()
-        state = ending.state.split("+")[0] if ending else ""
-        # a member says itself how its processes ended: to fail without a word is to have been killed, by its
-        # guard or by hand. Where none has begun, to fail is what the job does, and to be cancelled is not
-        its_own = state not in _NOT_ITS_FAULT and any(p.begun for p in one.parts.values()) != (
-            state == "FAILED"
-        )
-        if one.stop or ending is None or not its_own:
-            return inputs.MemberGone(at=at, attempt=one.attempt, node=part.node)
-        detail = f"job {one.job} was ended by Slurm: {ending.state}"
-        return inputs.MemberExited(
-            at=at, attempt=one.attempt, node=part.node, code=ending.code or -15, detail=detail
-        )
-
     # ---- nodes that are given up -----------------------------------------------------------------
 
     def silent_s(self) -> dict[NodeId, tuple[float, int]]:
-        """How long the liveliest member on each node has been silent, and since when; of nodes with any."""
-        latest: dict[NodeId, Part] = {}
+        """How long the liveliest member on each node has been silent, if too long, and since when.
+
+        Of nodes with any. Too long is half of the member's lease.
+        """
+        latest: dict[NodeId, tuple[Part, float]] = {}
         for one in self._gangs.values():
             for node, part in one.parts.items():
-                if part.runs and (node not in latest or part.alive_at > latest[node].alive_at):
-                    latest[node] = part
-        return {node: (self._quiet_s(part), part.alive_wall) for node, part in latest.items()}
+                if part.runs and (node not in latest or part.alive_at > latest[node][0].alive_at):
+                    latest[node] = (part, one.lease_s / 2)
+        quiet = {node: (self._quiet_s(part), patience_s, part) for node, (part, patience_s) in latest.items()}
+        return {
+            node: (silent_s if silent_s > patience_s else 0.0, part.alive_wall)
+            for node, (silent_s, patience_s, part) in quiet.items()
+        }
 
     def _quiet_s(self, part: Part) -> float:
         """For how long we have looked and seen no sign of life: while we do not look, nobody is silent."""
@@ -380,9 +339,11 @@ class Gangs:
                         told.add(one.attempt)
             view = await self._at.seen()
             for one, part in left:
-                # its guard has ended it by now, or it never came to be and will find the order to stop
-                ended = self._quiet_s(part) > 1.25 * self._at.config.lease_s + 0.5
-                if ended or (one.left and view.responds(node)):
+                quiet_s, by_slurm = self._quiet_s(part), one.left and view.responds(node)
+                # its guard has ended it by now, or Slurm has
+                ended = part.ended or quiet_s > (0.5 if by_slurm else 1.25) * one.lease_s + 0.5
+                # if it never came to be, it must find the order to stop
+                if ended and (part.begun or one.attempt in told):
                     self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=node))
             await asyncio.sleep(0.1)
 
@@ -390,12 +351,13 @@ class Gangs:
 
     def _new(self, attempt: AttemptId, nodes: tuple[NodeId, ...]) -> Gang:
         whole = self._at.config.start == "gang"
-        one = Gang(self._at.files, attempt, nodes, time.monotonic(), whole=whole)
+        one = Gang(self._at.files, attempt, nodes, time.monotonic(), self._at.config.lease_s, whole=whole)
         self._gangs[attempt] = one
         return one
 
     def _adopt(self, found: spool.Found) -> Gang:
         one = self._new(AttemptId(found.attempt), tuple(NodeId(node) for node in found.nodes))
+        one.lease_s = found.lease_s or one.lease_s
         if found.claim == spool.STOPPED:
             self._never_begins(one)
         else:
@@ -489,8 +451,12 @@ class Gangs:
 
     async def _ask(self, order: orders.AskCheckpoint) -> None:
         await self._at.act()
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(spool.replace, self._at.files.request(order.attempt), order.request)
+        while order.attempt in self._gangs:
+            try:
+                await asyncio.to_thread(spool.replace, self._at.files.request(order.attempt), order.request)
+                return
+            except OSError:  # the shared folder is away, or its files are, and it is over in a moment
+                await asyncio.sleep(_RETRY_S)
 
     async def _cancel(self, attempt: str, job: str) -> None:
         """By number and name: a slurmctld that forgot jobs gives their numbers away again."""

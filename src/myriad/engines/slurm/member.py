@@ -239,15 +239,16 @@ class Member:
         """This incarnation's folder in memory. Earlier ones are of a node that died; jobs leave theirs behind
         when they are stopped, and may be brought back for a while, or never."""
         mine, oldest = self._plan.memory / self._plan.instance, time.time() - _IDLE_S
-        used = {line for p in procs.table() for line in procs.environment(p.pid) if line.startswith(_MEMORY)}
         with contextlib.suppress(OSError):
             for other in self._plan.memory.iterdir():
                 if other != mine:
                     self._remove(other)
-            for left in mine.iterdir():
-                is_idle = left.name != self._plan.job and f"{_MEMORY}{left}" not in used
-                if is_idle and left.stat().st_mtime < oldest:
-                    self._remove(left)
+            left = [folder for folder in mine.iterdir() if folder.name != self._plan.job]
+            if idle := [folder for folder in left if folder.stat().st_mtime < oldest]:
+                used = {line for p in procs.table() for line in procs.environment(p.pid)}
+                for folder in idle:
+                    if f"{_MEMORY}{folder}" not in used:
+                        self._remove(folder)
         return mine
 
     def _remove(self, folder: Path) -> None:

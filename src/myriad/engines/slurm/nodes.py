@@ -15,6 +15,7 @@ from myriad.engines.slurm import batch, commands, reading
 from myriad.engines.slurm.gangs import Gangs
 from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
+from myriad.fleet import hostlist
 from myriad.fleet.site import NodePlace
 from myriad.kernel.ids import NodeId
 from myriad.kernel.units import SECOND
@@ -39,6 +40,8 @@ _REASON_CHARS = 200
 _AT_ONCE = 3
 _BY_SLURM: tuple[Signal, ...] = ("channel", "process")
 _RETRY_S = 2.0
+#: What is to be changed in Slurm within so long is changed at once.
+_GATHER_S = 0.05
 #: A node that Slurm calls down although its slurmd answers is asked back no more often than this.
 _RESUME_EVERY_S = 10.0
 
@@ -62,8 +65,8 @@ class Place:
         self.asking: asyncio.Task[None] | None = None
         #: The brain was told that people keep it out in Slurm.
         self.told_held = False
-        #: None: the brain was not told yet, since the node joined.
-        self.occupied_by: str | None = None
+        #: By whom and until when; None: the brain was not told yet, since the node joined.
+        self.occupied: tuple[str, int] | None = None
         self.refuses = False
         self.resumed_at = 0.0
         #: One that does not come for so long is not worth a look four times a second.
@@ -82,7 +85,10 @@ class Nodes:
         self._lives = dict.fromkeys(self._places, (0, 0))
         self._booted: set[NodeId] = set()
         self._noting: asyncio.Task[None] | None = None
-        self._updates = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        #: Nodes that are about to be changed alike: state and reason -> nodes, and the work itself.
+        self._updates: dict[tuple[str, str], tuple[list[NodeId], asyncio.Task[None]]] = {}
+        self._silent: dict[NodeId, tuple[float, int]] = {}
         self._probes: dict[NodeId, asyncio.Task[None]] = {}
 
     def take_up(self, lives: Mapping[str, tuple[int, int]]) -> None:
@@ -90,7 +96,6 @@ class Nodes:
         self._lives = {node: lives[node] for node in self._places}
         for node, place in self._places.items():
             place.instance = f"{node}.{self._lives[node][0]}"
-        self._silent: dict[NodeId, tuple[float, int]] = {}
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -173,8 +178,10 @@ class Nodes:
         if found.boot and not boot:
             self._lives[place.node] = generation, found.boot
             self._booted.add(place.node)
-        if found.boot > boot + _BOOT_S and boot:
-            # it went down and came up again: what ran there is dead, and is fenced as on any lost node
+        lively = self._silent.get(place.node, (1.0, 0))[0] == 0.0
+        if found.boot > boot + _BOOT_S and boot and not lively:
+            # it went down and came up again: what ran there is dead, and is fenced as on any lost node. If
+            # that gives signs of life, it was the node's clock that was set, from which Slurm reckons
             place.repair = self._spawn(self._replace(place))
         elif found.usable and not place.joined:
             self._join(place, f"{place.node}.{generation}")
@@ -186,7 +193,7 @@ class Nodes:
             place.evidence.say("process", not down and not refused, down or refused)
 
     def _join(self, place: Place, instance: str) -> None:
-        place.instance, place.joined, place.occupied_by, place.refuses = instance, True, None, False
+        place.instance, place.joined, place.occupied, place.refuses = instance, True, None, False
 
         def tell(source: Signal, healthy: bool, detail: str) -> None:
             _, since = self._silent.get(place.node, (0.0, 0))
@@ -249,10 +256,9 @@ class Nodes:
             self._at.tell(inputs.UndrainNode(at=self._at.clock(), node=place.node))
 
     def _compare_use(self, place: Place, other: reading.Job | None) -> None:
-        by = f"job {other.id} of {other.user}" if other else ""
-        if by != place.occupied_by:
-            place.occupied_by = by
-            until = other.end_at if other else 0
+        by, until = (f"job {other.id} of {other.user}", other.end_at) if other else ("", 0)
+        if (by, until) != place.occupied:
+            place.occupied = by, until
             self._at.tell(inputs.NodeOccupied(at=self._at.clock(), node=place.node, by=by, until=until))
 
     def _ours(self, place: Place) -> bool:
@@ -262,13 +268,12 @@ class Nodes:
 
     def on_files(self) -> None:
         """A node whose members all fell silent is suspect; its slurmd is asked at once."""
-        patience_s = self._at.config.lease_s / 2
         self._silent = self._gangs.silent_s()
         for place in self._places.values():
             if not place.joined or (place.repair and not place.repair.done()):
                 continue
             silent_s, _ = self._silent.get(place.node, (0.0, 0))
-            if silent_s > patience_s:
+            if silent_s:
                 place.evidence.say("heartbeat", False, f"its processes are silent for {silent_s:.1f} s")
                 if place.node not in self._probes:
                     probe = self._spawn(self._probe(place))
@@ -378,7 +383,7 @@ class Nodes:
                 break
             elif not job:
                 with contextlib.suppress(commands.SlurmSilent):
-                    async with self._updates:
+                    async with self._slots:
                         await self._at.act()
                         said = await commands.run(["sbatch", *words], feed=body)
                     job, submitted_at = said.strip().partition(";")[0], time.monotonic()
@@ -414,14 +419,33 @@ class Nodes:
             place.update = self._spawn(self._update(place.node, state, reason))
 
     async def _update(self, node: NodeId, state: str, reason: str = "") -> None:
-        words = ["scontrol", "update", f"nodename={node}", f"state={state}"]
+        """Change it in Slurm, with all that is to be changed alike: a pod is drained by one command."""
+        nodes, done = self._updates.get((state, reason), ([], None))
+        if done is None:
+            done = self._spawn(self._update_all(nodes, state, reason))
+            self._updates[state, reason] = nodes, done
+        nodes.append(node)
+        await asyncio.shield(done)
+
+    async def _update_all(self, nodes: list[NodeId], state: str, reason: str) -> None:
+        await asyncio.sleep(_GATHER_S)
+        del self._updates[state, reason]
+        try:
+            await self._change(nodes, state, reason)
+        except commands.SlurmError:  # perhaps of one of them: the others shall not wait for it
+            for node in nodes if len(nodes) > 1 else ():
+                with contextlib.suppress(commands.SlurmError):
+                    await self._change([node], state, reason)
+        self._at.hurry()
+
+    async def _change(self, nodes: list[NodeId], state: str, reason: str) -> None:
+        words = ["scontrol", "update", f"nodename={hostlist.fold(nodes)}", f"state={state}"]
         if reason:
             words.append(f"reason={' '.join(reason.split())[:_REASON_CHARS]}")
-        with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):  # compared again at every look
-            async with self._updates:
+        with contextlib.suppress(commands.SlurmSilent):  # compared again at every look
+            async with self._slots:
                 await self._at.act()
                 await commands.run(words)
-        self._at.hurry()
 
     def _tell_joined(self, place: Place) -> None:
         self._at.tell(

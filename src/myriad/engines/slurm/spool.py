@@ -32,6 +32,8 @@ class Found(NamedTuple):
     nodes: tuple[str, ...]
     #: As `Spool.claim`.
     claim: str
+    #: Of its members; 0: not said.
+    lease_s: float
     #: As `Spool.heard`.
     heard_to: Mapping[str, int]
 
@@ -43,10 +45,10 @@ class Spool:
         self.root = data / "slurm"
 
     def prepare(self) -> None:
-        """Make the folders, for our eyes alone: plans have what users put into `env`. Raises OSError."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the folders. Raises OSError."""
         for name in ("claims", "spool", "nodes", "burn-in"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
+            (self.root / name).chmod(0o700)  # plans have what users put into `env`
 
     # ---- attempts --------------------------------------------------------------------------------
 
@@ -105,7 +107,8 @@ class Spool:
         if tree is None:
             return None
         nodes = tuple(member["node"] for member in tree["members"])
-        return Found(attempt, nodes, self.claim(attempt), read_json(self.heard(attempt)) or {})
+        heard = read_json(self.heard(attempt)) or {}
+        return Found(attempt, nodes, self.claim(attempt), float(tree.get("lease_s", 0.0)), heard)
 
     def all_found(self) -> list[Found]:
         """Every attempt that has a plan. Raises OSError."""
