@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all smoke check format bench ray slurm slurm-up slurm-down postgres clean
+.PHONY: install demo test test-all test-cluster smoke check format bench ray slurm slurm-up slurm-down postgres clean
 
 install: $(STAMP)
 
@@ -22,6 +22,10 @@ test: check
 
 test-all: check
 	$(PY) -m pytest
+
+# Everything on a real Slurm, minutes of kills included; prints their counts. Skips without Slurm or PostgreSQL.
+test-cluster: install
+	$(PY) -m pytest -s tests/slurm
 
 # Seeded storms in the simulated world, each twice.
 smoke: install

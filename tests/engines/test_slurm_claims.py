@@ -5,9 +5,10 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from myriad.engines.slurm import batch, sweeping
+from myriad.engines.slurm import batch, gang, sweeping
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.spool import STOPPED, Spool, write_json
+from myriad.protocol import inputs
 
 
 def _script(data: Path, files: Spool) -> Path:
@@ -92,3 +93,14 @@ def test_generations_of_nodes_never_go_back(tmp_path: Path) -> None:
     assert files.set_life("n0", 3, 7) == 3
     assert files.set_life("n0", 2, 8) == 3
     assert files.life("n0") == (3, 8)
+
+
+def test_no_member_begins_where_it_was_spoken_for(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    files.of("job-a.1").mkdir(parents=True)
+    assert files.bar("job-a.1", "n1")
+    assert not files.bar("job-a.1", "n1"), "said once"
+    assert isinstance(gang.parse(files.log("job-a.1", "n1").read_bytes()), inputs.MemberGone)
+    files.log("job-a.1", "n2").touch()  # a member's first deed
+    assert not files.bar("job-a.1", "n2")
+    assert files.log("job-a.1", "n2").read_bytes() == b""

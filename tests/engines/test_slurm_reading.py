@@ -52,6 +52,7 @@ def test_states_of_a_node(release: str, state: str, responds: bool, down: bool, 
     (node,) = reading.nodes(_NODES[release].format(state=state, more="") + "\n")
     assert (node.responds, node.down, node.held) == (responds, down, held)
     assert node.usable == (responds and not down)
+    assert node.unknown == state.startswith("UNKNOWN")
     assert (node.name, node.address, node.port, node.cpus) == ("node01", "10.0.0.1", 14072, 16)
     assert node.boot == int(datetime.fromisoformat("2026-11-28T20:40:56").timestamp())
 
@@ -91,13 +92,25 @@ def test_jobs() -> None:
     assert (forever.end_at, forever.nodes) == (0, ("node09", "node11"))
 
 
+def test_when_slurmctld_began() -> None:
+    text = "Configuration data as of 2026-11-28T22:00:00\nBOOT_TIME               = 2026-11-28T21:00:00\n"
+    assert reading.booted(text) == int(datetime.fromisoformat("2026-11-28T21:00:00").timestamp())
+    assert reading.booted("") == 0
+
+
+_TIME = "2026-11-28T21:00:00"
+
+
 def test_endings() -> None:
     def of(state: str, code: str, name: str = "m/a.1") -> reading.Ending | None:
-        return reading.ending(f"JobId=7 JobName=m/a.1 JobState={state} Reason=None ExitCode={code}", name)
+        return reading.ending(
+            f"JobId=7 JobName=m/a.1 JobState={state} ExitCode={code} SubmitTime={_TIME}", name
+        )
 
-    assert of("FAILED", "3:0") == ("FAILED", 3)
-    assert of("FAILED", "0:9") == ("FAILED", -9)
-    assert of("TIMEOUT", "0:0") == ("TIMEOUT", 0)
+    at = int(datetime.fromisoformat(_TIME).timestamp())
+    assert of("FAILED", "3:0") == ("FAILED", 3, at)
+    assert of("FAILED", "0:9") == ("FAILED", -9, at)
+    assert of("TIMEOUT", "0:0") == ("TIMEOUT", 0, at)
     assert of("CANCELLED", "0:15", "m/b.1") is None, "its number was given to another"
     assert reading.ending("slurm_load_jobs error: Invalid job id specified", "m/a.1") is None
 

@@ -44,7 +44,7 @@ class Server:
         # plain HTTP: nothing to verify, and loading certificates takes longer than all else
         self.client = httpx.Client(timeout=30, trust_env=False, verify=False)
 
-    def start(self) -> "Server":
+    def start(self, patience_s: float = 30.0) -> "Server":
         """Start the control plane and wait until it answers."""
         context = self.home / "context.json"
         before = context.stat().st_mtime_ns if context.exists() else 0
@@ -54,7 +54,7 @@ class Server:
             assert self.process and self.process.poll() is None, self.said()
             return context.exists() and context.stat().st_mtime_ns > before
 
-        wait_for(answers)
+        wait_for(answers, self.said, patience_s)
         found = json.loads(context.read_text())
         self.url, self.gateway, self.key = found["api_url"], found["gateway_url"], found["key"]
         return self

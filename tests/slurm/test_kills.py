@@ -28,7 +28,7 @@ from tests.slurm.cluster import Cluster
 
 _CLIENTS = 4
 #: So many jobs that are not over: what two cores start in a few seconds.
-_OPEN = 30
+_OPEN = 16
 #: Says that it started, and lives a little. It never fails, so nobody may ever be told that it did.
 _WORK = """
 import os, random, time
@@ -136,11 +136,11 @@ class Scene:
     def __init__(self, stack: ExitStack, cluster: Cluster, postgres: Postgres, folder: Path) -> None:
         self._stack, self.cluster, self.postgres, self.folder = stack, cluster, postgres, folder
         self.data, self.starts = folder / "data", folder / "starts"
-        site = plane.site_file(cluster, folder, burn_in="none", lease="3s", look_every="1s")
+        site = plane.site_file(cluster, folder, burn_in="none", lease="10s", look_every="1s")
         self._options = ["--engine", "slurm", "--site", str(site), "--data", str(self.data)]
         self._options += ["--journal", postgres.database()]
         stack.callback(cluster.clear)
-        self.server = self.add("first").start()
+        self.server = self.add("first").start(plane.PATIENCE_S)
         wait_for(lambda: plane.usable(self.server) == 16, self.server.said, 60)
         self.server.tenant(chips=128)
         #: Gangs that live through everything.
@@ -178,7 +178,7 @@ class Scene:
                 row.away_s += kill(load)
                 self._check_kept(list(load.admitted), list(load.cancelled))
         assert not load.unexpected, load.unexpected[:3]
-        began = self.t0 = time.monotonic()
+        began = time.monotonic()
         self._settle(load, row)
         row.settled_s = time.monotonic() - began
         row.acknowledged, row.cancelled = len(load.admitted), len(load.cancelled)
@@ -208,13 +208,9 @@ class Scene:
             return all(one["state"] in _OVER for one in server.get("/jobs") if one["job"] not in self.anchors)
 
         wait_for(ended, lambda: f"{self._open()}\n{server.said()[-3000:]}", _SETTLE_S)
-        print("ended", time.monotonic() - self.t0)
         wait_for(lambda: not self._apart(), patience_s=_SETTLE_S, story=lambda: str(self._apart()))
-        print("together", time.monotonic() - self.t0)
         wait_for(lambda: not self._zombies(), patience_s=30, story=lambda: str(self._zombies()))
-        print("no zombies", time.monotonic() - self.t0)
         wait_for(lambda: plane.usable(server) == 16, lambda: str(server.get("/nodes")), 60)
-        print("usable", time.monotonic() - self.t0)
         jobs = {one["job"]: one for one in server.get("/jobs")}
         lines = [line.rpartition(" ")[0] for line in self.started()]
         starts = Counter(lines)
@@ -230,16 +226,6 @@ class Scene:
         row.drift, row.zombies = len(self._apart()), len(self._zombies())
         ends = Counter(end["cause"] for job in load.admitted for end in jobs[job]["history"])
         row.ends = dict(ends)
-        for job in load.admitted:
-            for end in jobs[job]["history"]:
-                if end["cause"] not in ("done", "cancelled"):
-                    print(
-                        end["attempt"],
-                        end["cause"],
-                        end["why"],
-                        (end["stopped_at"] - end["placed_at"]) / 1e9,
-                        time.strftime("%X", time.localtime(end["stopped_at"] / 1e9)),
-                    )
         assert [row.twice, row.lost, row.blamed] == [0, 0, 0], self._wrong(load, jobs, starts)
         assert [jobs[job]["attempts"] for job in self.anchors] == [1, 1], "what only ran was left alone"
         self._check_kept(list(load.admitted), list(load.cancelled))
@@ -304,7 +290,7 @@ def kill_myriad(scene: Scene, chance: random.Random) -> float:
     time.sleep(chance.uniform(0.1, 2.0))
     scene.server.kill()
     began = time.monotonic()
-    scene.server.start()
+    scene.server.start(plane.PATIENCE_S)
     return time.monotonic() - began
 
 
@@ -335,7 +321,7 @@ def restart_postgres(scene: Scene, chance: random.Random, load: Load) -> float:
 def freeze_leader(scene: Scene, frozen_s: float) -> float:
     """SIGSTOP for so long while a standby takes over; then it goes on, and must find that it is over."""
     old, new = scene.server, scene.add(f"next{len(scene.rows)}", "--standby")
-    new.start()
+    new.start(plane.PATIENCE_S)
     wait_for(lambda: role(new).get("leader_url") == old.url, lambda: str(role(new)))
     time.sleep(1.0)
     assert old.process
@@ -406,11 +392,6 @@ def _show(rows: list[Row], path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_few_kills(scene: Scene) -> None:
-    import os
-
-    if k := os.environ.get("KILLS"):
-        a, b, c, d = map(int, k.split(","))
-        return _story(scene, myriad=a, slurmctld=b, database=c, frozen_s=d)
     _story(scene, myriad=5, slurmctld=2, database=1, frozen_s=12)
 
 

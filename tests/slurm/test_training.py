@@ -198,6 +198,31 @@ def test_a_slurmctld_that_is_silent_says_nothing(server: Server, slurm_running: 
     check_silence(server, slurm_running, job, 6)
 
 
+def test_a_slurmctld_that_begins_anew_knows_nothing_of_its_nodes_yet(
+    server: Server, slurm_running: Cluster
+) -> None:
+    job = server.submit(python(FOREVER, nodes=NODES, name="outlives"))
+    server.wait_state(job, "running")
+    slurm_running.wait_saved(slurm_running.run("squeue", "-ho", "%A").strip())
+    lost = len(sites.story(server, "NodeLost"))
+    server.post("/nodes/node16/drain", {"reason": "just now"})
+    plane.wait_in_slurm(slurm_running, "node16", "drained")
+    slurm_running.kill_slurmctld()  # it had no time to write that down
+    slurm_running.start_slurmctld()
+    plane.wait_in_slurm(slurm_running, "node15", "idle")
+    plane.wait_in_slurm(slurm_running, "node16", "drained")
+    time.sleep(2)
+    assert plane.node(server, "node16")["cordoned"], (
+        "that it was forgotten does not mean that it was given back"
+    )
+    view = server.job(job)
+    assert view["state"] == "running" and view["attempts"] == 1
+    assert len(sites.story(server, "NodeLost")) == lost
+    server.post("/nodes/node16/undrain")
+    plane.wait_in_slurm(slurm_running, "node16", "idle")
+    plane.wait_node(server, "node16", "ready", "spare")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_training_goes_on_while_slurmctld_is_silent(server: Server, slurm_running: Cluster) -> None:

@@ -289,20 +289,30 @@ class Gangs:
                 self._over(one, part, over)
 
     async def _ending(self, one: Gang) -> reading.Ending | None:
-        """None: Slurm does not know it any more. While it is silent, it may."""
+        """None: Slurm does not know it any more, or no longer for sure. While it is silent, it may."""
         while True:
             try:
                 said = await commands.run(["scontrol", "--oneliner", "show", "job", one.job])
-                return reading.ending(said, self._at.prefix + one.attempt)
+                found = reading.ending(said, self._at.prefix + one.attempt)
+                began_at = reading.booted(await commands.run(["scontrol", "show", "config"]))
             except commands.SlurmError:
                 return None
             except commands.SlurmSilent:
                 await asyncio.sleep(_RETRY_S)
+            else:
+                # one that was restarted since takes for failed or cancelled what it only lost track of
+                return found if found and began_at <= found.submitted_at else None
 
     def _inferred(self, one: Gang, part: Part, ending: reading.Ending | None) -> gang.Over:
         """Without its own word: gone is the site's doing, an exit is the job's."""
         at = self._at.clock()
-        if one.stop or not part.begun or ending is None or ending.state.split("+")[0] in _NOT_ITS_FAULT:
+        state = ending.state.split("+")[0] if ending else ""
+        # a member says itself how its processes ended: to fail without a word is to have been killed, by its
+        # guard or by hand. Where none has begun, to fail is what the job does, and to be cancelled is not
+        its_own = state not in _NOT_ITS_FAULT and any(p.begun for p in one.parts.values()) != (
+            state == "FAILED"
+        )
+        if one.stop or ending is None or not its_own:
             return inputs.MemberGone(at=at, attempt=one.attempt, node=part.node)
         detail = f"job {one.job} was ended by Slurm: {ending.state}"
         return inputs.MemberExited(

@@ -74,6 +74,8 @@ class Ending(NamedTuple):
 
     state: str
     code: int  # as of a process: negative for a signal
+    #: Seconds since the epoch, by slurmctld's clock.
+    submitted_at: int
 
 
 def nodes(text: str) -> Iterator[Node]:
@@ -136,7 +138,8 @@ def ending(text: str, name: str) -> Ending | None:
     if fields.get("JobName") != name or "JobState" not in fields or not code.isdigit():
         return None
     number = int(signal) if signal.isdigit() else 0
-    return Ending(fields["JobState"], -number if number else int(code))
+    submitted_at = _instant(fields.get("SubmitTime", "")) // SECOND
+    return Ending(fields["JobState"], -number if number else int(code), submitted_at)
 
 
 def booted(text: str) -> int:
