@@ -23,7 +23,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 
 K = TypeVar("K", bound=Hashable)
 
-#: Slurm starts and ends gangs in its own time, above all while slurmctld is restarted or a node boots: what is
+#: Slurm starts and ends gangs in its own time, above all while slurmctld is restarted: what is
 #: short of these is no failure.
 _PATIENCE = {"start_timeout": "10m", "stop_timeout": "1m"}
 
