@@ -60,17 +60,6 @@ def test_a_start_and_a_stop_at_once_never_both_win(tmp_path: Path) -> None:
         assert (stopped.result() == "9") == (tmp_path / str(number) / "ran").exists()
 
 
-def test_no_member_begins_where_it_was_spoken_for(tmp_path: Path) -> None:
-    files = Spool(tmp_path)
-    files.of("job-a.1").mkdir(parents=True)
-    assert files.bar("job-a.1", "n1")
-    assert not files.bar("job-a.1", "n1"), "said once"
-    assert isinstance(gang.parse(files.log("job-a.1", "n1").read_bytes()), inputs.MemberGone)
-    files.log("job-a.1", "n2").touch()  # a member's first deed
-    assert not files.bar("job-a.1", "n2")
-    assert files.log("job-a.1", "n2").read_bytes() == b""
-
-
 def test_claims_are_forgotten_when_no_job_can_come_any_more_and_never_while_one_can(tmp_path: Path) -> None:
     files = Spool(tmp_path)
     files.prepare()
@@ -104,3 +93,14 @@ def test_generations_of_nodes_never_go_back(tmp_path: Path) -> None:
     assert files.set_life("n0", 3, 7) == 3
     assert files.set_life("n0", 2, 8) == 3
     assert files.life("n0") == (3, 8)
+
+
+def test_no_member_begins_where_it_was_spoken_for(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    files.of("job-a.1").mkdir(parents=True)
+    assert files.bar("job-a.1", "n1")
+    assert not files.bar("job-a.1", "n1"), "said once"
+    assert isinstance(gang.parse(files.log("job-a.1", "n1").read_bytes()), inputs.MemberGone)
+    files.log("job-a.1", "n2").touch()  # a member's first deed
+    assert not files.bar("job-a.1", "n2")
+    assert files.log("job-a.1", "n2").read_bytes() == b""

@@ -70,6 +70,7 @@ def test_leaves_are_racks_and_what_is_above_them_are_pods(form: str, state: str)
             {"name": "pod1", "hosts": {"leaf1": "node[01-04]", "leaf2": "node[05-08]"}, "core": "east"},
             {"name": "pod2", "hosts": {"leaf3": "node[09-12]"}, "core": "east"},
         ],
+        "policy": {"recover": {"start_timeout": "10m", "stop_timeout": "1m"}},
         "slurm": {"partition": "main"},
     }
     assert yaml.safe_load(found.text) == found.tree
@@ -79,7 +80,7 @@ def test_leaves_are_racks_and_what_is_above_them_are_pods(form: str, state: str)
 def test_the_text_is_a_site_file() -> None:
     found = drafted(nodes(DEBIAN, gres="gpu:8"), told=["local-cpu"])
     tree = yaml.safe_load(found.text)
-    del tree["slurm"]
+    del tree["slurm"], tree["policy"]
     site = sitefile.of_tree(tree, "x").site
     assert [place.node for place in site.places()] == NAMES and site.chip_count == 96
     assert {place.core for place in site.places()} == {"east"}

@@ -13,6 +13,7 @@ def imported(cluster: Cluster, *words: str) -> tuple[str, site.Site]:
     assert done.exit_code == 0, done.output
     tree = yaml.safe_load(done.output)
     assert tree.pop("slurm") == {"partition": "main"}
+    assert set(tree.pop("policy")) == {"recover"}
     return done.output, site.parse(yaml.safe_dump(tree, sort_keys=False), "imported")
 
 

@@ -23,6 +23,10 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 
 K = TypeVar("K", bound=Hashable)
 
+#: Slurm starts and ends gangs in its own time, above all while slurmctld is restarted: what is
+#: short of these is no failure.
+_PATIENCE = {"start_timeout": "10m", "stop_timeout": "1m"}
+
 
 class Draft(NamedTuple):
     """A site file to be."""
@@ -91,7 +95,7 @@ def draft(cluster: Cluster, *, partition: str, gres: str, told: Sequence[str]) -
     documents.convert(site, Site, "the site of Slurm's nodes")
     section = {"partition": partition} | ({"gres": gres} if gres != "gpu" else {})
     said = list(_remarks(cluster, partition, kinds, len(members) - len(hosts)))
-    return Draft(site | {"slurm": section}, said, remarks)
+    return Draft(site | {"policy": {"recover": _PATIENCE}, "slurm": section}, said, remarks)
 
 
 def _partition(known: Mapping[str, Fields], name: str) -> str:

@@ -271,8 +271,10 @@ class Gangs:
     async def _speak_for(self, one: Gang, ending: reading.Ending | None) -> None:
         view = await self._at.seen()
         job = view.job(one.attempt, one.job)
+        # what Slurm forgot it cannot vouch for: then only the guard's time counts
+        enough_s = (0.5 if ending else 1.25) * one.lease_s
         for part in one.parts.values():
-            if part.over or (part.begun and not part.ended and self._quiet_s(part) < one.lease_s / 2):
+            if part.over or (part.begun and not part.ended and self._quiet_s(part) < enough_s):
                 continue
             # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
             done_there = job is None or part.node not in job.nodes
