@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.25
 _AGAIN_S = 0.05
+#: A process that was killed with SIGKILL may be the first of all: Slurm ends a step so, its member too, when it
+#: has lost track of the job. Whether it was meant alone is known so much later.
+_ALONE_S = 1.0
 _MEETING_S = 120.0
 _MEMORY = "MYRIAD_MEMORY_DIR="
 #: So long a job that was stopped finds its copies in memory again.
@@ -88,7 +91,7 @@ class Member:
         self._listener: Listener | None = None
         self.code, self._detail = 0, ""
         self._ending = ""  # exit or stop
-        self._kill_at = 0.0
+        self._kill_at = self._alone_at = 0.0
         self._forget = False
         self._beat_at = self._look_at = self._pace_at = 0.0
 
@@ -143,7 +146,7 @@ class Member:
         if not self._ending:
             return False
         remains = self._remains()
-        if not remains and not self._children:
+        if not remains and not self._children and now >= self._alone_at:
             return True
         if now >= self._kill_at:
             for process in remains:
@@ -282,6 +285,7 @@ class Member:
             return
         if not self._children:
             self._ending, self._kill_at = "exit", time.monotonic()
+            self._alone_at = self._kill_at + (_ALONE_S if code == -signal.SIGKILL else 0.0)
         elif code:
             self._ending, self._kill_at = "exit", time.monotonic() + endings.FAILED_GRACE_S
             self._signal(signal.SIGTERM)
