@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 0.25
 _AGAIN_S = 0.05
-#: A process that was killed with SIGKILL may be the first of all: Slurm ends a step so, its member too, when it
-#: has lost track of the job. Whether it was meant alone is known so much later.
+#: A process that was killed with SIGKILL may be the first of all: Slurm ends a step so, with its member, when
+#: it has lost track of the job. Whether it was meant alone is known so much later.
 _ALONE_S = 1.0
 _MEETING_S = 120.0
 _MEMORY = "MYRIAD_MEMORY_DIR="
