@@ -17,8 +17,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(PY) examples/demo.py
 
+# What runs on a cluster's real daemons for minutes has a target of its own.
 test: check
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest -m "not slow" --ignore=tests/slurm
 
 test-all: check
 	$(PY) -m pytest
