@@ -27,6 +27,8 @@ _SILENCE = (
     "network is unreachable",
     "no route to host",
     "bad header",
+    "missing socket",
+    "slurm_msg_sendto",
 )
 
 
