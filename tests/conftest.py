@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # tests.build, bench
 
 from bench.peers.postgres import Cluster, missing
 
 from tests.slurm.fixtures import slurm, slurm_running  # noqa: F401 - fixtures for every folder
+
+# how long an example takes says something of the machine, not of the code
+settings.register_profile("myriad", deadline=None)
+settings.load_profile("myriad")
 
 
 @pytest.fixture(scope="session")

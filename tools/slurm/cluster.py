@@ -43,6 +43,10 @@ def available() -> str:
     return ""
 
 
+#: A slurmstepd's socket in the folder, of a job with a long number, and how long addresses may be.
+_LONGEST, _ADDRESS_BYTES = "spool/node0000/node0000_9999999.4294967291", 107
+
+
 class Cluster:
     """Slurm on this machine: slurmctld, and a slurmd for each node. `with Cluster(folder) as slurm: …`"""
 
@@ -57,6 +61,11 @@ class Cluster:
     ) -> None:
         self.folder = folder.resolve()
         self.shape = Shape(nodes, chips, cpus)
+        if len(f"{self.folder}/{_LONGEST}") > _ADDRESS_BYTES:
+            raise SlurmError(
+                f"{self.folder}: is too long a name: Slurm's sockets there would not hold the number of a job. "
+                f"Give a folder of at most {_ADDRESS_BYTES - len(_LONGEST) - 1} letters"
+            )
         #: Keys of slurm.conf that shall be otherwise.
         self.changed = dict(changed or {})
         self._say = progress
