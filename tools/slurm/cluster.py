@@ -63,7 +63,7 @@ class Cluster:
         self.shape = Shape(nodes, chips, cpus)
         if len(f"{self.folder}/{_LONGEST}") > _ADDRESS_BYTES:
             raise SlurmError(
-                f"{self.folder}: is too long a name: Slurm's sockets there would not hold the number of a job. "
+                f"{self.folder}: is too long a name: Slurm's sockets there have a job's number in theirs. "
                 f"Give a folder of at most {_ADDRESS_BYTES - len(_LONGEST) - 1} letters"
             )
         #: Keys of slurm.conf that shall be otherwise.
