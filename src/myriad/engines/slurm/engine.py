@@ -176,10 +176,10 @@ class SlurmEngine:
                 pass
 
     async def _look_at_files(self) -> None:
-        woken_ns = self._files.woken_ns()
+        woken_ns = await asyncio.to_thread(self._files.woken_ns)
         while True:
             await self._gangs.read()
-            if (touched_ns := self._files.woken_ns()) != woken_ns:
+            if (touched_ns := await asyncio.to_thread(self._files.woken_ns)) != woken_ns:
                 woken_ns = touched_ns
                 self._hurry()
             self._nodes.on_files()
