@@ -56,17 +56,11 @@ def program(code: str, *arguments: str) -> orders.Launch:
     return orders.Launch(command=("python", "-S", "-c", _BEGIN + code, *arguments))
 
 
-class LocalDriver:
-    """Three nodes under one home folder."""
+class Programs:
+    """The same for all engines of real processes: plain programs that leave marks in a folder."""
 
-    site = SITE
-    can_pause = True
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    def engine(self) -> LocalEngine:
-        return LocalEngine(self.home, self.site, time.time_ns, preload=False, ping_every_s=0.1, silence_s=0.5)
+    def __init__(self, data: Path) -> None:
+        self.data = data
 
     def work(self, code: int = 0) -> orders.Launch:
         return program(_WORK, str(code))
@@ -90,6 +84,24 @@ class LocalDriver:
         }
         return any(wanted <= set(procs.environment(p.pid)) for p in procs.table())
 
+    @property
+    def _output(self) -> Path:
+        return layout.job_dir(self.data, "job-a") / "output"
+
+
+class LocalDriver(Programs):
+    """Three nodes under one home folder."""
+
+    site = SITE
+    can_pause = True
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.home = home
+
+    def engine(self) -> LocalEngine:
+        return LocalEngine(self.home, self.site, time.time_ns, preload=False, ping_every_s=0.1, silence_s=0.5)
+
     def kill_node(self, node: NodeId) -> None:
         os.kill(self.record(node).pid, signal.SIGKILL)
 
@@ -105,10 +117,6 @@ class LocalDriver:
 
     def record(self, node: NodeId) -> nursery.wire.Record:
         return next(one for one in nursery.records(self.home) if one.node == node)
-
-    @property
-    def _output(self) -> Path:
-        return layout.job_dir(self.home, "job-a") / "output"
 
 
 def leftovers(home: Path) -> list[int]:

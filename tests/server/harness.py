@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -29,6 +30,27 @@ class Answer:
     def tree(self) -> Any:
         """The JSON in it."""
         return json.loads(self.text)
+
+
+class Clients:
+    """Threads that ask without pause for as long as the `with` block lasts: each does `run` until `over`."""
+
+    def __init__(self, count: int) -> None:
+        self.over = threading.Event()
+        self._threads = [threading.Thread(target=self.run, args=(number,)) for number in range(count)]
+
+    def run(self, number: int) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        for thread in self._threads:
+            thread.join()
 
 
 class Server:

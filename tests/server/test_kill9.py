@@ -6,7 +6,6 @@ again, over and over. Each process of a gang writes its attempt, rank and pid in
 
 import json
 import random
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,7 @@ import httpx
 import pytest
 
 from myriad.engines.local import nursery
-from tests.server.harness import Server, members_of, python, wait_for
+from tests.server.harness import Clients, Server, members_of, python, wait_for
 
 _CLIENTS = 4
 #: Says that it started, lives a little, and now and then fails.
@@ -29,7 +28,7 @@ sys.exit(random.random() < 0.1)
 """
 
 
-class Load:
+class Load(Clients):
     """Clients that ask without pause and remember what was acknowledged."""
 
     def __init__(self, server: Server, starts: Path) -> None:
@@ -38,22 +37,11 @@ class Load:
         self.cancelled: dict[str, None] = {}
         self.unexpected: list[str] = []
         self._code = _WORK % str(starts)
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(_CLIENTS)]
+        super().__init__(_CLIENTS)
 
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self, number: int) -> None:
+    def run(self, number: int) -> None:
         chance, count = random.Random(number), 0
-        while not self._over.is_set():
+        while not self.over.is_set():
             count += 1
             try:
                 self._one(chance, f"{number}-{count}")

@@ -15,7 +15,7 @@ import pytest
 from bench.peers.postgres import Cluster
 
 from tests.server import exposition
-from tests.server.harness import Server, command, members_of, python, wait_for
+from tests.server.harness import Clients, Server, command, members_of, python, wait_for
 
 _CLIENTS = 4
 _TWO_NODES = """
@@ -83,7 +83,7 @@ def wait_lead(*candidates: Server) -> Server:
     return one
 
 
-class Load:
+class Load(Clients):
     """Clients that submit without pause, each intent again under its own key until it is acknowledged.
 
     They ask one server after the other until one takes it: who is deposed, or stands by, answers 503.
@@ -93,22 +93,11 @@ class Load:
         self.servers = list(servers)
         self.acknowledged: dict[str, str] = {}
         self.unexpected: list[str] = []
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(_CLIENTS)]
+        super().__init__(_CLIENTS)
 
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, number: int) -> None:
+    def run(self, number: int) -> None:
         count, tries = 0, number
-        while not self._over.is_set():
+        while not self.over.is_set():
             once, server = f"{number}-{count}", self.servers[tries % len(self.servers)]
             try:
                 answer = server.ask(

@@ -21,7 +21,7 @@ import msgspec
 import pytest
 from bench.peers.postgres import Cluster as Postgres
 
-from tests.server.harness import Server, python, wait_for
+from tests.server.harness import Clients, Server, python, wait_for
 from tests.server.test_standby import role, wait_lead
 from tests.slurm import plane
 from tests.slurm.cluster import Cluster
@@ -62,7 +62,7 @@ class Row(msgspec.Struct, kw_only=True):
     ends: dict[str, int] = {}
 
 
-class Load:
+class Load(Clients):
     """Clients that ask without pause, each intent again under its own key until it is acknowledged."""
 
     def __init__(self, scene: "Scene", name: str) -> None:
@@ -71,27 +71,16 @@ class Load:
         self.cancelled: dict[str, None] = {}
         self.unexpected: list[str] = []
         self.answered_at = 0.0
-        self._over = threading.Event()
         self._open = 0
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(_CLIENTS)]
+        super().__init__(_CLIENTS)
 
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, number: int) -> None:
+    def run(self, number: int) -> None:
         chance, count = random.Random(f"{self._name}{number}"), 0
         with httpx.Client(timeout=5, trust_env=False, verify=False) as client:
-            while not self._over.is_set():
+            while not self.over.is_set():
                 count += 1
                 intent = self._intent(chance, f"{self._name}-{number}-{count}")
-                while not self._over.is_set() and not self._acknowledged(client, *intent):
+                while not self.over.is_set() and not self._acknowledged(client, *intent):
                     time.sleep(0.05)
                 time.sleep(chance.uniform(0.05, 0.2))
 
