@@ -64,6 +64,16 @@ def test_a_reader_may_go_on_while_another_thread_appends(journal: Journal) -> No
     writer.join()
 
 
+def test_reading_ends_however_fast_a_writer_goes_on(journal: Journal) -> None:
+    journal.append([str(k).encode() for k in range(5000)])  # more than any of them fetches at once
+    seen = []
+    for record in journal.read(after=5):
+        seen.append(record.seq)
+        if record.seq % 50 == 0:
+            journal.append([b"meanwhile"])
+    assert seen == list(range(6, 5001))
+
+
 def test_close_is_idempotent(journal: Journal) -> None:
     journal.close()
     journal.close()

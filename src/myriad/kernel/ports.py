@@ -34,7 +34,10 @@ class Journal(Protocol):
         ...
 
     def read(self, after: int = 0) -> Iterator[Record]:
-        """Records with seq > `after`, in order. Raises UserError at a damaged record."""
+        """Records with seq > `after` up to the last one there is when reading begins, in order.
+
+        So it ends, however fast a writer goes on. Raises UserError at a damaged record.
+        """
         ...
 
     def verify(self) -> Verification:
