@@ -24,6 +24,7 @@ from myriad.control import policyfile, sitefile
 from myriad.control.sitefile import Setup
 from myriad.engines.local import LocalEngine
 from myriad.engines.slurm import config as slurm
+from myriad.engines.slurm import users
 from myriad.engines.slurm.engine import SlurmEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
@@ -313,8 +314,10 @@ def _body(options: argparse.Namespace, plane: Plane, seat: Seat | None) -> Body:
 
 
 def _check_engine(engine: str, setup: Setup) -> None:
-    """Raises UserError at a section `slurm` that means nothing."""
-    slurm.read(setup.slurm, "site")
+    """Raises UserError at a section `slurm` that means nothing, or names users that gangs cannot run as."""
+    config = slurm.read(setup.slurm, "site")
+    if engine == "slurm":
+        users.check(config)
     if setup.slurm and engine != "slurm":
         log.warning("no-effect", f"the site's section slurm has no effect with --engine {engine}")
 

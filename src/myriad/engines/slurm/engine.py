@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from myriad.engines.slurm import commands, reading, view
+from myriad.engines.slurm import commands, homes, reading, users, view
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.gangs import Gangs
 from myriad.engines.slurm.nodes import Nodes
@@ -48,7 +48,8 @@ class SlurmEngine:
     ) -> None:
         self._config = config or Config()
         self._may_act = may_act
-        self._files = Spool(data.absolute())
+        self._users = users.named(self._config)
+        self._files = Spool(data.absolute(), self._users)
         self._news = asyncio.Event()
         self._tasks = Tasks(self._news.set, lambda why: self._say("the shared folder cannot be used", why))
         digest = hashlib.blake2b(os.fsencode(data.absolute()), digest_size=4).hexdigest()
@@ -66,6 +67,7 @@ class SlurmEngine:
             clock=clock,
             act=self._act,
             seen=self._seen,
+            users=self._users,
             instance=self._instance,
             hurry=self._hurry,
             tasks=self._tasks,
@@ -88,6 +90,7 @@ class SlurmEngine:
         """
         try:
             await asyncio.to_thread(self._files.prepare)
+            await asyncio.to_thread(homes.prepare, self._where.data, self._config, self._users)
             self._nodes.take_up(await asyncio.to_thread(self._files.lives, sorted(self._wanted)))
             self._gangs.adopt(await asyncio.to_thread(self._files.all_found))
         except OSError as error:
@@ -151,7 +154,7 @@ class SlurmEngine:
             self._look.clear()
             began = time.monotonic()
             try:
-                found = await view.look(self._prefix, self._wanted, reader)
+                found = await view.look(self._prefix, self._wanted, reader, self._files.ours)
             except (commands.SlurmSilent, commands.SlurmError) as error:
                 # no news is no bad news: nothing is concluded until it answers
                 self._say(_SILENT, str(error))

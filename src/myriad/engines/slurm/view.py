@@ -3,7 +3,7 @@
 import os
 import pwd
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from myriad.engines.slurm import commands, reading
@@ -30,18 +30,23 @@ class View(NamedTuple):
         return found is not None and found.usable
 
 
-async def look(prefix: str, wanted: Collection[str], read: reading.Reader) -> View:
-    """Ask Slurm. Raises SlurmSilent, SlurmError."""
-    asked_at = time.monotonic()
+async def look(
+    prefix: str, wanted: Collection[str], read: reading.Reader, ours: Callable[[str, str, str], bool]
+) -> View:
+    """Ask Slurm. Raises SlurmSilent, SlurmError.
+
+    `ours`: whether a job of that name, without our prefix, and user is ours; we are the last.
+    """
+    asked_at, mark = time.monotonic(), os.urandom(8).hex()
     nodes = await commands.run(["scontrol", "--oneliner", "show", "nodes"])
-    jobs = await commands.run(["squeue", "--noheader", "--all", f"--format={reading.JOB_FORMAT}"])
+    jobs = await commands.run(["squeue", "--noheader", "--all", f"--format={mark}|{reading.JOB_FORMAT}"])
     own: dict[str, list[reading.Job]] = {}
     others: dict[str, reading.Job] = {}
     me = _me()
-    for job in reading.jobs(jobs):
-        # anybody may call a job as we do
-        if job.name.startswith(prefix) and job.user == me:
-            own.setdefault(job.name.removeprefix(prefix), []).append(job)
+    for job in reading.jobs(jobs, mark):
+        name = job.name.removeprefix(prefix)
+        if job.name.startswith(prefix) and ours(name, job.user, me):
+            own.setdefault(name, []).append(job)
         else:
             others.update({node: job for node in job.nodes if node in wanted})
     known = {node.name: node for node in read.nodes(nodes) if node.name in wanted}
