@@ -3,12 +3,15 @@
 `tests/slurm/test_users.py` runs them as real users on a real Slurm.
 """
 
+import asyncio
 import json
 import os
+import pwd
 import shlex
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,10 +20,14 @@ import pytest
 from myriad.engines.common import theirs
 from myriad.engines.slurm import batch, config, gang, homes, sweeping, tails, userhealth, users
 from myriad.engines.slurm.config import Config
+from myriad.engines.slurm.engine import SlurmEngine
 from myriad.engines.slurm.spool import STOPPED, Spool, write_json
 from myriad.engines.slurm.users import User
 from myriad.kernel.errors import UserError
 from myriad.protocol import inputs
+from tests.engines.test_slurm_engine import _SITE as SITE
+from tests.engines.test_slurm_engine import _START as START
+from tests.engines.test_slurm_engine import Brain, Slurm, on_a_loop
 
 ATTEMPT = "job-a.1"
 ME = os.getuid()
@@ -69,6 +76,16 @@ def test_where_myriad_may_not_become_a_user_it_says_how_it_could() -> None:
     assert "a password is required" in caught.value.problem and "sudo -n -u nobody" in caught.value.remedy
     (found,) = userhealth.findings(Config(user="nobody", submit_as=prefix), Path("/nowhere"))
     assert found.result == "fail" and "a password is required" in found.found
+
+
+def test_a_control_plane_with_a_wrong_user_does_not_start(tmp_path: Path) -> None:
+    site = "name: t\nchip: local-cpu\nchips_per_node: 2\npods: [{name: p, hosts: {r: 'n[0-1]'}}]\n"
+    (tmp_path / "site.yaml").write_text(f"{site}slurm: {{tenants: {{acme: {{user: no-such-user}}}}}}\n")
+    argv = [sys.executable, "-m", "myriad.server", "--home", str(tmp_path / "home"), "--engine", "slurm"]
+    argv += ["--site", str(tmp_path / "site.yaml"), "--port", "0", "--gateway-port", "0"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and not (tmp_path / "home" / "context.json").exists()
+    assert "slurm: tenants: acme: user: is no user of this machine (got 'no-such-user')" in done.stderr
 
 
 def test_what_myriad_knows_does_not_go_with_their_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,6 +333,36 @@ def test_a_replica_is_where_its_member_is(url: str) -> None:
     assert gang.parse(said("Listens", url=url), ATTEMPT, "n0", "10.0.0.1") is None
     good = gang.parse(said("Listens", url="http://10.0.0.1:8080"), ATTEMPT, "n0", "10.0.0.1")
     assert isinstance(good, gang.Listens)
+
+
+@on_a_loop
+async def test_the_engine_submits_as_the_user_and_takes_no_other_users_job_for_the_gangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm = Slurm(tmp_path, monkeypatch)
+    (slurm.folder / "as").write_text('#!/bin/sh\necho "as $*" >>"$(dirname "$0")/asked"\nshift\nexec "$@"\n')
+    (slurm.folder / "as").chmod(0o755)
+    section = Config(burn_in="none", look_every="1s", user="nobody", submit_as=("as", "{user}"))
+    engine = SlurmEngine(slurm.data, SITE, time.time_ns, section)
+    name = f"{slurm.prefix}{START.attempt}"
+    slurm.jobs(f"7|RUNNING|{pwd.getpwuid(ME).pw_name}|n1|N/A|None|{name}")
+    await engine.open()
+    brain = Brain(engine)
+    try:
+        await brain.until(lambda: brain.of(inputs.NodeJoined, "n1"))
+        engine.obey(START)
+        async with asyncio.timeout(15):
+            while not slurm.asked("as nobody sbatch"):
+                await asyncio.sleep(0.02)
+        (asked,) = slurm.asked("as nobody sbatch")
+        assert "--output=/dev/null" in asked and f"--job-name={name}" in asked
+        await brain.until(lambda: any(one.by for one in brain.of(inputs.NodeOccupied, "n1")))  # type: ignore[attr-defined]
+        place = slurm.data / "jobs" / "job-a"
+        assert os.readlink(place) == "../users/nobody/jobs/job-a"
+        slurm.jobs(f"7|RUNNING|nobody|n[0-1]|N/A|None|{name}")
+        await brain.until(lambda: not brain.of(inputs.NodeOccupied, "n1")[-1].by)  # type: ignore[attr-defined]
+    finally:
+        await engine.close()
 
 
 # ---- files of theirs ----------------------------------------------------------------------------------

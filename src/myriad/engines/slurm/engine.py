@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from myriad.engines.slurm import commands, homes, reading, users, view
+from myriad.engines.slurm import commands, reading, users, view
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.gangs import Gangs
 from myriad.engines.slurm.nodes import Nodes
@@ -90,7 +90,6 @@ class SlurmEngine:
         """
         try:
             await asyncio.to_thread(self._files.prepare)
-            await asyncio.to_thread(homes.prepare, self._where.data, self._config, self._users)
             self._nodes.take_up(await asyncio.to_thread(self._files.lives, sorted(self._wanted)))
             self._gangs.adopt(await asyncio.to_thread(self._files.all_found))
         except OSError as error:

@@ -43,9 +43,18 @@ def results(data: Path, place: Path, user: User | None) -> Path:
 
 
 def prepare(data: Path, config: Config, users: Mapping[str, User]) -> None:
-    """Make the users' folders, or find them made. Raises UserError, OSError."""
-    if not users:
-        return
+    """Make the users' folders, or find them made. Raises UserError."""
+    try:
+        _prepare(data, config, users)
+    except OSError as error:
+        remedy = "Give a folder with --data that Myriad's user may write here and on all nodes"
+        raise UserError(str(error), field="data", value=str(data), remedy=remedy) from None
+
+
+def _prepare(data: Path, config: Config, users: Mapping[str, User]) -> None:
+    if not data.exists():
+        data.mkdir(parents=True)
+        data.chmod(0o711)
     if trouble := exposed(data):
         raise UserError(trouble, field="data", value=str(data), remedy=OWN)
     top = data / "users"
