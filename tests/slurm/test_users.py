@@ -33,7 +33,7 @@ def leave(*_):
     sys.exit(0)
 
 signal.signal(signal.SIGTERM, leave)
-print("i am", os.getuid(), os.getgid(), sorted(os.getgroups()), oct(os.umask(0o077)), flush=True)
+print("i am", os.getuid(), os.getgid(), sorted(os.getgroups()), oct(os.umask(0o027)), flush=True)
 kept = worker.checkpoint_dir()
 step = max((int(one.name) for one in kept.iterdir()), default=0)
 worker.resumed(step)
@@ -225,8 +225,11 @@ def test_gangs_of_tenants_run_as_their_users_and_are_closed_to_one_another(two: 
     assert "asked to end" in log_file(two, "acme", trained, 2).read_text()
     wait_for(lambda: not two.cluster.run("squeue", "--noheader"), patience_s=60)
     for tenant, user in two.users.items():
-        owners = {path.lstat().st_uid for path in two.of(tenant).rglob("*")}
-        assert owners == {user.pw_uid}, "Myriad writes nothing there"
+        found = [path.lstat() for path in two.of(tenant).rglob("*") if not path.is_symlink()]
+        assert {one.st_uid for one in found} == {user.pw_uid}, "Myriad writes nothing there"
+        # it reads there by its group, without being root too
+        assert {one.st_gid for one in found} == {os.getegid()}
+        assert all(one.st_mode & 0o040 and not one.st_mode & 0o007 for one in found)
 
 
 def test_a_service_of_a_tenant_runs_as_its_user_and_answers(two: Two) -> None:

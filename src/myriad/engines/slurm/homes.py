@@ -12,6 +12,7 @@ a stranger's (`common.theirs`).
 import errno
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,8 +56,8 @@ def _prepare(data: Path, config: Config, users: Mapping[str, User]) -> None:
     if not data.exists():
         data.mkdir(parents=True)
         data.chmod(0o711)
-    if trouble := exposed(data):
-        raise UserError(trouble, field="data", value=str(data), remedy=OWN)
+    if why := exposed(data):
+        raise UserError(why, field="data", value=str(data), remedy=OWN)
     top = data / "users"
     if not top.exists():
         top.mkdir()
@@ -66,12 +67,10 @@ def _prepare(data: Path, config: Config, users: Mapping[str, User]) -> None:
         if not (data / name).stat().st_mode & 0o001:
             (data / name).chmod(0o711)
     for user in users.values():
-        place = folder(data, user.name)
-        _make(place, user)
-        if trouble := unfit(place, user):
-            remedy = f"As root: {install(place, user)}"
+        _make(folder(data, user.name), user)
+        if found := trouble(data, user):
             field = config.users[user.name]
-            raise UserError(f"{place} {trouble}", field=field, value=user.name, remedy=remedy)
+            raise UserError(found[0], field=field, value=user.name, remedy=found[1])
 
 
 def _make(place: Path, user: User) -> None:
@@ -99,7 +98,31 @@ def exposed(data: Path) -> str:
     return ""
 
 
-def unfit(place: Path, user: User) -> str:
+def trouble(data: Path, user: User) -> tuple[str, str] | None:
+    """Why gangs of the user cannot have what they need, and the remedy."""
+    place, python = folder(data, user.name), Path(sys.executable)
+    if why := _unfit(place, user):
+        return f"{place} {why}", f"As root: install -d -o {user.uid} -g {os.getegid()} -m {MODE:04o} {place}"
+    for path in (place, python, python.resolve()):
+        if closed := closed_to(user, path):
+            return f"{closed} is closed to it, and with that {path}", f"chmod o+x {closed}"
+    return None
+
+
+def closed_to(user: User, path: Path) -> Path | None:
+    """The first folder above that the user may not pass, as far as modes tell: ACLs may tell otherwise."""
+    groups = os.getgrouplist(user.name, user.gid)
+    for place in reversed(path.parents):
+        if not place.exists():
+            return None
+        found = place.stat()
+        bit = 0o100 if found.st_uid == user.uid else 0o010 if found.st_gid in groups else 0o001
+        if not found.st_mode & bit and not any("acl" in name for name in os.listxattr(place)):
+            return place
+    return None
+
+
+def _unfit(place: Path, user: User) -> str:
     """What is wrong with a user's folder."""
     try:
         found = place.lstat()
@@ -110,8 +133,3 @@ def unfit(place: Path, user: User) -> str:
         told = f"{found.st_uid}:{found.st_gid}, mode {stat.S_IMODE(found.st_mode):04o}"
         return f"must be a folder of {user.uid}:{os.getegid()}, mode {MODE:04o}, and is {told}"
     return ""
-
-
-def install(place: Path, user: User) -> str:
-    """The command that makes it."""
-    return f"install -d -o {user.uid} -g {os.getegid()} -m {MODE:04o} {place}"
