@@ -153,6 +153,23 @@ def test_the_doctor_names_what_is_closed_to_a_user(tmp_path: Path) -> None:
     assert found and found in (tmp_path / "closed" / "python").parents
 
 
+def test_the_doctor_checks_every_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Slurm(tmp_path, monkeypatch)  # its programs
+    named = Config(user="nobody", tenants={"a": config.Account(user="gone")}, submit_as=("env", "U={user}"))
+    monkeypatch.setattr(homes, "trouble", lambda *_: ("/x is closed to it", "chmod o+x /x"))
+    place = homes.folder(tmp_path, "nobody")
+    place.mkdir(parents=True)
+    found = {one.check: one for one in userhealth.findings(named, tmp_path)}
+    assert found["slurm: user gone"].found == "slurm: tenants: a: user: is no user of this machine"
+    assert found["slurm: user nobody"].remedy == "chmod o+x /x"
+    monkeypatch.setattr(homes, "trouble", lambda *_: None)
+    found = {one.check: one for one in userhealth.findings(named, tmp_path)}
+    assert found["slurm: user nobody"].result == "ok"
+    tmp_path.chmod(0o777)
+    found = {one.check: one for one in userhealth.findings(named, tmp_path)}
+    assert "may be written by others" in found["slurm: user nobody"].found
+
+
 # ---- who may start ------------------------------------------------------------------------------------
 
 
