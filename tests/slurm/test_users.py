@@ -236,6 +236,44 @@ def test_gangs_of_tenants_run_as_their_users_and_are_closed_to_one_another(two: 
         assert all(one.st_mode & 0o040 and not one.st_mode & 0o007 for one in found)
 
 
+@pytest.mark.timeout(120)
+def test_a_job_of_somebody_else_is_not_the_gangs_however_it_is_called(two: Two) -> None:
+    job = two.submit("acme", "import time; time.sleep(600)")
+    two.server.wait_state(job, "running")
+    (name,) = two.cluster.run("squeue", "--noheader", "--format=%j").splitlines()
+    (taken,) = two.server.job(job)["placed_on"]
+    free, other = [node for node in two.cluster.names if node != taken][:2]
+    row = f"1|RUNNING|{two.users['acme'].pw_name}|{other}|N/A|None|{name}"
+    lies = [as_user(two, "beta", free, name), as_user(two, "beta", free, f"x\n{row}")]
+    try:
+        plane.wait_node(two.server, free, "occupied")
+        two.server.kill()
+        two.server.start()
+        shown = plane.wait_node(two.server, free, "occupied")
+        assert f"of {two.users['beta'].pw_name}" in shown["occupied_by"]
+        assert plane.node(two.server, other)["state"] in ("ready", "spare")
+        view = two.server.job(job)
+        assert (view["state"], view["attempts"], view["placed_on"]) == ("running", 1, [taken])
+        assert two.cluster.job_state(lies[0]) == "RUNNING", "and it is let alone"
+    finally:
+        two.cluster.run("scancel", *lies)
+    two.server.post(f"/jobs/{job}/cancel")
+    two.server.wait_state(job, "cancelled")
+    plane.wait_node(two.server, free, "ready", "spare")
+
+
+def as_user(two: Two, tenant: str, node: str, name: str) -> str:
+    """A job that the tenant's user submits by hand; its number."""
+    user = two.users[tenant]
+    words = ["sbatch", "--parsable", f"--nodelist={node}", f"--job-name={name}", "--output=/dev/null"]
+    done = subprocess.run(
+        [*words, "--chdir=/", "--wrap=sleep 600"],
+        user=user.pw_uid, group=user.pw_gid, extra_groups=[], env=two.cluster.env,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
 def test_a_service_of_a_tenant_runs_as_its_user_and_answers(two: Two) -> None:
     server = two.server
     spec = {
