@@ -24,6 +24,7 @@ from myriad.engines.slurm.engine import SlurmEngine
 from myriad.engines.slurm.spool import STOPPED, Spool, write_json
 from myriad.engines.slurm.users import User
 from myriad.kernel.errors import UserError
+from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs
 from tests.engines.test_slurm_engine import _SITE as SITE
 from tests.engines.test_slurm_engine import _START as START
@@ -351,6 +352,23 @@ def test_a_replica_is_where_its_member_is(url: str) -> None:
     assert gang.parse(said("Listens", url=url), ATTEMPT, "n0", "10.0.0.1") is None
     good = gang.parse(said("Listens", url="http://10.0.0.1:8080"), ATTEMPT, "n0", "10.0.0.1")
     assert isinstance(good, gang.Listens)
+
+
+def test_a_gang_of_somebody_else_has_no_more_to_say_than_an_honest_one(tmp_path: Path) -> None:
+    files = Spool(tmp_path)
+    one = gang.Gang(files, AttemptId(ATTEMPT), (NodeId("n0"),), 0.0, 4.0, whole=False)
+    (part,) = one.parts.values()
+    word, report = said("WorkerSpoke", text="hello"), said("StepsReported", step=1, tokens=1)
+
+    def heard(line: bytes, count: int, now: float, address: str | None = "") -> int:
+        return sum(one.hears(part, line, address, now) is not None for _ in range(count))
+
+    assert heard(word, 1500, 0.0) == 1000 and heard(report, 25_000, 0.0) == 20_000
+    assert heard(word, 10, 20.0) == 2 and heard(report, 5000, 20.0) == 1000
+    assert heard(said("MemberGone"), 1, 20.0) == 1, "its last word is always heard"
+    part.over = inputs.MemberGone(at=1, attempt=one.attempt, node=part.node)
+    assert heard(said("MemberGone"), 9, 20.0) == 0, "and once"
+    assert heard(word, 5, 20.0, None) == 5, "our own members count for themselves"
 
 
 @on_a_loop

@@ -57,6 +57,10 @@ _NOT_ITS_FAULT = (
 
 
 _TEXT_CHARS, _INT_MOST, _FLOAT_MOST = 8192, 2**62, 1e30
+#: What a gang of somebody else may put on record, at once and in a second: a lively one reports 20 times.
+_REPORTS, _WORDS = (20_000, 50), (1_000, 0.1)
+#: What a member says once.
+_ONCE = inputs.MemberStarted | inputs.MemberExited | inputs.MemberGone | EndedBySlurm | Listens
 _COUNTS = (
     "at", "since", "step", "tokens", "flops", "step_ns", "straggled_ns", "exposed_ns", "throttled_ns",
     "checkpoint_bytes", "stall_ns", "saves", "write_ns", "pace_ns",
@@ -94,6 +98,23 @@ def _at(found: Line, address: str) -> bool:
         return True
     host, _, port = found.url.removeprefix("http://").rpartition(":")
     return found.url.startswith("http://") and host == address and port.isascii() and port.isdigit()
+
+
+class Budget:
+    """So many at once, and so many more a second."""
+
+    def __init__(self, most: float, a_second: float, now: float) -> None:
+        self._most, self._a_second = most, a_second
+        self._left, self._at = most, now
+
+    def spend(self, now: float) -> bool:
+        """One of them, if there is one left."""
+        self._left = min(self._most, self._left + self._a_second * (now - self._at))
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class Part:
@@ -135,6 +156,7 @@ class Gang:
         whole: bool,
     ) -> None:
         self.attempt, self.nodes, self.whole = attempt, nodes, whole
+        self._reports, self._words = Budget(*_REPORTS, now), Budget(*_WORDS, now)
         #: What its members' guards go by: as it was configured when the gang was planned.
         self.lease_s = lease_s
         owner = files.owner(attempt)
@@ -154,6 +176,17 @@ class Gang:
         self.task: asyncio.Task[None] | None = None
         #: It serves: where, is said at the beginning of its members' files.
         self.serves = False
+
+    def hears(self, part: Part, line: bytes, address: str | None, now: float) -> Line | None:
+        """What a member wrote, as `parse`; of a gang that is not ours no more than an honest one says."""
+        found = parse(line, self.attempt, part.node, address)
+        if address is None or found is None:
+            return found
+        if isinstance(found, _ONCE):
+            again = part.over or (part.started and isinstance(found, inputs.MemberStarted))
+            return None if again else found
+        budget = self._words if isinstance(found, inputs.WorkerSpoke) else self._reports
+        return found if budget.spend(now) else None
 
     def resume(self, heard_to: Mapping[str, int]) -> None:
         """What a predecessor has told the brain of its members need not be told again."""

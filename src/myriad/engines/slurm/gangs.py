@@ -179,7 +179,7 @@ class Gangs:
 
     def _hear(self, one: Gang, part: Part, line: bytes) -> None:
         address = self._at.files.address(one.attempt, part.node)
-        match gang.parse(line, one.attempt, part.node, address):
+        match one.hears(part, line, address, time.monotonic()):
             case inputs.MemberStarted() as started:
                 part.started = started
                 self._at.tell(one.started(self._at.clock(), part.node))
