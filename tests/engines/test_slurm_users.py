@@ -304,13 +304,16 @@ def test_orders_are_readable_and_plans_are_not(tmp_path: Path) -> None:
 def test_a_job_counts_as_ours_only_when_its_user_is_the_gangs(tmp_path: Path) -> None:
     files = Spool(tmp_path, ["alice", "bob"])
     files.belongs(ATTEMPT, "alice", 1, {})
-    assert files.ours(ATTEMPT, "alice", "myriad")
-    assert not any(files.ours(ATTEMPT, user, "myriad") for user in ("bob", "myriad", "eve"))
-    assert files.ours("burn-in/n0/n0.0", "myriad", "myriad") and not files.ours(
-        "burn-in/n0/x", "bob", "myriad"
-    )
-    # nobody knows it: whoever it is of may lose it
-    assert files.ours("job-old.1", "bob", "myriad") and not files.ours("job-old.1", "eve", "myriad")
+    found = {user: files.whose(ATTEMPT, user, "myriad") for user in ("alice", "bob", "myriad", "eve")}
+    assert found == {"alice": "ours", "bob": "theirs", "myriad": "theirs", "eve": "theirs"}
+    # one of Myriad's own, or one that nobody knows: another user's is never taken for it, but may be ended
+    found = {user: files.whose("job-b.1", user, "myriad") for user in ("alice", "myriad", "eve")}
+    assert found == {"alice": "left", "myriad": "ours", "eve": "theirs"}
+    for name in ("burn-in/n0/n0.0", "../../../dev/zero", "", ".", "x" * 300):
+        assert (files.whose(name, "bob", "myriad"), files.whose(name, "myriad", "myriad")) == (
+            "theirs",
+            "ours",
+        )
 
 
 def said(kind: str, **more: object) -> bytes:

@@ -153,7 +153,7 @@ class SlurmEngine:
             self._look.clear()
             began = time.monotonic()
             try:
-                found = await view.look(self._prefix, self._wanted, reader, self._files.ours)
+                found = await view.look(self._prefix, self._wanted, reader, self._files.whose)
             except (commands.SlurmSilent, commands.SlurmError) as error:
                 # no news is no bad news: nothing is concluded until it answers
                 self._say(_SILENT, str(error))

@@ -126,7 +126,7 @@ class Gangs:
         while True:
             view = await self._at.seen()
             await self._at.act()
-            keep = {*self._gangs, *view.own}
+            keep = {*self._gangs, *view.own, *view.left}
             await self._at.tasks.insist(sweeping.prune, self._at.files, keep, _PRUNE_S)
             await asyncio.sleep(_PRUNE_EVERY_S)
 

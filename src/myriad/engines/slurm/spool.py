@@ -23,9 +23,10 @@ Only the standard library: members import it.
 import contextlib
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from myriad.engines.common import theirs
 
@@ -35,6 +36,11 @@ STOPPED = "stopped"
 
 #: A claim of somebody else's is a number, and no more is read of it.
 _CLAIM_BYTES = 32
+_ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+
+#: A gang's job; what may be left of one that is over, and can be nothing else; somebody else's.
+Whose = Literal["ours", "left", "theirs"]
 
 
 class Owner(NamedTuple):
@@ -100,12 +106,15 @@ class Spool:
         """It is over."""
         self._owners.pop(attempt, None)
 
-    def ours(self, name: str, user: str, me: str) -> bool:
-        """Whether a job so called is one that we submitted: anybody may call a job as we do."""
-        if owner := self._owners.get(name):
-            return user == owner.name
-        # of an attempt that is over, or was never planned: such a job is only ever cancelled
-        return user == me or (user in self._users and not name.startswith("burn-in/"))
+    def whose(self, name: str, user: str, me: str) -> Whose:
+        """What a job of that user is which is called as ours are: anybody may call a job so."""
+        owner = self._owners.get(name)
+        if user == (owner.name if owner else me):
+            return "ours"
+        # an attempt that is over is nobody's any more: what is left of it in Slurm is to be ended. What is no
+        # name of an attempt must not become one of a file either
+        left = not owner and user in self._users and _ATTEMPT.fullmatch(name)
+        return "left" if left else "theirs"
 
     # ---- attempts --------------------------------------------------------------------------------
 
