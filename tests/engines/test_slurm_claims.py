@@ -100,7 +100,7 @@ def test_no_member_begins_where_it_was_spoken_for(tmp_path: Path) -> None:
     files.of("job-a.1").mkdir(parents=True)
     assert files.bar("job-a.1", "n1")
     assert not files.bar("job-a.1", "n1"), "said once"
-    assert isinstance(gang.parse(files.log("job-a.1", "n1").read_bytes()), inputs.MemberGone)
+    assert isinstance(gang.parse(files.log("job-a.1", "n1").read_bytes(), "job-a.1", "n1"), inputs.MemberGone)
     files.log("job-a.1", "n2").touch()  # a member's first deed
     assert not files.bar("job-a.1", "n2")
     assert files.log("job-a.1", "n2").read_bytes() == b""

@@ -99,7 +99,9 @@ class Slurm:
 
     def jobs(self, *lines: str) -> None:
         (self.folder / "jobs.txt").write_text("".join(f"{line}\n" for line in lines))
-        self.answer("squeue", 'cat "$here/jobs.txt"')
+        self.answer(
+            "squeue", 'for word; do mark="${word#--format=}"; done; sed "s/^/${mark%%|*}|/" "$here/jobs.txt"'
+        )
 
     def silent(self, on: bool) -> None:
         (self.folder / "silent").touch() if on else (self.folder / "silent").unlink()

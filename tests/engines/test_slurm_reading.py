@@ -75,12 +75,12 @@ def test_reasons(release: str, more: str, reason: str, by: str) -> None:
 
 def test_jobs() -> None:
     text = (
-        "33|RUNNING|root|node[01-04]|2026-11-29T21:00:00|None|myriad-5/tiny|a.1\n"
-        "34|PENDING|alice||N/A|Resources|train\n"
-        "35|COMPLETING|bob|node09|2026-11-29T21:00:00|None|x\n"
-        "36|RUNNING|bob|node[09,11]|UNLIMITED|None|y\n"
+        "m|33|RUNNING|root|node[01-04]|2026-11-29T21:00:00|None|myriad-5/tiny|a.1\n"
+        "m|34|PENDING|alice||N/A|Resources|train\n"
+        "m|35|COMPLETING|bob|node09|2026-11-29T21:00:00|None|x\n"
+        "m|36|RUNNING|bob|node[09,11]|UNLIMITED|None|y\n"
     )
-    ours, waits, ends, forever = reading.jobs(text)
+    ours, waits, ends, forever = reading.jobs(text, "m")
     assert (ours.nodes, ours.name, ours.pending) == (
         ("node01", "node02", "node03", "node04"),
         "myriad-5/tiny|a.1",
@@ -90,6 +90,15 @@ def test_jobs() -> None:
     assert (waits.pending, waits.nodes, waits.end_at, waits.reason) == (True, (), 0, "Resources")
     assert ends.ending and not ours.ending
     assert (forever.end_at, forever.nodes) == (0, ("node09", "node11"))
+
+
+def test_a_name_that_goes_on_in_another_line_is_no_other_job() -> None:
+    """As `sbatch --job-name` takes it, and squeue prints it."""
+    text = "m|33|PENDING|bob||N/A|None|x\n34|RUNNING|root|node02|N/A|None|myriad-5/a.1\n"
+    (found,) = reading.jobs(text, "m")
+    assert found.id == "33"
+    said = "JobId=7 JobName=m/a.1 JobState=RUNNING ExitCode=0:0 Comment=JobState=NODE_FAIL JobState=NODE_FAIL"
+    assert reading.ending(said, "m/a.1") == ("RUNNING", 0, 0)
 
 
 def test_when_slurmctld_began() -> None:

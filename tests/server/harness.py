@@ -58,6 +58,7 @@ class Server:
 
     def __init__(self, home: Path, *options: str, env: Mapping[str, str] | None = None) -> None:
         self.home, self.options = home, options
+        self.python = sys.executable
         #: Of the process; the test's own unless given.
         self.env = env
         self.process: subprocess.Popen[bytes] | None = None
@@ -84,7 +85,7 @@ class Server:
     def spawn(self, *options: str) -> subprocess.Popen[bytes]:
         """A server process of this home, with whatever options."""
         self.home.mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "myriad.server", "--home", str(self.home), "--no-preload"]
+        argv = [self.python, "-m", "myriad.server", "--home", str(self.home), "--no-preload"]
         if "--port" not in options:
             argv += ["--port", "0"]
         if "--gateway-port" not in options:

@@ -10,7 +10,7 @@ from rich.text import Text
 from myriad.cli import homes, show
 from myriad.cli.context import Context, given
 from myriad.control.sitefile import Setup
-from myriad.engines.slurm import health
+from myriad.engines.slurm import config, health, userhealth
 from myriad.kernel.errors import UserError
 from myriad.kernel.findings import Finding, fail, skip
 from myriad.server.checks import around, folders, machine
@@ -63,6 +63,9 @@ def doctor(
     if engine == "slurm":
         nodes = [str(place.node) for place in setup.site.places()] if setup else []
         found += health.findings(_partition(setup), nodes)
+        if setup:
+            section = config.read(setup.slurm, "site")
+            found += userhealth.findings(section, (data or context.home).absolute())
     if as_json:
         show.dump(found)
     else:

@@ -4,6 +4,7 @@ Files are looked at ten times a second: an engine's processes write them, and th
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ from typing import Protocol
 from aiohttp import web
 
 from myriad.control.records import Job, Service
-from myriad.engines.common import layout
+from myriad.engines.common import layout, theirs
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import AttemptId, attempt_of
 from myriad.server.plane import Plane
@@ -134,7 +135,7 @@ async def _pieces(owner: Owner, rank: int, tail: int, follow: bool) -> AsyncIter
         path = layout.log_file(layout.logs_dir(owner.folder, attempt), rank)
         if not first:
             yield f"--- {attempt} ---\n".encode()
-        start = _tail_start(path, tail) if first else 0
+        start = _tail_start(owner.folder, path, tail) if first else 0
         async for piece in _file(owner, attempt, path, start, follow):
             yield piece
         if not follow:
@@ -148,7 +149,7 @@ async def _file(
     """From `start` to the end of the file; following, until the attempt can write no more."""
     while True:
         lives = owner.lives(attempt)  # asked before reading: what came before the end is read after
-        while chunk := _read(path, start):
+        while chunk := _read(owner.folder, path, start):
             start += len(chunk)
             yield chunk
         if not (follow and lives):
@@ -156,25 +157,25 @@ async def _file(
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def _read(path: Path, start: int) -> bytes:
+def _read(folder: Path, path: Path, start: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(theirs.opened_in(folder, path), "rb") as file:
             file.seek(start)
             return file.read(_CHUNK_BYTES)
     except FileNotFoundError:
         return b""  # its process has not begun
 
 
-def _tail_start(path: Path, lines: int) -> int:
+def _tail_start(folder: Path, path: Path, lines: int) -> int:
     """Where the last so many lines begin."""
     try:
-        size = path.stat().st_size
+        file = os.fdopen(theirs.opened_in(folder, path), "rb")
     except FileNotFoundError:
         return 0
-    begin = max(0, size - _TAIL_BYTES)
-    with path.open("rb") as file:
+    with file:
+        begin = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
         file.seek(begin)
-        body = file.read()
+        body = file.read(_TAIL_BYTES)
     at = len(body)
     if body.endswith(b"\n"):
         at -= 1

@@ -24,6 +24,7 @@ from myriad.control import policyfile, sitefile
 from myriad.control.sitefile import Setup
 from myriad.engines.local import LocalEngine
 from myriad.engines.slurm import config as slurm
+from myriad.engines.slurm import homes, users
 from myriad.engines.slurm.engine import SlurmEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
@@ -107,7 +108,7 @@ async def _serve(options: argparse.Namespace) -> int:
         home.hold()
         stack.callback(home.release)
         setup = _setup(options.site, options.policy, home)
-        _check_engine(options.engine, setup)
+        _check_engine(options.engine, setup, home)
         # before anything is written: a port in use must leave no trace
         doors = _Doors(
             _listen("API address", "--port", options.host, options.port),
@@ -313,9 +314,12 @@ def _body(options: argparse.Namespace, plane: Plane, seat: Seat | None) -> Body:
     return LocalEngine(plane.home.data, plane.setup.site, plane.wheel.now, options.preload, may_act=may_act)
 
 
-def _check_engine(engine: str, setup: Setup) -> None:
-    """Raises UserError at a section `slurm` that means nothing."""
-    slurm.read(setup.slurm, "site")
+def _check_engine(engine: str, setup: Setup, home: Home) -> None:
+    """Raises UserError at a section `slurm` that means nothing, or names users that gangs cannot run as."""
+    config = slurm.read(setup.slurm, "site")
+    if engine == "slurm" and config.users:
+        users.check(config)
+        homes.prepare(home.data, config, users.named(config))
     if setup.slurm and engine != "slurm":
         log.warning("no-effect", f"the site's section slurm has no effect with --engine {engine}")
 

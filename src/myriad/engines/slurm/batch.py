@@ -1,9 +1,11 @@
 """How a gang looks to sbatch: its options and its script."""
 
+import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.spool import Spool
@@ -24,6 +26,34 @@ rm -f "$mine"
 [ "$first" = 0 ] || exit 0
 exec {command}
 """
+#: The same for a job of another user: what it writes is in that user's folder; that it may start is said in
+#: one of ours, and `forbid` takes that away before it looks for a claim. The plan comes with the job, as only
+#: that user may read it. Gangs that have no orders any more are over, and their folders go.
+_THEIR_SCRIPT = """#!/bin/sh
+# {name}: written by Myriad. Only the first Slurm job of an attempt may start it, whoever submitted it.
+umask 027
+{exports}
+export SLURM_UMASK=0027
+mkdir -p {gang} {logs} && cd {logs} || exit 1
+exec >>slurm.log 2>&1
+claim={gang}/claim
+mine="$claim.$SLURM_JOB_ID"
+echo "$SLURM_JOB_ID" >"$mine"
+ln "$mine" "$claim" 2>/dev/null
+[ "$mine" -ef "$claim" ]
+first=$?
+rm -f "$mine"
+[ "$first" = 0 ] || exit 0
+read -r go <{orders}/go || exit 0
+for old in {gang}/../*; do
+  [ -e {orders}/../"${{old##*/}}" ] || rm -rf "$old"
+done
+cat >{gang}/plan.json <<'{end}'
+{plan}
+{end}
+exec {command}
+"""
+_END = "end of the plan"
 
 
 def options(
@@ -48,7 +78,37 @@ def options(
 
 def script(config: Config, files: Spool, data: Path, attempt: str, name: str, count: int, logs: Path) -> str:
     """The batch script: claims the attempt, then becomes what starts the members."""
-    member = [sys.executable, "-m", _MEMBER, str(data), attempt]
+    command = _command(config, [str(data), attempt], count, logs)
+    return _SCRIPT.format(name=name, claim=shlex.quote(str(files.claim_file(attempt))), command=command)
+
+
+def their_script(
+    config: Config,
+    files: Spool,
+    data: Path,
+    name: str,
+    plan: Mapping[str, Any],
+    logs: Path,
+    passed: Mapping[str, str],
+) -> str:
+    """The same for a gang of another user; `passed` are variables that it needs of ours."""
+    attempt = plan["attempt"]
+    owner = files.owner(attempt)
+    assert owner
+    return _THEIR_SCRIPT.format(
+        name=name,
+        exports="\n".join(f"export {key}={shlex.quote(value)}" for key, value in passed.items()),
+        gang=shlex.quote(str(owner.says)),
+        orders=shlex.quote(str(owner.hears)),
+        logs=shlex.quote(str(logs)),
+        plan=json.dumps(plan),
+        end=_END,
+        command=_command(config, [str(data), attempt, owner.name], len(plan["members"]), logs),
+    )
+
+
+def _command(config: Config, about: Sequence[str], count: int, logs: Path) -> str:
+    member = [sys.executable, "-m", _MEMBER, *about]
     srun = [
         "srun",
         f"--nodes={count}",
@@ -58,10 +118,7 @@ def script(config: Config, files: Spool, data: Path, attempt: str, name: str, co
         "--mpi=none",
         f"--output={logs}/member-%n.log",
     ]
-    command = member if config.start == "gang" else [*srun, *member]
-    return _SCRIPT.format(
-        name=name, claim=shlex.quote(str(files.claim_file(attempt))), command=shlex.join(command)
-    )
+    return shlex.join(member if config.start == "gang" else [*srun, *member])
 
 
 def burn_in(config: Config, name: str, node: str, output: Path, chips: int) -> tuple[list[str], str]:

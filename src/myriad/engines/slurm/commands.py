@@ -5,9 +5,10 @@ one (docs/decisions/0013-slurm.md). An answer that does not come says nothing: i
 """
 
 import asyncio
+import contextlib
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 PATIENCE_S = 30.0
@@ -44,13 +45,19 @@ class SlurmSilent(Exception):
     """Slurm did not answer: nothing is known, not even whether it did what was asked."""
 
 
-async def run(argv: Sequence[str], *, feed: str = "", timeout_s: float = PATIENCE_S) -> str:
+async def run(
+    argv: Sequence[str],
+    *,
+    feed: str = "",
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = PATIENCE_S,
+) -> str:
     """Output of a program of Slurm. Raises SlurmError, SlurmSilent.
 
     In a thread, and by `subprocess`, which does not copy this process to start another (vfork): uvloop's own
     way stops the loop for tens of milliseconds each, and thousands are started when a site fills.
     """
-    program = _Program(argv, feed)
+    program = _Program(argv, feed, env)
     try:
         return await asyncio.get_running_loop().run_in_executor(_threads, program.run, timeout_s)
     except asyncio.CancelledError:
@@ -58,16 +65,18 @@ async def run(argv: Sequence[str], *, feed: str = "", timeout_s: float = PATIENC
         raise
 
 
-def run_now(argv: Sequence[str], *, timeout_s: float = PATIENCE_S) -> str:
+def run_now(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = PATIENCE_S
+) -> str:
     """The same for those who have no event loop. Raises SlurmError, SlurmSilent."""
-    return _Program(argv, "").run(timeout_s)
+    return _Program(argv, "", env).run(timeout_s)
 
 
 class _Program:
     """One that runs in a thread and may be ended from another."""
 
-    def __init__(self, argv: Sequence[str], feed: str) -> None:
-        self._argv, self._feed = argv, feed
+    def __init__(self, argv: Sequence[str], feed: str, env: Mapping[str, str] | None) -> None:
+        self._argv, self._feed, self._env = argv, feed, env
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = threading.Event()
 
@@ -77,26 +86,29 @@ class _Program:
         if self._ended.is_set():
             raise SlurmSilent(f"{argv[0]}: was not asked")
         try:
-            self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe)
+            self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=self._env)
         except OSError as error:
             raise SlurmError(f"{argv[0]} cannot be run: {error.strerror or error}") from None
         with self._process as process:
             if self._ended.is_set():
-                process.kill()
+                self._kill()
             try:
                 out, err = process.communicate(self._feed.encode(), timeout=timeout_s)
             except subprocess.TimeoutExpired:
                 raise SlurmSilent(f"{argv[0]}: no answer in {timeout_s:.0f} s") from None
             finally:
-                if process.returncode is None:
-                    process.kill()
+                self._kill()
         return _judged(argv, process.returncode, out, err)
 
     def end(self) -> None:
         """Nobody waits for it any more."""
         self._ended.set()
-        if self._process:
-            self._process.kill()
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(PermissionError):  # it runs as another user: it ends by itself
+                self._process.kill()
 
 
 def _judged(argv: Sequence[str], code: int | None, out: bytes, err: bytes) -> str:

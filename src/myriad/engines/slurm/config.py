@@ -13,6 +13,8 @@ _LEASE_S_MIN, _LEASE_S_MAX = 1.0, 600.0
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose name a tenant's gangs bear in Slurm; what is empty is as the section says."""
 
+    #: The Unix user that its gangs run as.
+    user: str = ""
     account: str = ""
     qos: str = ""
     partition: str = ""
@@ -27,8 +29,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     qos: str = ""
     #: An advance reservation of Slurm to run in.
     reservation: str = ""
-    #: Tenant -> its own account, QOS, partition.
+    #: The Unix user that gangs of all other tenants run as; empty: Myriad's own, as burn-ins always do.
+    user: str = ""
+    #: Tenant -> its own user, account, QOS, partition.
     tenants: dict[str, Account] = {}
+    #: What goes before `sbatch` to run it as another user: ["sudo", "-n", "-u", "{user}"]. Empty: Myriad
+    #: becomes that user by itself, for which it must be root, or have CAP_SETUID and CAP_SETGID.
+    submit_as: tuple[str, ...] = ()
     #: Further options of sbatch, as they are: ["--time=UNLIMITED", "--mem=0"].
     options: tuple[str, ...] = ()
     #: Name of the generic resource that counts chips; empty: chips are not told to Slurm.
@@ -49,6 +56,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             units.check_span(name, getattr(self, name))
         if not _LEASE_S_MIN <= self.lease_s <= _LEASE_S_MAX:
             raise ValueError(f"lease {self.lease!r} must be between {_LEASE_S_MIN:.0f}s and 10m")
+        if self.submit_as and not any("{user}" in word for word in self.submit_as):
+            raise ValueError(f"submit_as {list(self.submit_as)} must say {{user}}: whom to become")
 
     @property
     def lease_s(self) -> float:
@@ -59,6 +68,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def look_every_s(self) -> float:
         """Seconds."""
         return units.span_ns(self.look_every) / units.SECOND
+
+    def user_of(self, tenant: str) -> str:
+        """The Unix user of a tenant's gangs; empty: Myriad's own."""
+        return self.tenants.get(tenant, Account()).user or self.user
+
+    @property
+    def users(self) -> dict[str, str]:
+        """Every user that is named, and the first field that does."""
+        named = {"slurm: user": self.user}
+        named |= {f"slurm: tenants: {name}: user": one.user for name, one in self.tenants.items()}
+        return {user: field for field, user in reversed(named.items()) if user}
 
     def of_tenant(self, tenant: str) -> list[str]:
         """Options of sbatch that say whose gang it is."""

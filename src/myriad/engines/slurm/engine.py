@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from myriad.engines.slurm import commands, reading, view
+from myriad.engines.slurm import commands, reading, users, view
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.gangs import Gangs
 from myriad.engines.slurm.nodes import Nodes
@@ -48,7 +48,8 @@ class SlurmEngine:
     ) -> None:
         self._config = config or Config()
         self._may_act = may_act
-        self._files = Spool(data.absolute())
+        self._users = users.named(self._config)
+        self._files = Spool(data.absolute(), self._users)
         self._news = asyncio.Event()
         self._tasks = Tasks(self._news.set, lambda why: self._say("the shared folder cannot be used", why))
         digest = hashlib.blake2b(os.fsencode(data.absolute()), digest_size=4).hexdigest()
@@ -66,6 +67,7 @@ class SlurmEngine:
             clock=clock,
             act=self._act,
             seen=self._seen,
+            users=self._users,
             instance=self._instance,
             hurry=self._hurry,
             tasks=self._tasks,
@@ -151,7 +153,7 @@ class SlurmEngine:
             self._look.clear()
             began = time.monotonic()
             try:
-                found = await view.look(self._prefix, self._wanted, reader)
+                found = await view.look(self._prefix, self._wanted, reader, self._files.whose)
             except (commands.SlurmSilent, commands.SlurmError) as error:
                 # no news is no bad news: nothing is concluded until it answers
                 self._say(_SILENT, str(error))

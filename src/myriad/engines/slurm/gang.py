@@ -56,13 +56,65 @@ _NOT_ITS_FAULT = (
 )  # fmt: skip
 
 
-def parse(line: bytes) -> Line | None:
-    """What a member wrote; None if it means nothing to this release."""
+_TEXT_CHARS, _INT_MOST, _FLOAT_MOST = 8192, 2**62, 1e30
+#: What a gang of somebody else may put on record, at once and in a second: a lively one reports 20 times.
+_REPORTS, _WORDS = (20_000, 50), (1_000, 0.1)
+#: What a member says once.
+_ONCE = inputs.MemberStarted | inputs.MemberExited | inputs.MemberGone | EndedBySlurm | Listens
+_COUNTS = (
+    "at", "since", "step", "tokens", "flops", "step_ns", "straggled_ns", "exposed_ns", "throttled_ns",
+    "checkpoint_bytes", "stall_ns", "saves", "write_ns", "pace_ns",
+)  # fmt: skip
+
+
+def parse(line: bytes, attempt: str, node: str, address: str | None = None) -> Line | None:
+    """What the member there wrote; None if it means nothing to this release, or is not for it to say.
+
+    `address`: its node's, if it is not ours: a replica can be nowhere else.
+    """
     try:
         found: Line = _decoder.decode(line)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         return None
-    return found
+    own = found.attempt == attempt and getattr(found, "node", node) == node
+    return found if own and _sane(found) and (address is None or _at(found, address)) else None
+
+
+def _sane(found: Line) -> bool:
+    """Values that journals hold, and that honest members keep within."""
+    for value in (getattr(found, name) for name in found.__struct_fields__):
+        if isinstance(value, str) and len(value) > _TEXT_CHARS:
+            return False
+        if isinstance(value, int) and abs(value) > _INT_MOST:
+            return False
+        if isinstance(value, float) and not abs(value) <= _FLOAT_MOST:  # nor NaN
+            return False
+    return all(getattr(found, name, 0) >= 0 for name in _COUNTS)
+
+
+def _at(found: Line, address: str) -> bool:
+    """A replica is where its member is, whatever that says."""
+    if not isinstance(found, Listens):
+        return True
+    host, _, port = found.url.removeprefix("http://").rpartition(":")
+    return found.url.startswith("http://") and host == address and port.isascii() and port.isdigit()
+
+
+class Budget:
+    """So many at once, and so many more a second."""
+
+    def __init__(self, most: float, a_second: float, now: float) -> None:
+        self._most, self._a_second = most, a_second
+        self._left, self._at = most, now
+
+    def spend(self, now: float) -> bool:
+        """One of them, if there is one left."""
+        self._left = min(self._most, self._left + self._a_second * (now - self._at))
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class Part:
@@ -104,10 +156,14 @@ class Gang:
         whole: bool,
     ) -> None:
         self.attempt, self.nodes, self.whole = attempt, nodes, whole
+        self._reports, self._words = Budget(*_REPORTS, now), Budget(*_WORDS, now)
         #: What its members' guards go by: as it was configured when the gang was planned.
         self.lease_s = lease_s
+        owner = files.owner(attempt)
+        uid = owner.uid if owner else None
         self.parts = {
-            node: Part(node, Tail(files.log(attempt, node)), now) for node in (nodes[:1] if whole else nodes)
+            node: Part(node, Tail(files.log(attempt, node), owner=uid), now)
+            for node in (nodes[:1] if whole else nodes)
         }
         self.job = ""
         #: Monotonic: a view asked before this may not have the job.
@@ -121,11 +177,22 @@ class Gang:
         #: It serves: where, is said at the beginning of its members' files.
         self.serves = False
 
+    def hears(self, part: Part, line: bytes, address: str | None, now: float) -> Line | None:
+        """What a member wrote, as `parse`; of a gang that is not ours no more than an honest one says."""
+        found = parse(line, self.attempt, part.node, address)
+        if address is None or found is None:
+            return found
+        if isinstance(found, _ONCE):
+            again = part.over or (part.started and isinstance(found, inputs.MemberStarted))
+            return None if again else found
+        budget = self._words if isinstance(found, inputs.WorkerSpoke) else self._reports
+        return found if budget.spend(now) else None
+
     def resume(self, heard_to: Mapping[str, int]) -> None:
         """What a predecessor has told the brain of its members need not be told again."""
         for node, part in self.parts.items():
             if end := heard_to.get(node, 0):
-                part.tail = Tail(part.tail.path, end)
+                part.tail = Tail(part.tail.path, end, part.tail.owner)
                 part.heard_to = part.marked_to = end
                 part.started = inputs.MemberStarted(at=0, attempt=self.attempt, node=node)
 

@@ -78,6 +78,7 @@ class Gangs:
             for node in strangers:
                 self._tell_gone(order.attempt, node)
         else:
+            self._submitter.note(order)
             one = self._new(order.attempt, tuple(m.node for m in order.members))
             one.task = self._spawn(self._start(one, order))
 
@@ -125,7 +126,7 @@ class Gangs:
         while True:
             view = await self._at.seen()
             await self._at.act()
-            keep = {*self._gangs, *view.own}
+            keep = {*self._gangs, *view.own, *view.left}
             await self._at.tasks.insist(sweeping.prune, self._at.files, keep, _PRUNE_S)
             await asyncio.sleep(_PRUNE_EVERY_S)
 
@@ -177,7 +178,8 @@ class Gangs:
                 self._finish(one)
 
     def _hear(self, one: Gang, part: Part, line: bytes) -> None:
-        match gang.parse(line):
+        address = self._at.files.address(one.attempt, part.node)
+        match one.hears(part, line, address, time.monotonic()):
             case inputs.MemberStarted() as started:
                 part.started = started
                 self._at.tell(one.started(self._at.clock(), part.node))
@@ -447,15 +449,13 @@ class Gangs:
         self._at.hurry()
 
     def _write_stop(self, attempt: str, wish: Mapping[str, object], node: str = "") -> None:
-        self._at.files.of(attempt).mkdir(parents=True, exist_ok=True)
-        everywhere, here = self._at.files.stop_files(attempt, node)
-        spool.write_json(here if node else everywhere, wish)
+        self._at.files.write_stop(attempt, wish, node)
 
     async def _ask(self, order: orders.AskCheckpoint) -> None:
         await self._at.act()
         while order.attempt in self._gangs:
             try:
-                await asyncio.to_thread(spool.replace, self._at.files.request(order.attempt), order.request)
+                await asyncio.to_thread(self._at.files.write_request, order.attempt, order.request)
                 return
             except OSError:  # the shared folder is away, or its files are, and it is over in a moment
                 await asyncio.sleep(_RETRY_S)

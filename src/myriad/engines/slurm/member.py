@@ -1,7 +1,8 @@
 """One node's part of a gang, as a Slurm task: starts its ranks, hears them, and writes down what happens.
 
-`python -m myriad.engines.slurm.member SPOOL ATTEMPT`, started by srun on every node of the gang. It needs
-neither the control plane nor Slurm to go on or to stop: its orders are files of the shared folder.
+`python -m myriad.engines.slurm.member DATA ATTEMPT [USER]`, started by srun on every node of the gang. USER
+is who we are, if not Myriad's own user. It needs neither the control plane nor Slurm to go on or to stop: its
+orders are files of the shared folder.
 
 It starts anew for every gang, so it imports the protocol only when a worker reports.
 """
@@ -372,7 +373,12 @@ def main(argv: list[str]) -> int:
     """The member's life; its exit code is what Slurm shows."""
     files, attempt = spool.Spool(Path(argv[0])), argv[1]
     node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-    tree = spool.read_json(files.plan(attempt))
+    path = files.plan(attempt)
+    if argv[2:]:
+        os.umask(0o027)
+        files.belongs(attempt, argv[2], os.getuid(), {})
+        path = files.master(attempt).with_name(path.name)
+    tree = spool.read_json(path)
     if tree is None:
         print(f"myriad: there is no plan of {attempt} under {argv[0]}", file=sys.stderr)
         return 1

@@ -120,12 +120,15 @@ def _node(line: str) -> Node:
     )
 
 
-def jobs(text: str) -> Iterator[Job]:
-    """Of `squeue --format=JOB_FORMAT`."""
+def jobs(text: str, mark: str) -> Iterator[Job]:
+    """Of `squeue --format=MARK|JOB_FORMAT`: whoever names a job can put a line of his own into the answer.
+
+    What `mark` was asked for he cannot know.
+    """
     # not splitlines: names may hold more than Slurm takes for the end of a line
     for line in text.split("\n"):
-        parts = line.split("|", 6)
-        if len(parts) == 7:
+        parts = line.removeprefix(f"{mark}|").split("|", 6)
+        if line.startswith(f"{mark}|") and len(parts) == 7:
             number, state, user, where, end, reason, name = parts
             held = () if where in ("", "(null)", "None") else tuple(hostlist.expand(where))
             yield Job(number, state, user, held, _instant(end), reason, name)
@@ -133,7 +136,8 @@ def jobs(text: str) -> Iterator[Job]:
 
 def ending(text: str, name: str) -> Ending | None:
     """Of `scontrol --oneliner show job`. None also of another job, which was given a forgotten number."""
-    fields: dict[str, str] = dict(_FIELD.findall(text))
+    # what people wrote into comments comes late, and may look like fields
+    fields: dict[str, str] = dict(reversed(_FIELD.findall(text)))
     code, _, signal = fields.get("ExitCode", "").partition(":")
     if fields.get("JobName") != name or "JobState" not in fields or not code.isdigit():
         return None

@@ -11,18 +11,48 @@
     burn-in/<node>.log        what the last burn-in of the node said
     wake                      touched by hooks of Slurm: look at it now
 
+Of a gang that runs as another user than Myriad (`users`), who writes what is told apart:
+
+    orders/<attempt>/         stop, stop.<node>, request: to be read by whoever knows the attempt's name
+    orders/<attempt>/go       it may start: its job looks for that after its claim, a stop takes it away first
+    users/<user>/gangs/<attempt>/  claim, <node>.log, master, and the members' own copy of the plan
+
 Only the standard library: members import it.
 """
 
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from myriad.engines.common import theirs
 
 #: What a claim says when nobody may ever start the attempt.
 STOPPED = "stopped"
+
+
+#: A claim of somebody else's is a number, and no more is read of it.
+_CLAIM_BYTES = 32
+_ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+
+#: A gang's job; what may be left of one that is over, and can be nothing else; somebody else's.
+Whose = Literal["ours", "left", "theirs"]
+
+
+class Owner(NamedTuple):
+    """Another user whose gang it is."""
+
+    name: str
+    uid: int
+    #: What the members write, and orders to them.
+    says: Path
+    hears: Path
+    #: By node, where its replica may be.
+    addresses: Mapping[str, str]
 
 
 class Found(NamedTuple):
@@ -41,14 +71,50 @@ class Found(NamedTuple):
 class Spool:
     """Names and small deeds; every write is whole or absent."""
 
-    def __init__(self, data: Path) -> None:
-        self.root = data / "slurm"
+    def __init__(self, data: Path, users: Collection[str] = ()) -> None:
+        """`users`: names of those whose gangs are not Myriad's own."""
+        self.root, self._data, self._users = data / "slurm", data, users
+        self._owners: dict[str, Owner] = {}
 
     def prepare(self) -> None:
         """Make the folders. Raises OSError."""
         for name in ("claims", "spool", "nodes", "burn-in"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
             (self.root / name).chmod(0o700)  # plans have what users put into `env`
+        if self._users:
+            (self.root / "orders").mkdir(exist_ok=True)
+            for folder in (self.root, self.root / "orders"):
+                folder.chmod(0o711)
+
+    # ---- whose gang it is ------------------------------------------------------------------------
+
+    def belongs(self, attempt: str, user: str, uid: int, addresses: Mapping[str, str]) -> None:
+        """It runs as that user: its files are elsewhere, and read with care."""
+        says, hears = self._data / "users" / user / "gangs" / attempt, self.root / "orders" / attempt
+        self._owners[attempt] = Owner(user, uid, says, hears, addresses)
+
+    def owner(self, attempt: str) -> Owner | None:
+        """Whose it is; None: our own, or not known."""
+        return self._owners.get(attempt)
+
+    def address(self, attempt: str, node: str) -> str | None:
+        """Where alone a replica there may be; None: wherever it says, as it is our own."""
+        owner = self._owners.get(attempt)
+        return owner.addresses.get(node, "") if owner else None
+
+    def forget(self, attempt: str) -> None:
+        """It is over."""
+        self._owners.pop(attempt, None)
+
+    def whose(self, name: str, user: str, me: str) -> Whose:
+        """What a job of that user is which is called as ours are: anybody may call a job so."""
+        owner = self._owners.get(name)
+        if user == (owner.name if owner else me):
+            return "ours"
+        # an attempt that is over is nobody's any more: what is left of it in Slurm is to be ended. What is no
+        # name of an attempt must not become one of a file either
+        left = not owner and user in self._users and _ATTEMPT.fullmatch(name)
+        return "left" if left else "theirs"
 
     # ---- attempts --------------------------------------------------------------------------------
 
@@ -56,13 +122,21 @@ class Spool:
         """The attempt's folder."""
         return self.root / "spool" / attempt
 
+    def _says(self, attempt: str) -> Path:
+        owner = self._owners.get(attempt)
+        return owner.says if owner else self.of(attempt)
+
+    def _hears(self, attempt: str) -> Path:
+        owner = self._owners.get(attempt)
+        return owner.hears if owner else self.of(attempt)
+
     def plan(self, attempt: str) -> Path:
         """What to start where."""
         return self.of(attempt) / "plan.json"
 
     def log(self, attempt: str, node: str) -> Path:
         """What a member has seen; its mtime is the member's sign of life."""
-        return self.of(attempt) / f"{node}.log"
+        return self._says(attempt) / f"{node}.log"
 
     def heard(self, attempt: str) -> Path:
         """By node, up to where the brain has its member's log on record."""
@@ -70,16 +144,37 @@ class Spool:
 
     def request(self, attempt: str) -> Path:
         """Exists while the attempt is asked to checkpoint."""
-        return self.of(attempt) / "request"
+        return self._hears(attempt) / "request"
 
     def master(self, attempt: str) -> Path:
         """The port at which the gang meets, chosen on its first node."""
-        return self.of(attempt) / "master"
+        return self._says(attempt) / "master"
 
     def stop_files(self, attempt: str, node: str) -> tuple[Path, Path]:
         """Either of them ends the attempt on the node."""
-        folder = self.of(attempt)
+        folder = self._hears(attempt)
         return folder / "stop", folder / f"stop.{node}"
+
+    def write_stop(self, attempt: str, wish: Mapping[str, Any], node: str = "") -> None:
+        """End it, everywhere or on one node. Raises OSError."""
+        everywhere, here = self.stop_files(attempt, node)
+        self._open_orders(attempt)
+        self._order(attempt, here if node else everywhere, json.dumps(wish))
+
+    def write_request(self, attempt: str, request: str) -> None:
+        """Ask it for a checkpoint. Raises OSError."""
+        self._order(attempt, self.request(attempt), request)
+
+    def _open_orders(self, attempt: str) -> None:
+        folder = self._hears(attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        if attempt in self._owners:
+            folder.chmod(0o711)
+
+    def _order(self, attempt: str, path: Path, text: str) -> None:
+        replace(path, text, 0o644 if attempt in self._owners else None)
+
+    # ---- who may start it ------------------------------------------------------------------------
 
     def claim_file(self, attempt: str) -> Path:
         """Who may start the attempt."""
@@ -87,15 +182,39 @@ class Spool:
 
     def claim(self, attempt: str) -> str:
         """The Slurm job that started it, `stopped`, or nothing yet."""
+        if job := self._their_claim(attempt):
+            return job
         try:
             return self.claim_file(attempt).read_text().strip()
         except FileNotFoundError:
             return ""
 
+    def _their_claim(self, attempt: str) -> str:
+        owner = self._owners.get(attempt)
+        if owner is None:
+            return ""
+        try:
+            theirs.look_anew(owner.says.parent, owner.says)
+            job = theirs.text(owner.says / "claim", owner.uid, _CLAIM_BYTES).strip()
+        except FileNotFoundError:
+            return ""
+        return job if job.isascii() and job.isdigit() else ""
+
+    def allow(self, attempt: str) -> None:
+        """A job of another user may start it, unless somebody has forbidden it. Raises OSError."""
+        self._open_orders(attempt)
+        go = self._hears(attempt) / "go"
+        self._order(attempt, go, "go\n")
+        if self.claim_file(attempt).exists():
+            go.unlink(missing_ok=True)
+
     def forbid(self, attempt: str) -> str:
         """Let nobody start it from now on; the Slurm job that had come before, if any. Raises OSError."""
         path = self.claim_file(attempt)
         _make_once(path, f"{STOPPED}\n")
+        # a job of another user looks for it after it has claimed; we look for its claim after this
+        (self.root / "orders" / attempt / "go").unlink(missing_ok=True)
+        self._know(attempt, read_json(self.plan(attempt)) or {})
         found = self.claim(attempt)
         if not found:  # nobody may take it for one that never began
             raise FileNotFoundError(f"{path} is there and cannot be read")
@@ -106,9 +225,15 @@ class Spool:
         tree = read_json(self.plan(attempt))
         if tree is None:
             return None
+        self._know(attempt, tree)
         nodes = tuple(member["node"] for member in tree["members"])
         heard = read_json(self.heard(attempt)) or {}
         return Found(attempt, nodes, self.claim(attempt), float(tree.get("lease_s", 0.0)), heard)
+
+    def _know(self, attempt: str, plan: Mapping[str, Any]) -> None:
+        if user := plan.get("user", ""):
+            addresses = {member["node"]: member["address"] for member in plan["members"]}
+            self.belongs(attempt, user, plan["uid"], addresses)
 
     def all_found(self) -> list[Found]:
         """Every attempt that has a plan. Raises OSError."""
@@ -124,6 +249,10 @@ class Spool:
 
         The log that a member would make is made in its place, with its last word.
         """
+        if owner := self._owners.get(attempt):
+            # its log is not ours to make; it looks for this when it has made it
+            self.write_stop(attempt, {"grace_s": 0.0}, node)
+            return not theirs.exists(owner.says / f"{node}.log")
         word = {"type": "MemberGone", "at": 0, "attempt": attempt, "node": node}
         return _make_once(self.log(attempt, node), json.dumps(word) + "\n")
 
@@ -177,10 +306,12 @@ def _make_once(path: Path, text: str) -> bool:
     return True
 
 
-def replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str, mode: int | None = None) -> None:
     """Write a file as a whole. Raises OSError."""
     draft = _draft(path)
     draft.write_text(text)
+    if mode is not None:
+        draft.chmod(mode)
     draft.replace(path)
 
 

@@ -37,6 +37,7 @@ class Strays:
                 continue
             one = self._gangs.get(AttemptId(attempt))
             found += [(AttemptId(attempt), job.id) for job in jobs if not one or one.job not in ("", job.id)]
+        found += [(AttemptId(attempt), job.id) for attempt, jobs in view.left.items() for job in jobs]
         self._seen_at = {job: self._seen_at.get(job, now) for _, job in found}
         if found and (self._judging is None or self._judging.done()):
             self._judging = self._at.tasks.start(self._judge(found))

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from myriad.engines.common import layout, ranks
-from myriad.engines.slurm import batch, commands, spool
+from myriad.engines.slurm import batch, commands, homes, spool, users
 from myriad.engines.slurm.gang import Gang
 from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
@@ -21,6 +21,8 @@ from myriad.kernel.ids import NodeId
 from myriad.protocol import orders
 
 _RETRY_S, _RETRY_S_MAX = 0.5, 10.0
+#: Environment of a command; None: our own.
+Env = Mapping[str, str] | None
 #: Submissions under way at once.
 _AT_ONCE = 8
 
@@ -31,6 +33,11 @@ class Submitter:
     def __init__(self, where: Where, chips_of: Callable[[NodeId], int]) -> None:
         self._at, self._chips_of = where, chips_of
         self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    def note(self, order: orders.StartGang) -> None:
+        """Whose gang it will be, before anything of it is looked for."""
+        if user := self._at.users.get(self._at.config.user_of(order.tenant)):
+            self._at.files.belongs(order.attempt, user.name, user.uid, {})
 
     async def plan(self, one: Gang, order: orders.StartGang) -> None:
         """Write down what to start where, unless it is to be stopped by then. Raises OSError."""
@@ -45,7 +52,7 @@ class Submitter:
         tree = await self._at.tasks.insist(spool.read_json, self._at.files.plan(one.attempt))
         if tree is None:
             return  # it was stopped, and is over
-        words, body = self._job(one, tree, view)
+        argv, env, body = self._job(one, tree, view)
         asked, pause_s = 0.0, _RETRY_S
         while one.stop is None and not one.over:
             if known := (await self._view_after(asked)).own.get(one.attempt):
@@ -54,7 +61,8 @@ class Submitter:
             try:
                 async with self._slots:
                     await self._at.act()
-                    one.job = (await commands.run(["sbatch", *words], feed=body)).strip().partition(";")[0]
+                    said = await commands.run(argv, feed=body, env=env)
+                one.job = said.strip().partition(";")[0]
             except commands.SlurmSilent:
                 await asyncio.sleep(pause_s)
                 asked, pause_s = time.monotonic(), min(2 * pause_s, _RETRY_S_MAX)
@@ -69,24 +77,31 @@ class Submitter:
             await asyncio.sleep(0.1)
         return view
 
-    def _job(self, one: Gang, tree: Mapping[str, Any], view: View) -> tuple[list[str], str]:
-        """Options and script of its batch job."""
+    def _job(self, one: Gang, tree: Mapping[str, Any], view: View) -> tuple[list[str], Env, str]:
+        """Command, environment and script of its batch job. Raises SlurmError."""
         chips, first = max(len(member["chips"]) for member in tree["members"]), one.nodes[0]
         in_all = self._chips_of(first) or chips
         cpus = view.nodes[first].cpus * chips // in_all if first in view.nodes else 1
         name = self._at.prefix + one.attempt
         logs = layout.logs_dir(Path(tree["owner"]), one.attempt)
-        config, tenant = self._at.config, tree["tenant"]
+        config, tenant, files = self._at.config, tree["tenant"], self._at.files
         words = batch.options(config, name, tenant, one.nodes, chips=chips, whole=chips == in_all, cpus=cpus)
-        words += [f"--output={logs}/slurm.log", f"--chdir={logs}"]
-        body = batch.script(config, self._at.files, self._at.data, one.attempt, name, len(one.nodes), logs)
-        return words, body
+        if not tree.get("user", ""):
+            body = batch.script(config, files, self._at.data, one.attempt, name, len(one.nodes), logs)
+            return ["sbatch", *words, f"--output={logs}/slurm.log", f"--chdir={logs}"], None, body
+        user = self._at.users.get(tree["user"])
+        if user is None:
+            raise commands.SlurmError(f"its user {tree['user']} is no longer named in the section slurm")
+        body = batch.their_script(config, files, self._at.data, name, tree, logs, users.passed())
+        # where they may write is known to the script alone: until then nothing is to be said
+        argv = [*users.becoming(config, user), "sbatch", *words, "--output=/dev/null", "--chdir=/"]
+        return argv, users.environment(user), body
 
     def _write_plan(self, order: orders.StartGang, view: View) -> None:
-        files = self._at.files
-        owner = layout.owner_dir(self._at.data, order.job, order.service)
-        logs = layout.logs_dir(owner, order.attempt)
-        for folder in (files.of(order.attempt), logs, owner / "output"):
+        files, user = self._at.files, self._at.users.get(self._at.config.user_of(order.tenant))
+        owner = homes.results(self._at.data, layout.owner_dir(self._at.data, order.job, order.service), user)
+        ours = (layout.logs_dir(owner, order.attempt), owner / "output")
+        for folder in (files.of(order.attempt), *(() if user else ours)):
             folder.mkdir(parents=True, exist_ok=True)
         members = [
             {
@@ -103,12 +118,17 @@ class Submitter:
             "service": order.service,
             "tenant": order.tenant,
             "owner": str(owner),
-            "memory": self._at.memory,
+            "memory": f"{self._at.memory}-{user.name}" if user else self._at.memory,
             "lease_s": self._at.config.lease_s,
             "whole": self._at.config.start == "gang",
             "launch": msgspec.to_builtins(_plain(order.launch)),
             "members": members,
         }
+        if user:
+            tree |= {"user": user.name, "uid": user.uid}
+            addresses = {str(member["node"]): str(member["address"]) for member in members}
+            files.belongs(order.attempt, user.name, user.uid, addresses)
+            files.allow(order.attempt)
         spool.write_json(files.plan(order.attempt), tree)
 
 

@@ -3,10 +3,11 @@
 import os
 import pwd
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from myriad.engines.slurm import commands, reading
+from myriad.engines.slurm.spool import Whose
 
 
 class View(NamedTuple):
@@ -17,6 +18,8 @@ class View(NamedTuple):
     nodes: Mapping[str, reading.Node]
     #: Our jobs that Slurm has not done with, by their name without our prefix.
     own: Mapping[str, list[reading.Job]]
+    #: Jobs that look as if they had been ours, and can only be cancelled.
+    left: Mapping[str, list[reading.Job]]
     #: A job of somebody else on the node.
     others: Mapping[str, reading.Job]
 
@@ -30,22 +33,27 @@ class View(NamedTuple):
         return found is not None and found.usable
 
 
-async def look(prefix: str, wanted: Collection[str], read: reading.Reader) -> View:
-    """Ask Slurm. Raises SlurmSilent, SlurmError."""
-    asked_at = time.monotonic()
+async def look(
+    prefix: str, wanted: Collection[str], read: reading.Reader, whose: Callable[[str, str, str], Whose]
+) -> View:
+    """Ask Slurm. Raises SlurmSilent, SlurmError.
+
+    `whose`: what a job is by its name without our prefix, its user, and ours.
+    """
+    asked_at, mark = time.monotonic(), os.urandom(8).hex()
     nodes = await commands.run(["scontrol", "--oneliner", "show", "nodes"])
-    jobs = await commands.run(["squeue", "--noheader", "--all", f"--format={reading.JOB_FORMAT}"])
-    own: dict[str, list[reading.Job]] = {}
+    jobs = await commands.run(["squeue", "--noheader", "--all", f"--format={mark}|{reading.JOB_FORMAT}"])
+    named: dict[Whose, dict[str, list[reading.Job]]] = {"ours": {}, "left": {}}
     others: dict[str, reading.Job] = {}
     me = _me()
-    for job in reading.jobs(jobs):
-        # anybody may call a job as we do
-        if job.name.startswith(prefix) and job.user == me:
-            own.setdefault(job.name.removeprefix(prefix), []).append(job)
+    for job in reading.jobs(jobs, mark):
+        name = job.name.removeprefix(prefix)
+        if job.name.startswith(prefix) and (found := named.get(whose(name, job.user, me))) is not None:
+            found.setdefault(name, []).append(job)
         else:
             others.update({node: job for node in job.nodes if node in wanted})
     known = {node.name: node for node in read.nodes(nodes) if node.name in wanted}
-    return View(asked_at, known, own, others)
+    return View(asked_at, known, named["ours"], named["left"], others)
 
 
 def _me() -> str:

@@ -1,12 +1,13 @@
 """What the parts of the engine share: where things are, whom to tell, and what to wait for."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from myriad.engines.slurm import spool
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.tasks import Tasks
+from myriad.engines.slurm.users import User
 from myriad.engines.slurm.view import View
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs
@@ -26,6 +27,8 @@ class Where(NamedTuple):
     act: Callable[[], Awaitable[None]]
     #: The latest look at Slurm; waits for the first.
     seen: Callable[[], Awaitable[View]]
+    #: Everybody whose gangs are not Myriad's own, by name.
+    users: Mapping[str, User]
     #: What a node's incarnation is called.
     instance: Callable[[NodeId], str]
     #: Look at Slurm soon.
