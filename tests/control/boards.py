@@ -1,5 +1,8 @@
 """Whether the indexes that a live core kept in step are those that would be built anew from its state."""
 
+from collections import Counter
+
+from myriad.control import holdings
 from myriad.control.board import Board
 from myriad.control.core import Core
 from myriad.control.policy import Own, order_of
@@ -32,6 +35,15 @@ def check_same(core: Core, state: State) -> None:
     for owner in queued:
         assert live.queue.get(owner) == built.queue.get(owner), f"the ask of {owner} has drifted"
     assert queued == due, "the order of the queue has drifted"
+    assert [live.queue.position(owner) for owner in queued] == list(range(1, len(queued) + 1))
+    alike = Counter({(ask.tenant, ask.shape): 0 for ask, _ in live.queue.groups()})
+    for ask, number in live.queue.groups():
+        alike[ask.tenant, ask.shape] += number
+    assert alike == Counter((ask.tenant, ask.shape) for ask in live.queue.walk(everything))
+    assert list(live.interrupted) == [job for job in state.waiting if state.jobs[job].history]
+    since = [state.jobs[job].queued_at for job in state.waiting]
+    assert since == sorted(since), "jobs wait in the order in which they began to"
+    assert sum(holdings.waiting(core.moment(state.now)).values()) == len(state.waiting)
     assert live.jobs_waiting == built.jobs_waiting == sum(owner in state.jobs for owner in queued)
     assert list(live.small) == list(built.small), "elastic gangs below their size"
     assert live.queue._work == built.queue._work or +live.queue._work == +built.queue._work

@@ -3,7 +3,7 @@
 Nothing here is truth. It is built from a state and followed from there; after a restart it is built again.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from myriad.control import asks, observed
 from myriad.control.policy import Policy
 from myriad.control.records import Gang
 from myriad.control.state import State
-from myriad.kernel.ids import AttemptId, TenantId
+from myriad.kernel.ids import AttemptId, JobId, TenantId
 from myriad.kernel.units import DAY, Instant
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
@@ -45,6 +45,8 @@ class Board:
         self.gathers: dict[str, Instant] = {}
         #: Elastic gangs that run below their largest size.
         self.small: dict[AttemptId, None] = {}
+        #: Jobs that ran before and wait again.
+        self.interrupted: dict[JobId, None] = {job: None for job in state.waiting if state.jobs[job].history}
         self._replicas: dict[str, list[str]] = {}
         self._shared_at: Instant = -1
         self._over: dict[TenantId, bool] = {}
@@ -73,6 +75,11 @@ class Board:
     def jobs_waiting(self) -> int:
         """Jobs in the queue; one that pauses after a fault waits outside of it."""
         return len(self.queue) - sum(map(len, self._replicas.values()))
+
+    def replicas(self) -> Iterator[Ask]:
+        """Asks of services in the queue."""
+        every = (self.queue.get(owner) for owners in self._replicas.values() for owner in owners)
+        return (ask for ask in every if ask is not None)
 
     def refresh(self, owner: str, now: Instant = 0) -> None:
         """Ask anew for a job or service: its asks, as the state now has them."""
@@ -111,6 +118,7 @@ class Board:
             self.settled = settled
         else:
             self.queue.drop(gang.job)
+            self.interrupted.pop(gang.job, None)
         self._enter(gang)
         self._weigh(gang.tenant)
 
@@ -138,8 +146,10 @@ class Board:
             self.full.release(self._state.paths[tenant])
         else:
             self.full.clear()
-        if job is None or owner in self._state.waiting:
+        if job is None or job.job in self._state.waiting:
             self.refresh(owner)
+        if job is not None and job.job in self._state.waiting:
+            self.interrupted[job.job] = None
         self.settled = False
 
     def stepped(self, fact: facts.StepsDone) -> None:
@@ -175,6 +185,7 @@ class Board:
             self.settled = False
         self.victims_at.pop(fact.job, None)
         self.gathers.pop(fact.job, None)
+        self.interrupted.pop(fact.job, None)
 
     def held(self, fact: facts.JobHeld | facts.ServiceHeld) -> None:
         """It pauses."""

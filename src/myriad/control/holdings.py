@@ -1,5 +1,6 @@
 """What is held, kept and waited for, to be read: tenants on their tree, windows, the queue by reason."""
 
+from collections import Counter
 from decimal import Decimal
 from typing import Final
 
@@ -12,7 +13,7 @@ from myriad.control.views import View
 from myriad.kernel.ids import AttemptId, NodeId, TenantId
 from myriad.kernel.units import DAY, HOUR, Instant, span_ns
 from myriad.protocol.values import Code
-from myriad.schedule.asks import Shape
+from myriad.schedule.asks import Ask, Shape
 from myriad.schedule.plan import Cycle
 from myriad.workload.tenants import Budget
 from myriad.workload.windows import Window
@@ -124,17 +125,20 @@ def window(state: State, one: Window, now: Instant, tenant: TenantId | None = No
 
 def waiting(m: Moment) -> dict[Code, int]:
     """Jobs that wait, by the first reason. Cheap: asks of one tenant and shape wait for the same."""
-    found: dict[Code, int] = {}
-    known: dict[tuple[TenantId, Shape], Code] = {}
+    if not m.state.open:
+        return {"site_closed": len(m.state.waiting)} if m.state.waiting else {}
+    found, known = Counter[Code](), dict[tuple[TenantId, Shape], Code]()
     cycle = Cycle(m.state, m.board, m.rules, m.now)
-    for job in m.state.waiting:
-        ask = m.board.queue.get(job)
-        if ask is None or not m.state.open:
-            code: Code = "site_closed" if not m.state.open else "backoff"
-        else:
-            key = (ask.tenant, ask.shape)
-            if key not in known:
-                known[key] = cycle.held_back(ask) or cycle.behind(ask)
-            code = known[key]
-        found[code] = found.get(code, 0) + 1
-    return found
+
+    def count(ask: Ask, number: int) -> None:
+        key = (ask.tenant, ask.shape)
+        if key not in known:
+            known[key] = cycle.held_back(ask) or cycle.behind(ask)
+        found[known[key]] += number
+
+    for ask, number in m.board.queue.groups():
+        count(ask, number)
+    for replica in m.board.replicas():
+        count(replica, -1)
+    found["backoff"] = len(m.state.waiting) - m.board.jobs_waiting
+    return {code: number for code, number in found.items() if number}

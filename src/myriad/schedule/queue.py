@@ -39,15 +39,11 @@ class _Entry(NamedTuple):
     key: Key
 
 
-class _Slot:
+class _Slot(NamedTuple):
     """A band and a shape; known by a number, since it is looked up at every branch of a walk."""
 
-    __slots__ = ("band", "runs", "shape")
-
-    def __init__(self, band: Band, shape: Shape) -> None:
-        self.band, self.shape = band, shape
-        #: Run times, the shortest first.
-        self.runs: list[tuple[int, str]] = []
+    band: Band
+    shape: Shape
 
 
 class _Branch:
@@ -106,7 +102,8 @@ class Queue:
         self._slots: list[_Slot] = []
         self._numbers: dict[tuple[Band, Shape], int] = {}
         self._starved: set[str] = set()
-        #: Times of queueing.
+        #: Run times of each shape, the shortest first, and times of queueing.
+        self._runs: dict[Shape, list[tuple[int, str]]] = {}
         self._queued: list[tuple[Instant, str]] = []
         #: Predicted chip-time that waits in each band.
         self._work: Counter[Band] = Counter()
@@ -138,18 +135,18 @@ class Queue:
         band = order.band(ask, ask.owner in self._starved)
         key = (self._policy.ask_key(ask), ask.owner)
         shape = ask.shape
-        number = self._numbers.setdefault((band, shape), len(self._slots))
-        if number == len(self._slots):
+        slot = self._numbers.setdefault((band, shape), len(self._slots))
+        if slot == len(self._slots):
             self._slots.append(_Slot(band, shape))
-        self._entries[ask.owner] = _Entry(ask, band, number, key)
-        branch, slot = self._branch_of(ask), self._slots[number]
-        _insert(branch.lists.setdefault(number, []), key)
-        _insert(self._queued, (ask.queued_at, ask.owner))
-        _insert(slot.runs, (ask.run_on(ask.least) or _ENDLESS, ask.owner))
+        self._entries[ask.owner] = _Entry(ask, band, slot, key)
+        branch = self._branch_of(ask)
+        _insert(branch.lists.setdefault(slot, []), key)
         self._work[band] += ask.run_ns * ask.chips
+        _insert(self._queued, (ask.queued_at, ask.owner))
+        _insert(self._runs.setdefault(shape, []), (ask.run_on(ask.least) or _ENDLESS, ask.owner))
         at: _Branch | None = branch
         while at is not None:
-            at.waiting[number] = at.waiting.get(number, 0) + 1
+            at.waiting[slot] = at.waiting.get(slot, 0) + 1
             at = at.parent
 
     def drop(self, owner: str) -> None:
@@ -159,20 +156,21 @@ class Queue:
         entry = self._entries.pop(owner, None)
         if entry is None:
             return
-        ask, number = entry.ask, entry.slot
-        branch, slot = self._branch_of(ask), self._slots[number]
+        branch, slot = self._branch_of(entry.ask), entry.slot
+        ask = entry.ask
         self._work[entry.band] -= ask.run_ns * ask.chips
-        del slot.runs[bisect_left(slot.runs, (ask.run_on(ask.least) or _ENDLESS, owner))]
         del self._queued[bisect_left(self._queued, (ask.queued_at, owner))]
-        keys = branch.lists[number]
+        runs = self._runs[self._slots[slot].shape]
+        del runs[bisect_left(runs, (ask.run_on(ask.least) or _ENDLESS, owner))]
+        keys = branch.lists[slot]
         del keys[bisect_left(keys, entry.key)]
         if not keys:
-            del branch.lists[number]
+            del branch.lists[slot]
         at: _Branch | None = branch
         while at is not None:
-            left = at.waiting[number] = at.waiting[number] - 1
+            left = at.waiting[slot] = at.waiting[slot] - 1
             if not left:
-                del at.waiting[number]
+                del at.waiting[slot]
             at = at.parent
 
     def age(self, before: Instant) -> None:
@@ -193,9 +191,8 @@ class Queue:
         orders = {name: branch.order for name, branch in self._branches.items()}
         self._entries.clear()
         self._work.clear()
+        self._runs.clear()
         self._queued.clear()
-        self._slots.clear()
-        self._numbers.clear()
         self._root = _Branch(TenantId(""), None)
         self._branches = {TenantId(""): self._root}
 
@@ -249,11 +246,10 @@ class Queue:
         """Asks of these shapes, the shortest predicted run first; each shape up to a run time (0: any)."""
         self._index()
         found: list[tuple[int, str]] = []
-        for number in self._root.waiting:
-            slot = self._slots[number]
-            if (run_ns := longest.get(slot.shape)) is not None:
-                upto = bisect_left(slot.runs, (run_ns + 1, "")) if run_ns else len(slot.runs)
-                found += slot.runs[: min(upto, most)]
+        for shape, run_ns in longest.items():
+            runs = self._runs.get(shape, [])
+            upto = bisect_left(runs, (run_ns + 1, "")) if run_ns else len(runs)
+            found += runs[: min(upto, most)]
         return [self._entries[owner].ask for _, owner in sorted(found)[:most]]
 
     def walk(self, pick: Pick, shapes: Collection[Shape] | None = None) -> Iterator[Ask]:
@@ -263,10 +259,10 @@ class Queue:
         """
         self._index()
         bands: dict[Band, list[int]] = {}
-        for number in self._root.waiting:
-            slot = self._slots[number]
-            if shapes is None or slot.shape in shapes:
-                bands.setdefault(slot.band, []).append(number)
+        for slot in self._root.waiting:
+            band, shape = self._slots[slot]
+            if shapes is None or shape in shapes:
+                bands.setdefault(band, []).append(slot)
         for band in sorted(bands):
             yield from self._walk(self._root, bands[band], pick)
 
@@ -298,12 +294,33 @@ class Queue:
                 heads.append((keys[index + 1], index + 1, slot))
 
     def position(self, owner: str) -> int:
-        """Place in the queue, 1 is next; 0: it does not wait in it."""
+        """Place in the queue, 1 is next; 0: it does not wait in it. Counted, not walked to."""
         self._index()
-        if owner not in self._entries:
+        entry = self._entries.get(owner)
+        if entry is None:
             return 0
-        every = self.walk(everything)
-        return next(number for number, ask in enumerate(every, start=1) if ask.owner == owner)
+        alike = [number for number in self._root.waiting if self._slots[number].band == entry.band]
+        before = sum(
+            waiting for number, waiting in self._root.waiting.items() if self._slots[number].band < entry.band
+        )
+        branch = self._branch_of(entry.ask)
+        before += sum(bisect_left(branch.lists.get(number, []), entry.key) for number in alike)
+        while (above := branch.parent) is not None:
+            before += sum(len(above.lists.get(number, [])) for number in alike)
+            for child in above.children[: above.children.index(branch)]:
+                before += sum(child.waiting.get(number, 0) for number in alike)
+            branch = above
+        return before + 1
+
+    def groups(self) -> Iterator[tuple[Ask, int]]:
+        """One ask for all of a tenant, band and shape, and how many they are; each alone where they mix."""
+        self._index()
+        if not self._by_tenant:
+            yield from ((entry.ask, 1) for entry in self._entries.values())
+            return
+        for branch in self._branches.values():
+            for keys in branch.lists.values():
+                yield self._entries[keys[0][1]].ask, len(keys)
 
     def work_before(self, ask: Ask) -> int:
         """Predicted chip-time of what goes before a waiting ask: all of its band and of those before it."""

@@ -158,6 +158,7 @@ class Plane:
         """Open the body, give it what is outstanding, and listen to it from now on."""
         self._body = body
         await body.open()
+        await self.wheel.settled()
         self.wheel.release(body.obey)
         self._pump = asyncio.create_task(self._listen(body))
 

@@ -128,6 +128,7 @@ class Wheel:
 
     def release(self, obey: Obey) -> None:
         """The body is there: give it everything that should be under way, and every order from now on."""
+        assert self._settled.is_set(), "what is given again is on disk"
         self._obey = obey
         again = self.core.outstanding()
         if again:

@@ -1,7 +1,7 @@
 """Metrics for Prometheus, read off state, books and counts when asked: docs/guide/production.md lists them.
 
 No label names a node, a job or a caller, so the number of series does not grow with the site. A scrape reads
-columns, counters and the gangs and jobs that live; never a chip, a node or a job that is over.
+columns, counters and the gangs that live; never a chip, a node, or each job that waits or is over.
 """
 
 import platform
@@ -109,14 +109,15 @@ _JOB_STATES: Final = ("admitted", "placed", "starting", "running", "checkpointin
 
 def _work(plane: Plane) -> Iterator[Family]:
     state, now = plane.state, plane.wheel.now()
-    jobs, oldest = dict.fromkeys(_JOB_STATES, 0), now
+    jobs = dict.fromkeys(_JOB_STATES, 0)
     running = [gang for gang in state.gangs.values() if gang.job]
     for gang in running:
         jobs[views.job_state(state.jobs[gang.job], gang)] += 1
-    for name in state.waiting:
-        job = state.jobs[name]
-        jobs[views.job_state(job, None)] += 1
-        oldest = min(oldest, job.queued_at)
+    again = len(plane.core.board.interrupted)
+    jobs["interrupted"] += again
+    jobs["admitted"] += len(state.waiting) - again
+    # they are in the order in which they began to wait
+    oldest = state.jobs[first].queued_at if (first := next(iter(state.waiting), None)) else now
     yield gauges("myriad_jobs", "Jobs that are not over, by state.", "state", jobs)
     ended = {"succeeded": 0, "failed": 0, "cancelled": 0} | plane.tallies.ended
     yield counters("myriad_jobs_ended_total", "Jobs that ended, by outcome.", "outcome", ended)
