@@ -15,6 +15,7 @@ from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
 from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
 from myriad.engines.slurm.gang import Gang, Part
+from myriad.engines.slurm.settling import Settler
 from myriad.engines.slurm.strays import Strays
 from myriad.engines.slurm.submitting import Submitter
 from myriad.engines.slurm.view import View
@@ -53,6 +54,7 @@ class Gangs:
         self._looked_at = 0.0
         self._blind = False
         self._submitter = Submitter(where, chips_of)
+        self._settler = Settler(where, self._over, self._quiet_s, self._submit_again)
         self._paces = Paces()
         self._replicas = Replicas(where.tell, where.clock)
         self._strays = Strays(
@@ -230,7 +232,7 @@ class Gangs:
                 self._say_waiting(one, job)
             elif ends and not one.left:
                 one.left = True
-                self._spawn(self._settle(one))
+                self._spawn(self._settler.settle(one))
         self._strays.on_view(view)
 
     def _say_waiting(self, one: Gang, job: reading.Job) -> None:
@@ -241,65 +243,6 @@ class Gangs:
             node = one.nodes[0]
             self._at.tell(inputs.WorkerSpoke(at=self._at.clock(), attempt=one.attempt, node=node, text=text))
         one.waits_for = job.reason if job.pending else ""
-
-    async def _settle(self, one: Gang) -> None:
-        """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
-        ending = await self._ending(one)
-        if one.over:
-            return
-        try:
-            claim = await asyncio.to_thread(self._at.files.claim, one.attempt)
-            if claim not in ("", spool.STOPPED, one.job):
-                # another job of the attempt was first, submitted by somebody who got no answer: it counts
-                one.left, one.job = False, claim
-                return
-            if ending is None and not one.stop and not claim and not any(p.begun for p in one.parts.values()):
-                # slurmctld was restarted from a state older than the job: nothing has begun, nothing is lost
-                one.left, one.job = False, ""
-                one.task = self._spawn(self._submit(one))
-                return
-            await self._at.act()
-            await asyncio.to_thread(self._at.files.forbid, one.attempt)
-            while not one.over and one.left:
-                await asyncio.sleep(self._at.config.lease_s / 8)
-                if ending and ending.state == "COMPLETING":
-                    ending = await self._ending(one)
-                await self._speak_for(one, ending)
-        except OSError:
-            one.left = False  # the shared folder is away: the next look at Slurm begins anew
-
-    async def _speak_for(self, one: Gang, ending: reading.Ending | None) -> None:
-        view = await self._at.seen()
-        job = view.job(one.attempt, one.job)
-        # what Slurm forgot it cannot vouch for: then only the guard's time counts
-        enough_s = (0.5 if ending else 1.25) * one.lease_s
-        for part in one.parts.values():
-            if part.over or (part.begun and not part.ended and self._quiet_s(part) < enough_s):
-                continue
-            # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
-            done_there = job is None or part.node not in job.nodes
-            if not part.ended and not (done_there and view.responds(part.node)):
-                continue
-            over = gang.inferred(one, part, ending, self._at.clock())
-            # one that begins this very moment says by itself how it goes on
-            sure = part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node)
-            if sure and part.over is None:
-                self._over(one, part, over)
-
-    async def _ending(self, one: Gang) -> reading.Ending | None:
-        """None: Slurm does not know it any more, or no longer for sure. While it is silent, it may."""
-        while True:
-            try:
-                said = await commands.run(["scontrol", "--oneliner", "show", "job", one.job])
-                found = reading.ending(said, self._at.prefix + one.attempt)
-                began_at = reading.booted(await commands.run(["scontrol", "show", "config"]))
-            except commands.SlurmError:
-                return None
-            except commands.SlurmSilent:
-                await asyncio.sleep(_RETRY_S)
-            else:
-                # one that was restarted since takes for failed or cancelled what it only lost track of
-                return found if found and began_at <= found.submitted_at else None
 
     # ---- nodes that are given up -----------------------------------------------------------------
 
@@ -402,6 +345,9 @@ class Gangs:
             await self._submitter.submit(one)
         except commands.SlurmError as error:
             await self._refuse(one, str(error))
+
+    def _submit_again(self, one: Gang) -> None:
+        one.task = self._spawn(self._submit(one))
 
     async def _refuse(self, one: Gang, why: str) -> None:
         if job := await self._at.tasks.insist(self._at.files.forbid, one.attempt):
