@@ -28,7 +28,7 @@ from myriad.engines.slurm.engine import SlurmEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
 from myriad.kernel.ports import Journal
-from myriad.server import api, log
+from myriad.server import api, log, ownership
 from myriad.server.gateway import Directory, Sink
 from myriad.server.home import Context, Home
 from myriad.server.notify import Manager, Pulse
@@ -120,6 +120,8 @@ async def _serve(options: argparse.Namespace) -> int:
         stack.push_async_callback(plane.stop)
         # one pulse for standing by, taking over and leading: a watchdog hears it without a pause
         stack.callback(asyncio.create_task(plane.pulse.beat()).cancel)
+        if options.engine != "memory":
+            await _check_owner(plane, standby=options.standby)
         if seat and options.standby:
             if not await _stand_by(plane, seat, doors, options, manager):
                 return 0
@@ -186,6 +188,8 @@ async def _lead(
     plane.gateway = gateway
     stack.push_async_callback(gateway.close)
     await plane.open()
+    if options.engine != "memory":
+        await _take_folder(plane, options)
     await _serve_api(stack, plane, doors.api)
     context = _context(options, plane.home, doors)
     await plane.tell_where(context)
@@ -197,6 +201,23 @@ async def _lead(
     code = await _until_the_end(plane)
     manager.stopping()
     return code
+
+
+async def _check_owner(plane: Plane, *, standby: bool) -> None:
+    """Before anything is written. Raises UserError when the data folder is of another journal."""
+    known = await plane.reading(lambda: ownership.identity(plane.journal))
+    if known or not standby:  # what a standby follows may be about to begin
+        await asyncio.to_thread(ownership.check, plane.home.data, known)
+
+
+async def _take_folder(plane: Plane, options: argparse.Namespace) -> None:
+    place = shown(options.journal) if is_url(options.journal) else options.journal or str(plane.home.journal)
+    owner = ownership.Owner(
+        journal=await plane.reading(lambda: ownership.identity(plane.journal)),
+        site=plane.setup.site.name,
+        place=ownership.here(place),
+    )
+    await asyncio.to_thread(ownership.take, plane.home.data, owner)
 
 
 def _hold(plane: Plane, seat: Seat) -> None:
