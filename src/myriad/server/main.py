@@ -22,6 +22,7 @@ from aiohttp import web
 
 from myriad.control import policyfile, sitefile
 from myriad.control.sitefile import Setup
+from myriad.engines.common import layout
 from myriad.engines.local import LocalEngine
 from myriad.engines.slurm import config as slurm
 from myriad.engines.slurm.engine import SlurmEngine
@@ -178,6 +179,7 @@ async def _lead(
     manager: Manager,
 ) -> int:
     await plane.fold()
+    plane.names.reserve(await asyncio.to_thread(layout.owners, plane.home.data))
     plane.begin(seat.may_act if seat else _always)
     if seat:
         _hold(plane, seat)

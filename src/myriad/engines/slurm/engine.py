@@ -103,6 +103,8 @@ class SlurmEngine:
     def obey(self, order: orders.AnyOrder) -> None:
         """Begin to carry out an order; the answer is an observation. WakeAt is the driver's."""
         match order:
+            case orders.KeepGangs():
+                self._gangs.keep(order)
             case orders.StartGang():
                 self._gangs.start(order)
             case orders.StopGang():

@@ -120,6 +120,13 @@ class Gang:
         self.task: asyncio.Task[None] | None = None
         #: It serves: where, is said at the beginning of its members' files.
         self.serves = False
+        #: When the brain placed it; 0: not known.
+        self.placed_at: Instant = 0
+        #: It is not on record: it is being ended, and nothing is told of it.
+        self.strange = False
+        #: Of a strange one that is over: nothing of it is left in the shared folder but its claim.
+        self.clearing: asyncio.Task[None] | None = None
+        self.cleared = asyncio.Event()
 
     def resume(self, heard_to: Mapping[str, int]) -> None:
         """What a predecessor has told the brain of its members need not be told again."""

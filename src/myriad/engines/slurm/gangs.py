@@ -16,11 +16,13 @@ from myriad.engines.common.replicas import Replicas
 from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
 from myriad.engines.slurm.gang import Gang, Part
 from myriad.engines.slurm.settling import Settler
+from myriad.engines.slurm.strangers import Strangers
 from myriad.engines.slurm.strays import Strays
 from myriad.engines.slurm.submitting import Submitter
 from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId, NodeId
+from myriad.kernel.units import Instant
 from myriad.protocol import inputs, orders
 
 _RETRY_S = 2.0
@@ -57,15 +59,27 @@ class Gangs:
         self._settler = Settler(where, self._over, self._quiet_s, self._submit_again)
         self._paces = Paces()
         self._replicas = Replicas(where.tell, where.clock)
-        self._strays = Strays(
-            where, self._gangs, self._past, lambda attempt, job: self._spawn(self._cancel(attempt, job))
+
+        def cancel(attempt: AttemptId, job: str) -> None:
+            self._spawn(self._cancel(attempt, job))
+
+        self._strays = Strays(where, self._gangs, self._past, cancel)
+        self._strangers = Strangers(
+            where, self._gangs, self._past, lambda order: self._spawn(self._stop(order)), cancel
         )
 
     # ---- orders ----------------------------------------------------------------------------------
 
+    def keep(self, order: orders.KeepGangs) -> None:
+        """End what is not on record; tell of what had begun, and is not here."""
+        self._strangers.compare(order)
+
     def start(self, order: orders.StartGang) -> None:
         """Submit it, unless it was started or stopped before; else say again what is true."""
-        if known := self._gangs.get(order.attempt):
+        known = self._gangs.get(order.attempt)
+        if known and known.strange:
+            self._spawn(self._after(known, lambda: self.start(order)))
+        elif known:
             for part in known.parts.values():
                 if part.started:
                     self._at.tell(known.started(self._at.clock(), part.node))
@@ -80,12 +94,15 @@ class Gangs:
             for node in strangers:
                 self._tell_gone(order.attempt, node)
         else:
-            one = self._new(order.attempt, tuple(m.node for m in order.members))
+            one = self._new(order.attempt, tuple(m.node for m in order.members), order.placed_at)
             one.task = self._spawn(self._start(one, order))
 
     def stop(self, order: orders.StopGang) -> None:
         """End it, or make sure that it never begins."""
-        if order.attempt in self._past:
+        known = self._gangs.get(order.attempt)
+        if known and known.strange:
+            self._spawn(self._after(known, lambda: self.stop(order)))
+        elif order.attempt in self._past:
             for member in order.members:
                 self._tell_gone(order.attempt, member.node)
         else:
@@ -95,6 +112,11 @@ class Gangs:
         """Put the request where the workers look for it."""
         if order.attempt in self._gangs:
             self._spawn(self._ask(order))
+
+    async def _after(self, stranger: Gang, deed: Callable[[], None]) -> None:
+        """What is ordered of its namesake has to wait until nothing of it is left."""
+        await stranger.cleared.wait()
+        deed()
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -182,7 +204,7 @@ class Gangs:
         match gang.parse(line):
             case inputs.MemberStarted() as started:
                 part.started = started
-                self._at.tell(one.started(self._at.clock(), part.node))
+                self._tell(one, one.started(self._at.clock(), part.node))
             case inputs.MemberExited() | inputs.MemberGone() as over:
                 self._over(one, part, over)
             case gang.EndedBySlurm():
@@ -190,6 +212,8 @@ class Gangs:
                 if one.stop:
                     self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
                 self._at.hurry()
+            case _ if one.strange:
+                pass
             case gang.Listens(attempt=attempt, url=url):
                 one.serves = True
                 self._replicas.watch(attempt, url)
@@ -205,10 +229,13 @@ class Gangs:
         part.over = over
         self._paces.forget(one.attempt)
         self._replicas.forget(one.attempt)
-        self._at.tell(one.last_word(self._at.clock(), part))
+        self._tell(one, one.last_word(self._at.clock(), part))
         self._at.hurry()
 
     def _finish(self, one: Gang) -> None:
+        if one.strange:
+            one.clearing = one.clearing or self._spawn(self._clear_strange(one))
+            return
         at = self._at.clock()
         words = [one.started(at, part.node) for part in one.parts.values() if part.started]
         words += [one.last_word(at, part) for part in one.parts.values()]
@@ -217,6 +244,12 @@ class Gangs:
             del self._past[next(iter(self._past))]
         del self._gangs[one.attempt]
         self._to_clear.append(one.attempt)
+
+    async def _clear_strange(self, one: Gang) -> None:
+        """Nobody waits for its last word: it goes at once, and who has its name or its nodes may go on."""
+        await self._clear([one.attempt])
+        del self._gangs[one.attempt]
+        one.cleared.set()
 
     # ---- what Slurm says -------------------------------------------------------------------------
 
@@ -241,7 +274,9 @@ class Gangs:
         if why and why != one.waits_for:
             text = f"waits in Slurm as job {job.id}: {why}"
             node = one.nodes[0]
-            self._at.tell(inputs.WorkerSpoke(at=self._at.clock(), attempt=one.attempt, node=node, text=text))
+            self._tell(
+                one, inputs.WorkerSpoke(at=self._at.clock(), attempt=one.attempt, node=node, text=text)
+            )
         one.waits_for = job.reason if job.pending else ""
 
     # ---- nodes that are given up -----------------------------------------------------------------
@@ -294,14 +329,16 @@ class Gangs:
 
     # ---- inside ----------------------------------------------------------------------------------
 
-    def _new(self, attempt: AttemptId, nodes: tuple[NodeId, ...]) -> Gang:
+    def _new(self, attempt: AttemptId, nodes: tuple[NodeId, ...], placed_at: Instant) -> Gang:
         whole = self._at.config.start == "gang"
         one = Gang(self._at.files, attempt, nodes, time.monotonic(), self._at.config.lease_s, whole=whole)
+        one.placed_at = placed_at
         self._gangs[attempt] = one
         return one
 
     def _adopt(self, found: spool.Found) -> Gang:
-        one = self._new(AttemptId(found.attempt), tuple(NodeId(node) for node in found.nodes))
+        nodes = tuple(NodeId(node) for node in found.nodes)
+        one = self._new(AttemptId(found.attempt), nodes, found.placed_at)
         one.lease_s = found.lease_s or one.lease_s
         if found.claim == spool.STOPPED:
             self._never_begins(one)
@@ -341,6 +378,7 @@ class Gangs:
             await self._submit(one)
 
     async def _submit(self, one: Gang) -> None:
+        await self._strangers.gone_from(one.nodes)
         try:
             await self._submitter.submit(one)
         except commands.SlurmError as error:
@@ -384,7 +422,7 @@ class Gangs:
                 self._spawn(self._cancel(one.attempt, submitted))
         for part in one.parts.values():
             if part.over:
-                self._tell_gone(one.attempt, part.node)
+                self._tell(one, inputs.MemberGone(at=self._at.clock(), attempt=one.attempt, node=part.node))
             elif part.ended:
                 self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
         known = {member.node for member in order.members} - set(one.nodes)
@@ -421,6 +459,10 @@ class Gangs:
     async def _clear(self, attempts: list[AttemptId]) -> None:
         await self._at.act()
         await self._at.tasks.insist(sweeping.clear, self._at.files, attempts)
+
+    def _tell(self, one: Gang, what: inputs.Input) -> None:
+        if not one.strange:
+            self._at.tell(what)
 
     def _tell_gone(self, attempt: AttemptId, node: NodeId) -> None:
         self._at.tell(inputs.MemberGone(at=self._at.clock(), attempt=attempt, node=node))
