@@ -168,6 +168,10 @@ class Gang:
             return inputs.GangGone(at=at, attempt=self.attempt)
         return inputs.MemberGone(at=at, attempt=self.attempt, node=node)
 
+    def spoke(self, at: Instant, text: str, *, fatal: bool = False) -> inputs.Input:
+        """What people should know of the whole; `fatal`: it is why it ends."""
+        return inputs.WorkerSpoke(at=at, attempt=self.attempt, node=self.nodes[0], text=text, fatal=fatal)
+
     def last_word(self, at: Instant, part: Part) -> inputs.Input:
         """How the member ended; of one that was to be stopped only that it is gone."""
         assert part.over

@@ -273,10 +273,7 @@ class Gangs:
         why = job.reason if job.pending and time.monotonic() > one.submitted_at + 10 else ""
         if why and why != one.waits_for:
             text = f"waits in Slurm as job {job.id}: {why}"
-            node = one.nodes[0]
-            self._tell(
-                one, inputs.WorkerSpoke(at=self._at.clock(), attempt=one.attempt, node=node, text=text)
-            )
+            self._tell(one, one.spoke(self._at.clock(), text))
         one.waits_for = job.reason if job.pending else ""
 
     # ---- nodes that are given up -----------------------------------------------------------------
@@ -417,6 +414,9 @@ class Gangs:
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
         one.cancel_at = cancel_at if first else min(one.cancel_at, cancel_at)
         if not job:  # it never began: members that were not there will not come
+            if one.waits_for:
+                text = f"Slurm did not begin its job {submitted}: {one.waits_for}"
+                self._tell(one, one.spoke(self._at.clock(), text, fatal=True))
             self._never_begins(one)
             if submitted:
                 self._spawn(self._cancel(one.attempt, submitted))

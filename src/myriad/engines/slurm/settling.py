@@ -67,7 +67,16 @@ class Settler:
             # one that begins this very moment says by itself how it goes on
             sure = part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node)
             if sure and part.over is None:
+                self._say_why(one, ending)
                 self._over(one, part, over)
+
+    def _say_why(self, one: Gang, ending: reading.Ending | None) -> None:
+        """Nothing of it ever began: where people have to look is all that is known."""
+        if one.stop or any(part.started or part.over for part in one.parts.values()):
+            return
+        how = ending.state if ending else "which it does not know any more"
+        text = f"Slurm ended its job {one.job} ({how}) before it began: see slurm.log and member-*.log"
+        self._at.tell(one.spoke(self._at.clock(), text, fatal=True))
 
     async def _ending(self, one: Gang) -> reading.Ending | None:
         """None: Slurm does not know it any more, or no longer for sure. While it is silent, it may."""
