@@ -17,12 +17,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(PY) examples/demo.py
 
-# What runs on a cluster's real daemons for minutes has a target of its own.
+# Two at a time, a file on one worker: most of a test of real processes is waiting. What runs on a cluster's
+# real daemons for minutes has a target of its own.
 test: check
-	$(PY) -m pytest -m "not slow" --ignore=tests/slurm
+	$(PY) -m pytest -n 2 --dist loadfile -m "not slow" --ignore=tests/slurm
 
-test-all: check
-	$(PY) -m pytest
+test-all: test test-cluster
+	$(PY) -m pytest -m slow --ignore=tests/slurm
 
 # Everything on a real Slurm, minutes of kills included; prints their counts. Skips without Slurm or PostgreSQL.
 test-cluster: install

@@ -25,6 +25,7 @@ from bench.peers.postgres import Cluster, missing
 from myriad.kernel.ids import JobId, TenantId
 from myriad.protocol.inputs import SubmitJob
 from myriad.protocol.values import Profile
+from myriad.server import collector
 from myriad.server.wheel import Wheel
 from myriad.store import opening
 from myriad.workload.jobs import TrainingJob
@@ -49,6 +50,7 @@ async def ours(location: str, askers: int, seconds: float) -> Run:
     journal = opening.to_write(location)
     may_act = journal.seat.may_act if isinstance(journal, opening.PostgresJournal) and journal.seat else None
     wheel = Wheel(core, journal, 0, [], may_act) if may_act else Wheel(core, journal, 0, [])
+    collector.spare_what_is_held()
     wheel.start()
     latencies: list[float] = []
     end = time.perf_counter() + seconds

@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # tests.build, bench
 from bench.peers.postgres import Cluster, missing
 
 from tests.slurm.fixtures import slurm, slurm_running  # noqa: F401 - fixtures for every folder
+
+# workers of pytest-xdist say 80, as if each were a terminal: pipes have no width
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 # how long an example takes says something of the machine, not of the code
 settings.register_profile("myriad", deadline=None)

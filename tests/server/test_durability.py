@@ -1,6 +1,7 @@
 """Acknowledged means on disk; one commit carries many intents; a retry is the same; a full disk is told."""
 
 import asyncio
+import itertools
 import os
 import threading
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from myriad.control.state import State
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import JobId, NodeId
 from myriad.protocol import orders, wire
+from myriad.protocol.facts import JobAdmitted
 from myriad.protocol.inputs import ApplyTenant, DrainNode, OpenSite, SubmitJob
 from myriad.server.causes import Asked
 from myriad.server.wheel import BrokenLaw, Wheel
@@ -144,6 +146,45 @@ def test_nothing_is_told_before_it_is_durable() -> None:
     asyncio.run(story())
 
 
+def test_whoever_was_told_and_whoever_reads_sees_what_is_durable_beside_clients_that_never_pause() -> None:
+    async def story() -> None:
+        journal = _Gate()
+        wheel = await _opened(journal, [])
+        numbers = itertools.count()
+        busy = True
+
+        def check_durable() -> None:
+            known = {
+                fact.job
+                for one in journal.read()
+                for fact in wire.decode(one.body).facts
+                if isinstance(fact, JobAdmitted)
+            }
+            assert set(wheel.core.state.jobs) == known
+
+        async def client() -> None:
+            while busy:
+                await wheel.ask(_submit(next(numbers)))
+                check_durable()
+
+        async def late(start: int) -> None:
+            # two crowds out of step: something is always queued when a commit ends
+            while len(journal.sizes) < start:
+                await asyncio.sleep(0)
+            await client()
+
+        clients = [asyncio.create_task(late(2 + number % 2)) for number in range(6)]
+        for _ in range(20):
+            await wheel.settled()
+            check_durable()
+            await asyncio.sleep(0)
+        busy = False
+        await asyncio.gather(*clients)
+        await wheel.stop()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+
+
 def test_a_full_disk_refuses_and_gives_no_order() -> None:
     async def story() -> None:
         journal, given = _Gate(), list[orders.Order]()
@@ -175,7 +216,8 @@ def test_a_broken_law_stops_the_wheel_and_tells_the_story(monkeypatch: pytest.Mo
         def broken(_: object) -> None:
             raise AssertionError("a chip is held twice")
 
-        monkeypatch.setattr(wheel.core, "step", broken)
+        for door in ("step", "turn"):
+            monkeypatch.setattr(wheel.core, door, broken)
         with pytest.raises(UserError, match="mistake of its own"):
             await wheel.ask(_submit(1))
         with pytest.raises(BrokenLaw) as law:

@@ -34,12 +34,17 @@ class Cluster(_Cluster):
         """As it was at first: no jobs, and every node idle with a slurmd."""
         if not self.controller_pid:
             self.start_slurmctld()
-        self.run("scancel", "--signal=KILL", "--partition=main")
-        self.run("scancel", "--partition=main")
         for name in self.names:
             if not self.slurmd_pid(name):
                 self.start_slurmd(name)
-        wait_until(lambda: not self.run("squeue", "--noheader"), "no jobs")
+        self.run("scancel", "--signal=KILL", "--partition=main")
+        self.run("scancel", "--partition=main")
+        try:
+            wait_until(lambda: not self.run("squeue", "--noheader"), "no jobs", 5.0)
+        except AssertionError:
+            # a slurmd that was dead when slurmctld told it to end a job is told again minutes later
+            self.run("scontrol", "update", "nodename=ALL", "state=down", "reason=cleared")
+            wait_until(lambda: not self.run("squeue", "--noheader"), "no jobs")
         off = [name for name, state in self.states().items() if state.rstrip("*") not in ("idle", "unknown")]
         if off:
             self.run("scontrol", "update", f"nodename={','.join(off)}", "state=resume")

@@ -47,7 +47,7 @@ def _applies(kind: type[Fact]) -> Callable[[Callable[[State, Any], None]], Calla
 
 @_applies(facts.SiteOpened)
 def _site_opened(state: State, fact: facts.SiteOpened) -> None:
-    state.site, state.prices, state.kinds = fact.site, fact.prices, fact.site.kinds()
+    state.site, state.prices, state.sizes = fact.site, fact.prices, fact.site.sizes()
     state.open = True
     state.opened_at = state.opened_at or fact.at
     places = fact.site.places()

@@ -1,6 +1,7 @@
 """The queue as the scheduler sees it: one ask for each waiting job and each missing replica."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Literal
 
 from myriad.catalog import chips
@@ -9,7 +10,7 @@ from myriad.control.state import State, signature
 from myriad.fleet.columns import NodeState
 from myriad.kernel import units
 from myriad.kernel.ids import NodeId
-from myriad.kernel.units import Instant
+from myriad.kernel.units import Instant, Span
 from myriad.performance import estimate
 from myriad.schedule.asks import Ask
 
@@ -82,8 +83,8 @@ def _needs_nearly_all(state: State, job: Job) -> bool:
     site = state.site
     if site is None or site.spares != "auto":
         return False
-    nodes, _ = state.kinds.get(job.spec.chip or site.chip, (0, 0))
-    return job.sizes[-1] * 4 > nodes * 3
+    nodes = state.sizes.get(job.spec.chip or site.chip, {})
+    return job.sizes[-1] * 4 > sum(nodes.values()) * 3
 
 
 def run_estimate(state: State, job: Job, nodes: int) -> estimate.Estimate:
@@ -93,19 +94,30 @@ def run_estimate(state: State, job: Job, nodes: int) -> estimate.Estimate:
     expected_ns = profile.expected_ns * job.sizes[0] // nodes
     if not profile.steps:
         return estimate.as_told(expected_ns)
-    chip = chips.named(job.spec.chip or state.site.chip)
-    observed_ns = job.step_ns or state.observed_ns.get(signature(job.spec, profile, nodes), 0)
-    if job.step_ns and job.keep and len(job.keep) != nodes:
-        observed_ns = job.step_ns * len(job.keep) // nodes
+    flops, share = _speed(job.spec.chip or state.site.chip)
     return estimate.training_run(
         steps=max(0, profile.steps - job.kept_step),
         flops_per_step=profile.flops_per_step,
         chips=nodes * job.spec.chips_per_node,
-        flops=state.columns.typical_gemm() or chip.training_flops.value,
-        efficiency=profile.peak_share or chip.training_share.value,
-        observed_step_ns=observed_ns,
+        flops=state.columns.typical_gemm() or flops,
+        efficiency=profile.peak_share or share,
+        observed_step_ns=_observed_ns(state, job, nodes),
         expected_ns=expected_ns,
     )
+
+
+@cache
+def _speed(chip: str) -> tuple[float, float]:
+    """FLOP/s of a chip of the catalogue in training, and the share of them that a step reaches."""
+    found = chips.named(chip)
+    return found.training_flops.value, found.training_share.value
+
+
+def _observed_ns(state: State, job: Job, nodes: int) -> Span:
+    """Step time on so many nodes by what was seen of this job, or else of the same work; 0: nothing was."""
+    if job.step_ns:
+        return job.step_ns * len(job.keep) // nodes if job.keep else job.step_ns
+    return state.observed_ns.get(signature(job.spec, job.profile, nodes), 0) if state.observed_ns else 0
 
 
 def staying(state: State, service: Service) -> list[Gang]:

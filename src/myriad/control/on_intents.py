@@ -7,7 +7,7 @@ from myriad.control import on_gangs, on_nodes, on_services, tree
 from myriad.control.moment import Moment
 from myriad.control.records import GangPhase
 from myriad.fleet.columns import NodeState
-from myriad.fleet.site import Pod, Site
+from myriad.fleet.site import Site
 from myriad.kernel.errors import near
 from myriad.kernel.units import show_bytes
 from myriad.protocol import facts, inputs
@@ -125,19 +125,18 @@ def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
     site = m.state.site
     if site is None:
         return Reason(code="site_closed", text="no site is open", remedy="open one with myriad up")
-    kinds, kind = m.state.kinds, spec.chip or site.chip
-    if kind not in kinds:
-        return Reason(code="unknown", text=f"the site has no chip {kind}", remedy=near(kind, kinds))
-    nodes, most = kinds[kind]
+    sizes, kind = m.state.sizes, spec.chip or site.chip
+    if kind not in sizes:
+        return Reason(code="unknown", text=f"the site has no chip {kind}", remedy=near(kind, sizes))
+    most = max(sizes[kind])
     if spec.chips_per_node > most:
         text = f"asks for {spec.chips_per_node} chips on each node; a node has {most}"
         return Reason(code="too_large", text=text, remedy=f"use chips_per_node: {most} or fewer")
-    if spec.min_nodes > 1:
-        pods = _holding(site, kind, spec.chips_per_node)
-        nodes = sum(pod.node_count for pod in pods)
+    least = spec.chips_per_node if spec.min_nodes > 1 else 1
+    nodes = sum([count for size, count in sizes[kind].items() if size >= least])
     usable = nodes - site.fixed_spares
     if spec.min_nodes > usable:
-        such = f" with {spec.chips_per_node} chips" if nodes < kinds[kind][0] else ""
+        such = f" with {least} chips" if min(sizes[kind]) < least else ""
         has = f"the site has {usable} ({site.fixed_spares} more are spares)"
         text = f"asks for {spec.min_nodes} nodes{such}; {has}"
         return Reason(code="too_large", text=text, remedy=f"use nodes: {usable} or fewer")
@@ -157,16 +156,13 @@ def _never(m: Moment, spec: TrainingJob, profile: Profile) -> Reason | None:
     return None
 
 
-def _holding(site: Site, kind: str, chips_per_node: int) -> list[Pod]:
-    """Pods whose nodes have so many chips of that type."""
-    return [
-        pod for pod in site.pods if (pod.chip or site.chip) == kind and site.chips_in(pod) >= chips_per_node
-    ]
-
-
 def _largest(site: Site, spec: TrainingJob, kind: str) -> int:
     """Nodes of the largest domain of the level that a job names, of those whose nodes can hold it."""
-    pods = _holding(site, kind, spec.chips_per_node)
+    pods = [
+        pod
+        for pod in site.pods
+        if (pod.chip or site.chip) == kind and site.chips_in(pod) >= spec.chips_per_node
+    ]
     if spec.within == "rack":
         return max(max(pod.rack_sizes) for pod in pods)
     sizes: dict[str, int] = {}

@@ -35,7 +35,7 @@ UNKNOWN_RUN_NS: Final[Span] = HOUR
 
 _ENDLESS: Final = 1 << 62
 #: What follows from the rest, or has a digest of its own.
-_DERIVED: Final = frozenset({"columns", "paths", "holders", "kinds"})
+_DERIVED: Final = frozenset({"columns", "paths", "holders", "sizes"})
 #: Up to so many sizes are all tried; of more, halves of the largest.
 _MANY_SIZES: Final = 16
 
@@ -46,8 +46,8 @@ class State:
     def __init__(self) -> None:
         self.now: Instant = 0
         self.site: Site | None = None
-        #: Of the site: each chip type, nodes that have it, chips of the largest of these.
-        self.kinds: dict[str, tuple[int, int]] = {}
+        #: Of the site: each chip type, and how many nodes have so many chips of it.
+        self.sizes: dict[str, dict[int, int]] = {}
         self.open = False
         self.opened_at: Instant = 0
         self.prices = PriceBook()

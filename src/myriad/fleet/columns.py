@@ -107,6 +107,7 @@ class Columns:
         self.spares = 0  # hot spares, ready
         self.draining = 0
         self.taken = 0  # used by others
+        self.chip_count = 0
         self.free_chips = 0  # offered or not as one block, on nodes that take new work
         self._depth: list[int] = []  # of an offer: how many levels it reaches; and what those reach
         self._reach: list[int] = [0]
@@ -181,6 +182,7 @@ class Columns:
         doubt = (self.losses > 0) | self.slow
         takes = (self.state == NodeState.READY) & ~self.spare & (self.taken_until == 0)
         self.offer = np.where(takes, blocks.rooms(self.free, self.chips), 0).astype(np.int16)
+        self.chip_count = int(self.chips.sum())
         self.free_chips = int(self.free_count[takes].sum())
         self.spares = int((self.spare & (self.state == NodeState.READY)).sum())
         shape = (2, len(self.levels))

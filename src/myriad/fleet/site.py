@@ -152,10 +152,14 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def kinds(self) -> dict[str, tuple[int, int]]:
         """Each chip type of the site: nodes that have it, and chips of the largest of these nodes."""
-        found: dict[str, tuple[int, int]] = {}
+        return {kind: (sum(nodes.values()), max(nodes)) for kind, nodes in self.sizes().items()}
+
+    def sizes(self) -> dict[str, dict[int, int]]:
+        """Of each chip type of the site: how many nodes (values) have so many chips (keys)."""
+        found: dict[str, dict[int, int]] = {}
         for pod in self.pods:
-            nodes, largest = found.get(pod.chip or self.chip, (0, 0))
-            found[pod.chip or self.chip] = (nodes + pod.node_count, max(largest, self.chips_in(pod)))
+            nodes, chips_in = found.setdefault(pod.chip or self.chip, {}), self.chips_in(pod)
+            nodes[chips_in] = nodes.get(chips_in, 0) + pod.node_count
         return found
 
     def places(self) -> tuple[NodePlace, ...]:

@@ -106,6 +106,6 @@ def fluid(view: View, board: Board, ask: Ask, now: Instant) -> Start:
     """Work ahead over the chips that serve it: those that others use do not."""
     columns = view.columns
     taken = int(columns.chips[columns.taken_until > 0].sum()) if columns.taken else 0
-    capacity = max(1, int(columns.chips.sum()) - taken)
+    capacity = max(1, columns.chip_count - taken)
     wait = board.queue.work_before(ask) // capacity
     return Start(now + wait, now + int(wait * _FLUID_LOW), now + int(wait * _FLUID_HIGH))

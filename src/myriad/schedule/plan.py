@@ -90,9 +90,10 @@ class Cycle:
                 else:
                     yield from self._stop_at(ask, decision)
             else:
-                passed = self.passes(ask, front)
+                fits = self.fitting(ask) >= ask.least
+                passed = self.passes(ask, front) if fits and self._could_pass(ask, front) else None
                 if passed is None:
-                    yield Waits(ask, self.behind(ask), front.held.starts_at)
+                    yield Waits(ask, "priority" if fits else self.no_room(ask), front.held.starts_at)
                     continue
                 # before it is applied: whoever is looked at next must find what is left
                 self.board.front = front._replace(held=passed[1])
@@ -340,7 +341,9 @@ class Cycle:
         longest = {shape: 0 if self._may_stay(shape, front) else window for shape in shapes}
         for ask in self.board.queue.shortest(longest, knobs.depth):
             now_front = self.board.front or front
-            if not self._could_pass(ask, now_front) or not self._worth(ask.tenant, ask.shape):
+            if self.fitting(ask) < ask.least or not self._could_pass(ask, now_front):
+                continue
+            if not self._worth(ask.tenant, ask.shape):
                 continue
             if ask.owner == front.owner or self._is_full(ask):
                 continue
@@ -357,9 +360,7 @@ class Cycle:
                 return
 
     def _could_pass(self, ask: Ask, front: Front) -> bool:
-        """Whether it is worth a closer look: cheap, since most are not."""
-        if self.fitting(ask) < ask.least:
-            return False
+        """Whether an ask that fits is worth a closer look: cheap, since most are not."""
         if (
             self.kind(ask) != front.kind
             or ask.least <= front.held.extra

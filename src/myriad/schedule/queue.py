@@ -7,7 +7,7 @@ Nothing here is truth: it is built from the state and kept in step with it.
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from myriad.kernel.ids import TenantId
 from myriad.kernel.units import Instant, Span
@@ -17,6 +17,7 @@ from myriad.schedule.policy import OrderPolicy
 
 Band = tuple[int, int, int]
 Key = tuple[tuple[int, ...], str]
+_T = TypeVar("_T", Key, tuple[int, str])
 #: Whether asks of this tenant and shape are worth a look.
 Pick = Callable[[TenantId, Shape], bool]
 
@@ -38,11 +39,15 @@ class _Entry(NamedTuple):
     key: Key
 
 
-class _Slot(NamedTuple):
+class _Slot:
     """A band and a shape; known by a number, since it is looked up at every branch of a walk."""
 
-    band: Band
-    shape: Shape
+    __slots__ = ("band", "runs", "shape")
+
+    def __init__(self, band: Band, shape: Shape) -> None:
+        self.band, self.shape = band, shape
+        #: Run times, the shortest first.
+        self.runs: list[tuple[int, str]] = []
 
 
 class _Branch:
@@ -79,6 +84,14 @@ class _Branch:
         return tuple(reversed(keys))
 
 
+def _insert(items: list[_T], item: _T) -> None:
+    """Put it in its place, which mostly is the last."""
+    if items and item < items[-1]:
+        insort(items, item)
+    else:
+        items.append(item)
+
+
 class Queue:
     """Everything that waits, in order."""
 
@@ -93,8 +106,7 @@ class Queue:
         self._slots: list[_Slot] = []
         self._numbers: dict[tuple[Band, Shape], int] = {}
         self._starved: set[str] = set()
-        #: Run times of each shape, the shortest first, and times of queueing.
-        self._runs: dict[Shape, list[tuple[int, str]]] = {}
+        #: Times of queueing.
         self._queued: list[tuple[Instant, str]] = []
         #: Predicted chip-time that waits in each band.
         self._work: Counter[Band] = Counter()
@@ -104,10 +116,9 @@ class Queue:
 
     def get(self, owner: str) -> Ask | None:
         """The ask of an owner, if it waits."""
-        if ask := self._fresh.get(owner):
-            return ask
-        entry = self._entries.get(owner)
-        return entry.ask if entry else None
+        if (entry := self._entries.get(owner)) is not None:
+            return entry.ask
+        return self._fresh.get(owner)
 
     # ---- what waits ------------------------------------------------------------------------------
 
@@ -127,18 +138,18 @@ class Queue:
         band = order.band(ask, ask.owner in self._starved)
         key = (self._policy.ask_key(ask), ask.owner)
         shape = ask.shape
-        slot = self._numbers.setdefault((band, shape), len(self._slots))
-        if slot == len(self._slots):
+        number = self._numbers.setdefault((band, shape), len(self._slots))
+        if number == len(self._slots):
             self._slots.append(_Slot(band, shape))
-        self._entries[ask.owner] = _Entry(ask, band, slot, key)
-        branch = self._branch_of(ask)
-        insort(branch.lists.setdefault(slot, []), key)
+        self._entries[ask.owner] = _Entry(ask, band, number, key)
+        branch, slot = self._branch_of(ask), self._slots[number]
+        _insert(branch.lists.setdefault(number, []), key)
+        _insert(self._queued, (ask.queued_at, ask.owner))
+        _insert(slot.runs, (ask.run_on(ask.least) or _ENDLESS, ask.owner))
         self._work[band] += ask.run_ns * ask.chips
-        insort(self._queued, (ask.queued_at, ask.owner))
-        insort(self._runs.setdefault(shape, []), (ask.run_on(ask.least) or _ENDLESS, ask.owner))
         at: _Branch | None = branch
         while at is not None:
-            at.waiting[slot] = at.waiting.get(slot, 0) + 1
+            at.waiting[number] = at.waiting.get(number, 0) + 1
             at = at.parent
 
     def drop(self, owner: str) -> None:
@@ -148,21 +159,20 @@ class Queue:
         entry = self._entries.pop(owner, None)
         if entry is None:
             return
-        branch, slot = self._branch_of(entry.ask), entry.slot
-        ask = entry.ask
+        ask, number = entry.ask, entry.slot
+        branch, slot = self._branch_of(ask), self._slots[number]
         self._work[entry.band] -= ask.run_ns * ask.chips
+        del slot.runs[bisect_left(slot.runs, (ask.run_on(ask.least) or _ENDLESS, owner))]
         del self._queued[bisect_left(self._queued, (ask.queued_at, owner))]
-        runs = self._runs[self._slots[slot].shape]
-        del runs[bisect_left(runs, (ask.run_on(ask.least) or _ENDLESS, owner))]
-        keys = branch.lists[slot]
+        keys = branch.lists[number]
         del keys[bisect_left(keys, entry.key)]
         if not keys:
-            del branch.lists[slot]
+            del branch.lists[number]
         at: _Branch | None = branch
         while at is not None:
-            left = at.waiting[slot] = at.waiting[slot] - 1
+            left = at.waiting[number] = at.waiting[number] - 1
             if not left:
-                del at.waiting[slot]
+                del at.waiting[number]
             at = at.parent
 
     def age(self, before: Instant) -> None:
@@ -183,8 +193,9 @@ class Queue:
         orders = {name: branch.order for name, branch in self._branches.items()}
         self._entries.clear()
         self._work.clear()
-        self._runs.clear()
         self._queued.clear()
+        self._slots.clear()
+        self._numbers.clear()
         self._root = _Branch(TenantId(""), None)
         self._branches = {TenantId(""): self._root}
 
@@ -238,10 +249,11 @@ class Queue:
         """Asks of these shapes, the shortest predicted run first; each shape up to a run time (0: any)."""
         self._index()
         found: list[tuple[int, str]] = []
-        for shape, run_ns in longest.items():
-            runs = self._runs.get(shape, [])
-            upto = bisect_left(runs, (run_ns + 1, "")) if run_ns else len(runs)
-            found += runs[: min(upto, most)]
+        for number in self._root.waiting:
+            slot = self._slots[number]
+            if (run_ns := longest.get(slot.shape)) is not None:
+                upto = bisect_left(slot.runs, (run_ns + 1, "")) if run_ns else len(slot.runs)
+                found += slot.runs[: min(upto, most)]
         return [self._entries[owner].ask for _, owner in sorted(found)[:most]]
 
     def walk(self, pick: Pick, shapes: Collection[Shape] | None = None) -> Iterator[Ask]:
@@ -251,10 +263,10 @@ class Queue:
         """
         self._index()
         bands: dict[Band, list[int]] = {}
-        for slot in self._root.waiting:
-            band, shape = self._slots[slot]
-            if shapes is None or shape in shapes:
-                bands.setdefault(band, []).append(slot)
+        for number in self._root.waiting:
+            slot = self._slots[number]
+            if shapes is None or slot.shape in shapes:
+                bands.setdefault(slot.band, []).append(number)
         for band in sorted(bands):
             yield from self._walk(self._root, bands[band], pick)
 
@@ -297,7 +309,8 @@ class Queue:
         """Predicted chip-time of what goes before a waiting ask: all of its band and of those before it."""
         self._index()
         band = self._entries[ask.owner].band
-        return sum(work for other, work in self._work.items() if other <= band) - ask.run_ns * ask.chips
+        before = [work for other, work in self._work.items() if other <= band]
+        return sum(before) - ask.run_ns * ask.chips
 
     def band(self, owner: str) -> Band:
         """Class of a waiting owner; what goes before any order of tenants."""
@@ -307,8 +320,8 @@ class Queue:
     def before(self, one: str, other: str) -> bool:
         """Whether one waiting owner goes before another."""
         self._index()
-        return self._place(one) < self._place(other)
-
-    def _place(self, owner: str) -> tuple[object, ...]:
-        entry = self._entries[owner]
-        return (entry.band, self._branch_of(entry.ask).path(), entry.key)
+        first, second = self._entries[one], self._entries[other]
+        if first.band != second.band:
+            return first.band < second.band
+        here, there = self._branch_of(first.ask), self._branch_of(second.ask)
+        return first.key < second.key if here is there else here.path() < there.path()

@@ -4,12 +4,13 @@
 read it in the journal; after a restart the server reads from it which retries it has answered before.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 from myriad.protocol.inputs import Input
 
 #: The field that says what an input is about, by preference.
-_SUBJECTS = ("job", "service", "attempt", "node", "request", "key", "about", "name")
+_SUBJECTS = ("job", "service", "attempt", "node", "request", "key", "about", "name", "window", "tenant")
 _BY, _ONCE = " by ", " once "
 
 
@@ -27,11 +28,16 @@ SCHEDULING = "Schedule"
 
 def subject(given: Input) -> str:
     """The id of what the input is about; empty for the site as a whole."""
-    if (tenant := getattr(given, "tenant", None)) is not None and hasattr(tenant, "name"):
-        return str(tenant.name)
-    if (window := getattr(given, "window", None)) is not None:
-        return str(window.name)
-    return next((str(found) for name in _SUBJECTS if (found := getattr(given, name, None))), "")
+    for name in _fields(type(given)):
+        if found := getattr(given, name):
+            return str(getattr(found, "name", found))
+    return ""
+
+
+@cache
+def _fields(kind: type[Input]) -> tuple[str, ...]:
+    """Fields of such an input that say what it is about, by preference."""
+    return tuple(name for name in _SUBJECTS if name in kind.__struct_fields__)
 
 
 def text(given: Input, asked: Asked) -> str:

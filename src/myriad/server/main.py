@@ -29,7 +29,7 @@ from myriad.engines.slurm.engine import SlurmEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
 from myriad.kernel.ports import Journal
-from myriad.server import api, log, ownership
+from myriad.server import api, collector, log, ownership
 from myriad.server.gateway import Directory, Sink
 from myriad.server.home import Context, Home
 from myriad.server.notify import Manager, Pulse
@@ -180,6 +180,7 @@ async def _lead(
 ) -> int:
     await plane.fold()
     plane.names.reserve(await asyncio.to_thread(layout.owners, plane.home.data))
+    collector.spare_what_is_held()
     plane.begin(seat.may_act if seat else _always)
     if seat:
         _hold(plane, seat)

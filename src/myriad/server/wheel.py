@@ -57,11 +57,6 @@ class _Queued(NamedTuple):
     answer: asyncio.Future[Step] | None
 
 
-class _Turned(NamedTuple):
-    queued: _Queued
-    step: Step
-
-
 class BrokenLaw(Exception):
     """The core asserted: our mistake. The text holds the input and the story of its subject."""
 
@@ -83,7 +78,8 @@ class Wheel:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._journal, self._observers = journal, tuple(observers)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._inbox: asyncio.Queue[_Queued] = asyncio.Queue()
+        self._inbox: deque[_Queued] = deque()
+        self._arrived = asyncio.Event()
         self._timers: dict[str, tuple[Instant, asyncio.TimerHandle]] = {}
         self._now: Instant = core.state.now
         self._obey: Obey | None = None
@@ -117,7 +113,7 @@ class Wheel:
     def tell(self, given: Input) -> None:
         """Take an input nobody waits for."""
         if not self.failed.done():
-            self._inbox.put_nowait(_Queued(given, NOBODY, None))
+            self._queue(_Queued(given, NOBODY, None))
 
     async def settled(self) -> None:
         """Wait until what the state says is durable. Until the caller next awaits, it stays so."""
@@ -170,13 +166,20 @@ class Wheel:
     def _put(self, queued: _Queued) -> None:
         if self.failed.done() or self._task is None:
             raise _unavailable(self.failed.exception() if self.failed.done() else None)
-        self._inbox.put_nowait(queued)
+        self._queue(queued)
+
+    def _queue(self, queued: _Queued) -> None:
+        self._inbox.append(queued)
+        self._arrived.set()
 
     async def _run(self) -> None:
         while True:
-            batch = [await self._inbox.get()]
-            while len(batch) < _BATCH and not self._inbox.empty():
-                batch.append(self._inbox.get_nowait())
+            # whoever was told, or waits to read, goes on before the state runs ahead of the journal again
+            await asyncio.sleep(0)
+            while not self._inbox:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch = [self._inbox.popleft() for _ in range(min(_BATCH, len(self._inbox)))]
             self._settled.clear()
             try:
                 await self._turn(batch)
@@ -194,12 +197,8 @@ class Wheel:
         steps, cycle = self._decide(batch)
         self.costs.decided.observe(time.monotonic() - started)
         self.costs.inputs.update(type(queued.given).__name__ for queued in batch)
-        turned = [_Turned(queued, step) for queued, step in zip(batch, steps, strict=True)]
-        entries = [
-            (causes.text(each.queued.given, each.queued.asked), each.step.facts)
-            for each in turned
-            if each.step.facts
-        ]
+        turned = list(zip(batch, steps, strict=True))
+        entries = [(causes.text(each.given, each.asked), step.facts) for each, step in turned if step.facts]
         if cycle.facts:
             entries.append((causes.SCHEDULING, cycle.facts))
         if entries:
@@ -208,10 +207,11 @@ class Wheel:
         for seq, (cause, facts) in enumerate(entries, first):
             for observer in self._observers:
                 observer(seq, cause, facts)
-        for each in turned:
-            if each.queued.answer and not each.queued.answer.done():
-                each.queued.answer.set_result(each.step)
-            self._give(each.step.orders)
+        for queued, step in turned:
+            if queued.answer and not queued.answer.done():
+                queued.answer.set_result(step)
+            if step.orders:
+                self._give(step.orders)
         self._give(cycle.orders)
 
     def _decide(self, batch: Sequence[_Queued]) -> tuple[list[Step], Step]:
@@ -280,8 +280,8 @@ class Wheel:
         self._refuse_queued(refusal)
 
     def _refuse_queued(self, refusal: UserError) -> None:
-        while not self._inbox.empty():
-            answer = self._inbox.get_nowait().answer
+        while self._inbox:
+            answer = self._inbox.popleft().answer
             if answer and not answer.done():
                 answer.set_exception(refusal)
 
