@@ -92,6 +92,8 @@ class Past:
         server, known = self.server, (self.stays, self.again, self.ends)
         lost = {f"{unknown}.1", f"{self.again}.2", f"{self.waits}.1"}
         wait_for(lambda: not lost & self.alive(), lambda: f"{self.alive()} {server.said()}", 60)
+        for attempt in lost:
+            assert f"{attempt} " in server.said(), "people are told"
         # whose attempt was lost may pause, and find its nodes taken by the one that waited
         wait_for(lambda: len(self.alive()) > 1, lambda: str([server.job(job) for job in known]), 60)
         assert f"{self.stays}.1" in self.alive() and not lost & self.alive()

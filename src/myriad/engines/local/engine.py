@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from myriad.engines.common import layout
+from myriad.engines.common import aloud, layout
 from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
 from myriad.engines.local import attempts, nursery, paths, rendezvous, wire
@@ -145,13 +145,14 @@ class LocalEngine:
         found, link.found = link.found, None
         here = {one.attempt: one.placed_at for one in found}
         kept = {one.attempt: one for one in self._kept if any(m.node == link.node for m in one.members)}
-        link.rid(
-            [
-                name
-                for name, at in here.items()
-                if name not in kept or at not in (0, kept[AttemptId(name)].placed_at)
-            ]
-        )
+        strange = [
+            name
+            for name, at in here.items()
+            if name not in kept or at not in (0, kept[AttemptId(name)].placed_at)
+        ]
+        for name in strange:
+            aloud.unrecorded(f"{name} on {link.node}")
+        link.rid(strange)
         for one in kept.values():
             if one.begun and one.attempt not in here:
                 # it answers that it is gone, after whatever it has to tell of its end

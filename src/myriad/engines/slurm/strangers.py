@@ -8,6 +8,7 @@ attempts are given out again then: what tells one from its namesake is the insta
 import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
 
+from myriad.engines.common import aloud
 from myriad.engines.slurm.gang import Gang
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId, NodeId
@@ -37,6 +38,7 @@ class Strangers:
             known = kept.get(one.attempt)
             if known is None or one.placed_at not in (0, known.placed_at):
                 one.strange = True
+                aloud.unrecorded(one.attempt)
                 self._stop(orders.StopGang(attempt=one.attempt, members=()))
         for known in order.gangs:
             here = self._gangs.get(known.attempt)
@@ -62,6 +64,7 @@ class Strangers:
                     self._cancel(known.attempt, job.id)
             self._at.hurry()
             await asyncio.sleep(_LOOK_S)
+        aloud.nowhere(known.attempt)
         for member in known.members:
             at = self._at.clock()
             self._at.tell(inputs.MemberGone(at=at, attempt=known.attempt, node=member.node))
