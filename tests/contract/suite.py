@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from myriad.fleet.site import Site
 from myriad.kernel.ids import AttemptId, JobId, NodeId
 from myriad.kernel.ports import Engine
@@ -294,6 +296,72 @@ async def what_happened_meanwhile_is_told(driver: Driver) -> None:
     await after.engine.close()
 
 
+async def taken_over(driver: Driver, *gangs: orders.Standing) -> Watcher:
+    """A new engine, told what is on record before all else, as a server does."""
+    watcher = Watcher(driver.engine())
+    await watcher.engine.open()
+    watcher.engine.obey(orders.KeepGangs(gangs=gangs))
+    return watcher
+
+
+def standing(driver: Driver, placed_at: int, *, begun: bool) -> orders.Standing:
+    return orders.Standing(attempt=FIRST, members=gang(driver), placed_at=placed_at, begun=begun)
+
+
+def placed(driver: Driver, placed_at: int) -> orders.StartGang:
+    return msgspec.structs.replace(start(driver, driver.work()), placed_at=placed_at)
+
+
+async def what_is_on_record_runs_on(driver: Driver) -> None:
+    before = await opened(driver)
+    before.engine.obey(placed(driver, 5))
+    await before.each(inputs.MemberStarted, nodes_of(driver), attempt=FIRST)
+    await before.engine.close()
+    after = await taken_over(driver, standing(driver, 5, begun=True))
+    await after.each(inputs.MemberStarted, nodes_of(driver), attempt=FIRST)
+    driver.finish(FIRST)
+    await after.each(inputs.MemberExited, nodes_of(driver), attempt=FIRST, code=0)
+    assert [driver.starts(FIRST, node) for node in nodes_of(driver)] == [1, 1, 1]
+    await after.engine.close()
+
+
+async def what_is_not_on_record_is_ended_before_anything_begins_there(driver: Driver) -> None:
+    before = await started(driver, driver.work())
+    await before.engine.close()
+    after = await taken_over(driver)
+    after.engine.obey(start(driver, driver.work(), SECOND))
+    for _ in nodes_of(driver):
+        begun = await after.next(inputs.MemberStarted, attempt=SECOND)
+        assert not driver.runs(FIRST, begun.node)
+    assert not after.all(inputs.MemberExited)
+    await after.engine.close()
+
+
+async def a_namesake_of_what_is_on_record_is_ended_and_the_name_is_spent(driver: Driver) -> None:
+    before = await opened(driver)
+    before.engine.obey(placed(driver, 5))
+    await before.each(inputs.MemberStarted, nodes_of(driver), attempt=FIRST)
+    await eventually(lambda: all(driver.starts(FIRST, node) for node in nodes_of(driver)))
+    await before.engine.close()
+    after = await taken_over(driver, standing(driver, 7, begun=False))
+    after.engine.obey(placed(driver, 7))
+    await after.each(inputs.MemberGone, nodes_of(driver), attempt=FIRST)
+    assert not any(driver.runs(FIRST, node) for node in nodes_of(driver))
+    assert [driver.starts(FIRST, node) for node in nodes_of(driver)] == [1, 1, 1]
+    assert not after.all(inputs.MemberExited)
+    await after.engine.close()
+
+
+async def what_had_begun_and_is_nowhere_is_gone(driver: Driver) -> None:
+    watcher = await opened(driver)
+    await watcher.engine.close()
+    after = await taken_over(driver, standing(driver, 5, begun=True))
+    await after.each(inputs.MemberGone, nodes_of(driver), attempt=FIRST)
+    after.engine.obey(start(driver, driver.work(), SECOND))
+    await after.each(inputs.MemberStarted, nodes_of(driver), attempt=SECOND)
+    await after.engine.close()
+
+
 async def orders_for_unknown_nodes_are_answered(driver: Driver) -> None:
     watcher = await opened(driver)
     stranger = (Member(node=NodeId("nowhere"), chips=1),)
@@ -335,6 +403,10 @@ CONTRACT: tuple[Callable[[Driver], Awaitable[None]], ...] = (
     repair_fences_then_rejoins,
     a_new_control_plane_adopts_what_runs,
     what_happened_meanwhile_is_told,
+    what_is_on_record_runs_on,
+    what_is_not_on_record_is_ended_before_anything_begins_there,
+    a_namesake_of_what_is_on_record_is_ended_and_the_name_is_spent,
+    what_had_begun_and_is_nowhere_is_gone,
     orders_for_unknown_nodes_are_answered,
     a_frozen_node_loses_its_heartbeat_alone,
 )

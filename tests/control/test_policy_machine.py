@@ -134,6 +134,8 @@ class Brain(RuleBasedStateMachine):
                 self.revive(order.node)
             case orders.HoldNode():
                 assert order.held == self.core.state.nodes[order.node].cordoned
+            case orders.KeepGangs():
+                pass  # nothing else runs here
             case _:
                 raise AssertionError(order)
 

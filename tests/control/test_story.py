@@ -271,6 +271,9 @@ def test_a_restart_asks_no_policy_and_starts_nothing_twice() -> None:
     assert again.digest() == rig.core.state.digest()
     rig.core = Core(state=again, check=True)
     rig.world.census()
+    first, *_ = rig.core.outstanding()
+    assert isinstance(first, orders.KeepGangs)
+    assert [(one.attempt, one.begun) for one in first.gangs] == [(f"{job}.1", True)]
     for order in rig.core.outstanding():
         rig.world.obey(order)
     rig.pass_s(60)

@@ -382,9 +382,8 @@ def _gang_stopped(state: State, fact: facts.GangStopped) -> None:
 def _replica_stopped(state: State, gang: Gang, fact: facts.GangStopped) -> None:
     service = state.services[gang.service]
     del service.gangs[fact.attempt]
-    if fact.cause == "job":
-        lived = bool(gang.running_at)
-        service.faults = 1 if lived else service.faults + 1
+    if fact.cause == "job" or (fact.cause == "node" and gang.never_began):
+        service.faults = 1 if gang.running_at else service.faults + 1
     if service.removed and not service.gangs:
         forget.service_gone(state, gang.service)
 

@@ -1,6 +1,7 @@
 """Asks `recover.blame` and `recover.ladder` about a failed attempt, with what the state knows as evidence."""
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from myriad.control.moment import Moment
 from myriad.control.records import Ended, Gang, Job
@@ -39,9 +40,25 @@ def climb(m: Moment, job: Job, gang: Gang) -> Iterator[Fact]:
     yield facts.RungTaken(at=m.now, job=job.job, rung=rung.kind, why=rung.why, resume_step=rung.resume_step)
     if rung.kind == "give_up":
         yield facts.JobEnded(at=m.now, job=job.job, outcome="failed", text=rung.why)
-    elif job.history[-1].cause == "job" and (pause_ns := blame.pause_ns(job.faults, m.policy.recover)):
+    elif pause_ns := blame.pause_ns(_in_vain(m, job, gang), m.policy.recover):
         reason = Reason(code="backoff", text=rung.why, remedy="starts again after the pause")
         yield facts.JobHeld(at=m.now, job=job.job, until=m.now + pause_ns, reason=reason)
+
+
+def _in_vain(m: Moment, job: Job, gang: Gang) -> int:
+    """How many attempts in a row failed by themselves, or ended before they had begun, this one the last.
+
+    A gang whose nodes were lost is replaced at once, however often: others wait for that.
+    """
+    if job.history[-1].cause == "job":
+        return job.faults
+    if not gang.never_began:
+        return 0
+    most_ns = m.policy.recover.ns("start_timeout") + m.policy.recover.ns("stop_timeout")
+    short = takewhile(
+        lambda one: one.cause == "node" and one.stopped_at - one.placed_at <= most_ns, reversed(job.history)
+    )
+    return sum(1 for _ in short)
 
 
 def _room(m: Moment, job: Job, gang: Gang) -> ladder.Room:

@@ -258,6 +258,8 @@ def settle(m: Moment, gang: Gang) -> Iterator[Fact]:
         verdict = escalation.verdict(m, gang, m.state.jobs[gang.job])
         cause, guilty = verdict.culprit, verdict.node
         why = gang.last_words or (f"{verdict.why}: {gang.why}" if gang.why else verdict.why)
+    elif cause == "node" and gang.never_began and gang.last_words:
+        why = f"{why}: {gang.last_words}"
     yield from _finish(m, gang, cause, why)
     if guilty is not None and m.state.node_state(guilty) is NodeState.READY:
         until = m.after("repair_timeout")
@@ -289,7 +291,7 @@ def _finish(m: Moment, gang: Gang, cause: StopCause, why: str) -> Iterator[Fact]
             yield facts.NodeMoved(at=m.now, node=node, state=NodeState.OCCUPIED, why=why)
     if gang.job:
         yield from _after_attempt(m, m.state.jobs[gang.job], gang, cause)
-    elif cause == "job":
+    elif cause == "job" or (cause == "node" and gang.never_began):
         yield from _after_replica(m, gang, why)
 
 

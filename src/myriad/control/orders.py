@@ -20,9 +20,11 @@ from myriad.protocol.facts import Fact
 from myriad.protocol.orders import (
     AskCheckpoint,
     HoldNode,
+    KeepGangs,
     Order,
     QualifyNode,
     RepairNode,
+    Standing,
     StartGang,
     StopGang,
     WakeAt,
@@ -69,7 +71,25 @@ def outstanding(state: State, policy: Policy) -> tuple[Order, ...]:
     subjects.append(("cycle", ""))
     found = [order for kind, name in subjects for order in about(state, policy, kind, name)]
     # a pause may have ended while nobody looked
-    return (*found, WakeAt(about="pause:", wake_at=state.now))
+    return (_keep(state), *found, WakeAt(about="pause:", wake_at=state.now))
+
+
+def _keep(state: State) -> KeepGangs:
+    """What may run. Gangs that have not begun, or are to end, have an order of their own."""
+    waits = (GangPhase.PLACED, GangPhase.STOPPING)
+    return KeepGangs(
+        gangs=tuple(
+            [
+                Standing(
+                    attempt=gang.attempt,
+                    members=gang.members,
+                    placed_at=gang.placed_at,
+                    begun=gang.phase not in waits,
+                )
+                for gang in state.gangs.values()
+            ]
+        )
+    )
 
 
 def about(state: State, policy: Policy, kind: str, name: str) -> Iterable[Order]:
@@ -134,6 +154,7 @@ def _to_body(state: State, policy: Policy, gang: Gang) -> list[Order]:
         return [
             StartGang(
                 attempt=gang.attempt,
+                placed_at=gang.placed_at,
                 job=gang.job,
                 service=gang.service,
                 tenant=gang.tenant,

@@ -138,6 +138,11 @@ class Gang(msgspec.Struct, kw_only=True):
         """Chips it holds on each node."""
         return self.chips // len(self.members)
 
+    @property
+    def never_began(self) -> bool:
+        """It did nothing yet, and no loss of a node explains that."""
+        return not self.running_at and not self.lost
+
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """One finished attempt, for the job's story."""

@@ -326,8 +326,12 @@ def _waiting(m: Moment, job: Job, ahead: int) -> tuple[tuple[Reason, ...], fores
     ask = m.board.queue.get(job.job)
     if ask is None or job.held_until > m.now:
         # out of the queue until its timer has rung, even if that is late
-        text = f"pauses after a fault of its own ({job.faults} in a row): {_last_why(job)}"
-        remedy = "starts again after the pause; or cancel and mend it"
+        if job.history and job.history[-1].cause == "node":
+            text = f"pauses: its attempts end before they begin, by no fault of its own: {_last_why(job)}"
+            remedy = "starts again after the pause; an operator finds what keeps it from beginning"
+        else:
+            text = f"pauses after a fault of its own ({job.faults} in a row): {_last_why(job)}"
+            remedy = "starts again after the pause; or cancel and mend it"
         held = foresee.Start(job.held_until, job.held_until, job.held_until)
         return (Reason(code="backoff", text=text, remedy=remedy),), held
     waits = plan.decide(m.state, m.board, m.rules, m.now, ask)

@@ -36,10 +36,32 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resume_step: int = -1
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A gang that is on record."""
+
+    attempt: AttemptId
+    members: tuple[Member, ...]
+    placed_at: Instant
+    #: It was seen to run, and nobody has ordered its end.
+    begun: bool
+
+
+class KeepGangs(Order, frozen=True, kw_only=True):
+    """These gangs are on record and no others: the first order after a start.
+
+    What else runs is ended, and nothing begins on a node before it is gone from there; of what had begun and
+    is nowhere its members are told gone. Neither happens but to a journal that was restored from a backup.
+    """
+
+    gangs: tuple[Standing, ...]
+
+
 class StartGang(Order, frozen=True, kw_only=True):
     """Start the attempt on these nodes, in this rank order, unless it was started or stopped before."""
 
     attempt: AttemptId
+    #: Tells it from another of the same name, of a history that the journal has lost.
+    placed_at: Instant = 0
     #: Exactly one of the two.
     job: JobId = JobId("")
     service: ServiceId = ServiceId("")
@@ -101,4 +123,4 @@ class WakeAt(Order, frozen=True, kw_only=True):
     wake_at: Instant
 
 
-AnyOrder = StartGang | StopGang | AskCheckpoint | QualifyNode | RepairNode | HoldNode | WakeAt
+AnyOrder = KeepGangs | StartGang | StopGang | AskCheckpoint | QualifyNode | RepairNode | HoldNode | WakeAt

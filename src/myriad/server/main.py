@@ -22,6 +22,7 @@ from aiohttp import web
 
 from myriad.control import policyfile, sitefile
 from myriad.control.sitefile import Setup
+from myriad.engines.common import layout
 from myriad.engines.local import LocalEngine
 from myriad.engines.slurm import config as slurm
 from myriad.engines.slurm import homes, users
@@ -29,7 +30,7 @@ from myriad.engines.slurm.engine import SlurmEngine
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
 from myriad.kernel.ports import Journal
-from myriad.server import api, collector, log
+from myriad.server import api, collector, log, ownership
 from myriad.server.gateway import Directory, Sink
 from myriad.server.home import Context, Home
 from myriad.server.notify import Manager, Pulse
@@ -121,6 +122,8 @@ async def _serve(options: argparse.Namespace) -> int:
         stack.push_async_callback(plane.stop)
         # one pulse for standing by, taking over and leading: a watchdog hears it without a pause
         stack.callback(asyncio.create_task(plane.pulse.beat()).cancel)
+        if options.engine != "memory":
+            await _check_owner(plane, standby=options.standby)
         if seat and options.standby:
             if not await _stand_by(plane, seat, doors, options, manager):
                 return 0
@@ -177,6 +180,7 @@ async def _lead(
     manager: Manager,
 ) -> int:
     await plane.fold()
+    plane.names.reserve(await asyncio.to_thread(layout.owners, plane.home.data))
     collector.spare_what_is_held()
     plane.begin(seat.may_act if seat else _always)
     if seat:
@@ -188,6 +192,8 @@ async def _lead(
     plane.gateway = gateway
     stack.push_async_callback(gateway.close)
     await plane.open()
+    if options.engine != "memory":
+        await _take_folder(plane, options)
     await _serve_api(stack, plane, doors.api)
     context = _context(options, plane.home, doors)
     await plane.tell_where(context)
@@ -199,6 +205,23 @@ async def _lead(
     code = await _until_the_end(plane)
     manager.stopping()
     return code
+
+
+async def _check_owner(plane: Plane, *, standby: bool) -> None:
+    """Before anything is written. Raises UserError when the data folder is of another journal."""
+    known = await plane.reading(lambda: ownership.identity(plane.journal))
+    if known or not standby:  # what a standby follows may be about to begin
+        await asyncio.to_thread(ownership.check, plane.home.data, known)
+
+
+async def _take_folder(plane: Plane, options: argparse.Namespace) -> None:
+    place = shown(options.journal) if is_url(options.journal) else options.journal or str(plane.home.journal)
+    owner = ownership.Owner(
+        journal=await plane.reading(lambda: ownership.identity(plane.journal)),
+        site=plane.setup.site.name,
+        place=ownership.here(place),
+    )
+    await asyncio.to_thread(ownership.take, plane.home.data, owner)
 
 
 def _hold(plane: Plane, seat: Seat) -> None:

@@ -5,7 +5,7 @@ attempt starts at most once, ever.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from myriad.kernel.ids import JobId, ServiceId
 from myriad.protocol import facts
@@ -33,6 +33,10 @@ class Names:
                     self._admitted[fact.job] = None
             elif isinstance(fact, facts.ServiceSet):
                 self._used[fact.service] = None
+
+    def reserve(self, ids: Iterable[str]) -> None:
+        """These have left something behind, and may be of a history that the journal has lost."""
+        self._used |= dict.fromkeys(ids)
 
     def job(self, name: str, once: str = "") -> JobId:
         """The id of a job: a new one, or that of the first request with the same idempotency digest."""

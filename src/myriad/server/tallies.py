@@ -17,6 +17,9 @@ class Tallies:
         self.stopped: dict[str, int] = {}
         #: Incidents, by what failed as one.
         self.incidents: dict[str, int] = {}
+        #: Pauses before the next attempt, by the cause of the end of the last.
+        self.pauses: dict[str, int] = {}
+        self._last_cause = ""
         #: Facts by type, and jobs that ended by outcome.
         self.facts: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
@@ -30,6 +33,9 @@ class Tallies:
             match fact:
                 case facts.GangStopped():
                     self.stopped[fact.cause] = self.stopped.get(fact.cause, 0) + 1
+                    self._last_cause = fact.cause
+                case facts.JobHeld() | facts.ServiceHeld():
+                    self.pauses[self._last_cause] = self.pauses.get(self._last_cause, 0) + 1
                 case facts.IncidentOpened():
                     self.incidents[fact.kind] = self.incidents.get(fact.kind, 0) + 1
                 case facts.CheckpointRecorded():

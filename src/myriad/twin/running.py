@@ -53,6 +53,19 @@ class Running:
     def _now(self) -> Instant:
         return self._timeline.now
 
+    # ---- after a restart -------------------------------------------------------------------------
+
+    def keep(self, order: orders.KeepGangs) -> None:
+        """End what is not on record; what had begun and is not here is gone."""
+        kept = {one.attempt: one for one in order.gangs}
+        for attempt, run in list(self.runs.items()):
+            known = kept.get(attempt)
+            if known is None or known.placed_at != run.order.placed_at:
+                self.stop(orders.StopGang(attempt=attempt, members=run.order.members))
+        for one in order.gangs:
+            for member in one.members if one.begun and one.attempt not in self.runs else ():
+                self._say(inputs.MemberGone(at=self._now, attempt=one.attempt, node=member.node))
+
     # ---- starting --------------------------------------------------------------------------------
 
     def start(self, order: orders.StartGang) -> None:

@@ -79,6 +79,8 @@ class World(Timeline):
     def obey(self, order: Order) -> None:
         """Begin to carry out an order."""
         match order:
+            case orders.KeepGangs():
+                self.running.keep(order)
             case orders.StartGang():
                 self.running.start(order)
             case orders.WakeAt():

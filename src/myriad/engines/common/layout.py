@@ -18,6 +18,11 @@ def owner_dir(home: Path, job: str, service: str) -> Path:
     return job_dir(home, job) if job else service_dir(home, service)
 
 
+def owners(home: Path) -> list[str]:
+    """Ids of all jobs and services that have left something. Raises OSError."""
+    return [path.name for folder in ("jobs", "services") for path in (home / folder).glob("*")]
+
+
 def logs_dir(owner: Path, attempt: str) -> Path:
     """Logs of one attempt, and how it was started."""
     return owner / "logs" / attempt

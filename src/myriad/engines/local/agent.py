@@ -187,8 +187,16 @@ class Agent:
             for name, one in self._table.running().items()
             if one.start.service
         )
+        running = tuple(
+            wire.Running(attempt=name, placed_at=one.start.placed_at)
+            for name, one in self._table.running().items()
+        )
         return wire.Hello(
-            node=self._place.node, instance=self._place.instance, chips=self._chips, replicas=replicas
+            node=self._place.node,
+            instance=self._place.instance,
+            chips=self._chips,
+            replicas=replicas,
+            running=running,
         )
 
     def _exchange(self, events: int) -> None:

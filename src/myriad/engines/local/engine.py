@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from myriad.engines.common import layout
+from myriad.engines.common import aloud, layout
 from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
 from myriad.engines.local import attempts, nursery, paths, rendezvous, wire
@@ -49,6 +49,9 @@ class LocalEngine:
             )
             for place in site.places()
         }
+        #: What is on record, once we were told; and nodes whose agents were there before us, not heard yet.
+        self._kept: tuple[orders.Standing, ...] | None = None
+        self._to_compare: set[NodeId] = set()
         self._replicas = Replicas(self._tell, clock)
         self._paces = Paces()
         self._service_ports: dict[str, int] = {}
@@ -72,6 +75,7 @@ class LocalEngine:
         for node, link in self._links.items():
             found = known.get(node)
             if found and nursery.is_alive(found):
+                self._to_compare.add(node)
                 link.watch(found)
             else:
                 link.repair = asyncio.create_task(self._raise(link))
@@ -79,6 +83,8 @@ class LocalEngine:
     def obey(self, order: orders.AnyOrder) -> None:
         """Begin to carry out an order; the answer is an observation. WakeAt is the driver's."""
         match order:
+            case orders.KeepGangs():
+                self._keep(order)
             case orders.StartGang():
                 self._start(order)
             case orders.StopGang():
@@ -127,14 +133,45 @@ class LocalEngine:
 
     # ---- orders ----------------------------------------------------------------------------------
 
+    def _keep(self, order: orders.KeepGangs) -> None:
+        self._kept = order.gangs
+        for link in self._links.values():
+            self._compare(link)
+
+    def _compare(self, link: Link) -> None:
+        """What the agent ran when it was first heard, with what is on record: once, when both are known."""
+        if self._kept is None or link.found is None:
+            return
+        found, link.found = link.found, None
+        here = {one.attempt: one.placed_at for one in found}
+        kept = {one.attempt: one for one in self._kept if any(m.node == link.node for m in one.members)}
+        strange = [
+            name
+            for name, at in here.items()
+            if name not in kept or at not in (0, kept[AttemptId(name)].placed_at)
+        ]
+        for name in strange:
+            aloud.unrecorded(f"{name} on {link.node}")
+        link.rid(strange)
+        for one in kept.values():
+            if one.begun and one.attempt not in here:
+                # it answers that it is gone, after whatever it has to tell of its end
+                link.give(f"stop {one.attempt}", wire.Stop(attempt=one.attempt))
+
     def _start(self, order: orders.StartGang) -> None:
         owner = layout.owner_dir(self._home, order.job, order.service)
         logs = layout.logs_dir(owner, order.attempt)
         try:
-            ports = rendezvous.of_attempt(logs, service=bool(order.service), taken=self._ports_taken)
+            ports = rendezvous.of_attempt(
+                logs, service=bool(order.service), taken=self._ports_taken, placed_at=order.placed_at
+            )
         except OSError as error:
             for member in order.members:
                 self._refuse(order.attempt, member.node, f"cannot start: {error}")
+            return
+        if ports.placed_at not in (0, order.placed_at):
+            # the name is spent, by an attempt that the journal does not know any more
+            self._stop(orders.StopGang(attempt=order.attempt, members=order.members))
             return
         if order.service:
             self._service_ports[order.attempt] = ports.service
@@ -145,6 +182,7 @@ class LocalEngine:
                 continue
             start = wire.Start(
                 attempt=order.attempt,
+                placed_at=order.placed_at,
                 job=order.job,
                 service=order.service,
                 launch=order.launch,
@@ -245,12 +283,23 @@ class LocalEngine:
         """The agent answers."""
         if first:
             self._joined(link)
+            if link.node in self._to_compare:
+                self._to_compare.discard(link.node)
+                link.found = hello.running
+                self._compare(link)
         for replica in hello.replicas:
+            if replica.attempt in link.strangers:
+                continue
             self._service_ports[replica.attempt] = replica.port
             self._watch_replica(link, replica.attempt)
 
     def on_event(self, link: Link, event: wire.Event) -> None:
         """Stamp it, note which orders it answers, and pass it on."""
+        self._to_hand[link.node, link.instance] = event.seq
+        if getattr(event.what, "attempt", "") in link.strangers:
+            if isinstance(event.what, inputs.MemberExited | inputs.MemberGone):
+                link.is_rid(event.what.attempt)
+            return
         match event.what:
             case inputs.MemberStarted(attempt=attempt):
                 link.settle(f"start {attempt}")
@@ -267,7 +316,6 @@ class LocalEngine:
                 link.settle("qualify")
             case _:
                 pass
-        self._to_hand[link.node, link.instance] = event.seq
         self._tell(msgspec.structs.replace(event.what, at=self._clock()))
 
     def on_paces(self, link: Link, paces: dict[str, int]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from myriad.engines.common import health
@@ -58,6 +58,10 @@ class Link:
         self.replicas: set[str] = set()
         #: Orders without an answer: given again on every connection, until `settle`.
         self.pending: dict[str, wire.Message] = {}
+        #: What runs here and is not on record: nothing else is ordered before it is gone.
+        self.strangers: dict[str, wire.Message] = {}
+        #: What its agent ran when we first heard it; None: not heard, or compared with the record already.
+        self.found: tuple[wire.Running, ...] | None = None
         self._ear, self._may_act = ear, may_act
         self._held_back = False
         self._ping_every_s, self._silence_s = ping_every_s, silence_s
@@ -94,13 +98,25 @@ class Link:
         self._unwatch_process()
         self._hang_up()
         self.record, self.joined = None, False
+        self.strangers.clear()  # what is let go is fenced, or ours no longer
         return tasks
 
     def give(self, key: str, message: wire.Message) -> None:
         """An order; kept under `key` until it is settled."""
         self.pending[key] = message
-        if self.joined:
+        if self.joined and not self.strangers:
             self._order(message)
+
+    def rid(self, strangers: Iterable[str]) -> None:
+        """End these before anything else is done here."""
+        self.strangers |= {attempt: wire.Stop(attempt=attempt) for attempt in strangers}
+        if self.joined:
+            self._order(*self.strangers.values())
+
+    def is_rid(self, stranger: str) -> None:
+        """Nothing of it is left."""
+        if self.strangers.pop(stranger, None) and not self.strangers:
+            self._order_all()
 
     def settle(self, *keys: str) -> None:
         """These orders have their answers."""
@@ -136,7 +152,7 @@ class Link:
                 self._evidence.say("channel", True)
                 first, self.joined = not self.joined, True
                 self._ear.on_hello(self, message, first=first)
-                self._order(*self.pending.values())
+                self._order_all()
             case wire.Event() if message.seq > self._last_seq:
                 self._last_seq = message.seq
                 self._ear.on_event(self, message)
@@ -144,6 +160,9 @@ class Link:
                 self._ear.on_paces(self, paces)
             case _:
                 pass
+
+    def _order_all(self) -> None:
+        self._order(*(self.strangers or self.pending).values())
 
     def _order(self, *messages: wire.Message) -> None:
         """Orders wait while another control plane may lead."""
@@ -193,7 +212,7 @@ class Link:
             number += 1
             self._send(wire.Ping(number=number))
             if self._held_back and self.joined:
-                self._order(*self.pending.values())
+                self._order_all()
             await asyncio.sleep(self._ping_every_s)
             if silence_s := self._heart.silent_s(loop.time(), self._ping_every_s):
                 self._evidence.say("heartbeat", False, f"no answer for {silence_s:.1f} s")

@@ -53,6 +53,7 @@ class Start(Message, frozen=True, kw_only=True):
     """Start this node's processes of an attempt, unless it was started or stopped before."""
 
     attempt: str
+    placed_at: int = 0
     job: str = ""
     service: str = ""
     launch: Launch
@@ -106,6 +107,13 @@ class Replica(Message, frozen=True, kw_only=True):
     port: int
 
 
+class Running(Message, frozen=True, kw_only=True):
+    """An attempt that runs here, and when the brain had placed it."""
+
+    attempt: str
+    placed_at: int = 0
+
+
 class Hello(Message, frozen=True, kw_only=True):
     """First words on every connection; all that is not on record, and all that runs, follows as Events."""
 
@@ -113,6 +121,8 @@ class Hello(Message, frozen=True, kw_only=True):
     instance: str
     chips: int
     replicas: tuple[Replica, ...] = ()
+    #: None: an agent of a release that did not say.
+    running: tuple[Running, ...] | None = None
 
 
 class Event(Message, frozen=True, kw_only=True):

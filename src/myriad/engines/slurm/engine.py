@@ -7,11 +7,11 @@ one, on this machine or on another that reaches both, takes up from there.
 import asyncio
 import hashlib
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from myriad.engines.common import aloud
 from myriad.engines.slurm import commands, reading, users, view
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.gangs import Gangs
@@ -105,6 +105,8 @@ class SlurmEngine:
     def obey(self, order: orders.AnyOrder) -> None:
         """Begin to carry out an order; the answer is an observation. WakeAt is the driver's."""
         match order:
+            case orders.KeepGangs():
+                self._gangs.keep(order)
             case orders.StartGang():
                 self._gangs.start(order)
             case orders.StopGang():
@@ -191,9 +193,7 @@ class SlurmEngine:
         """To people, once when it begins and once when it is over."""
         if bool(why) != self._said.get(trouble, False):
             self._said[trouble] = bool(why)
-            text = f"{trouble}: {why}" if why else f"no longer: {trouble}"
-            stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            print(f"{stamp} myriad: {text}", file=sys.stderr, flush=True)
+            aloud.say(f"{trouble}: {why}" if why else f"no longer: {trouble}")
 
     # ---- for gangs and nodes -----------------------------------------------------------------------
 

@@ -176,6 +176,13 @@ class Gang:
         self.task: asyncio.Task[None] | None = None
         #: It serves: where, is said at the beginning of its members' files.
         self.serves = False
+        #: When the brain placed it; 0: not known.
+        self.placed_at: Instant = 0
+        #: It is not on record: it is being ended, and nothing is told of it.
+        self.strange = False
+        #: Of a strange one that is over: nothing of it is left in the shared folder but its claim.
+        self.clearing: asyncio.Task[None] | None = None
+        self.cleared = asyncio.Event()
 
     def hears(self, part: Part, line: bytes, address: str | None, now: float) -> Line | None:
         """What a member wrote, as `parse`; of a gang that is not ours no more than an honest one says."""
@@ -227,6 +234,10 @@ class Gang:
         if self.whole:
             return inputs.GangGone(at=at, attempt=self.attempt)
         return inputs.MemberGone(at=at, attempt=self.attempt, node=node)
+
+    def spoke(self, at: Instant, text: str, *, fatal: bool = False) -> inputs.Input:
+        """What people should know of the whole; `fatal`: it is why it ends."""
+        return inputs.WorkerSpoke(at=at, attempt=self.attempt, node=self.nodes[0], text=text, fatal=fatal)
 
     def last_word(self, at: Instant, part: Part) -> inputs.Input:
         """How the member ended; of one that was to be stopped only that it is gone."""

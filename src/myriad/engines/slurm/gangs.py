@@ -15,11 +15,14 @@ from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
 from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
 from myriad.engines.slurm.gang import Gang, Part
+from myriad.engines.slurm.settling import Settler
+from myriad.engines.slurm.strangers import Strangers
 from myriad.engines.slurm.strays import Strays
 from myriad.engines.slurm.submitting import Submitter
 from myriad.engines.slurm.view import View
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId, NodeId
+from myriad.kernel.units import Instant
 from myriad.protocol import inputs, orders
 
 _RETRY_S = 2.0
@@ -53,17 +56,30 @@ class Gangs:
         self._looked_at = 0.0
         self._blind = False
         self._submitter = Submitter(where, chips_of)
+        self._settler = Settler(where, self._over, self._quiet_s, self._submit_again)
         self._paces = Paces()
         self._replicas = Replicas(where.tell, where.clock)
-        self._strays = Strays(
-            where, self._gangs, self._past, lambda attempt, job: self._spawn(self._cancel(attempt, job))
+
+        def cancel(attempt: AttemptId, job: str) -> None:
+            self._spawn(self._cancel(attempt, job))
+
+        self._strays = Strays(where, self._gangs, self._past, cancel)
+        self._strangers = Strangers(
+            where, self._gangs, self._past, lambda order: self._spawn(self._stop(order)), cancel
         )
 
     # ---- orders ----------------------------------------------------------------------------------
 
+    def keep(self, order: orders.KeepGangs) -> None:
+        """End what is not on record; tell of what had begun, and is not here."""
+        self._strangers.compare(order)
+
     def start(self, order: orders.StartGang) -> None:
         """Submit it, unless it was started or stopped before; else say again what is true."""
-        if known := self._gangs.get(order.attempt):
+        known = self._gangs.get(order.attempt)
+        if known and known.strange:
+            self._spawn(self._after(known, lambda: self.start(order)))
+        elif known:
             for part in known.parts.values():
                 if part.started:
                     self._at.tell(known.started(self._at.clock(), part.node))
@@ -79,12 +95,15 @@ class Gangs:
                 self._tell_gone(order.attempt, node)
         else:
             self._submitter.note(order)
-            one = self._new(order.attempt, tuple(m.node for m in order.members))
+            one = self._new(order.attempt, tuple(m.node for m in order.members), order.placed_at)
             one.task = self._spawn(self._start(one, order))
 
     def stop(self, order: orders.StopGang) -> None:
         """End it, or make sure that it never begins."""
-        if order.attempt in self._past:
+        known = self._gangs.get(order.attempt)
+        if known and known.strange:
+            self._spawn(self._after(known, lambda: self.stop(order)))
+        elif order.attempt in self._past:
             for member in order.members:
                 self._tell_gone(order.attempt, member.node)
         else:
@@ -94,6 +113,11 @@ class Gangs:
         """Put the request where the workers look for it."""
         if order.attempt in self._gangs:
             self._spawn(self._ask(order))
+
+    async def _after(self, stranger: Gang, deed: Callable[[], None]) -> None:
+        """What is ordered of its namesake has to wait until nothing of it is left."""
+        await stranger.cleared.wait()
+        deed()
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -182,7 +206,7 @@ class Gangs:
         match one.hears(part, line, address, time.monotonic()):
             case inputs.MemberStarted() as started:
                 part.started = started
-                self._at.tell(one.started(self._at.clock(), part.node))
+                self._tell(one, one.started(self._at.clock(), part.node))
             case inputs.MemberExited() | inputs.MemberGone() as over:
                 self._over(one, part, over)
             case gang.EndedBySlurm():
@@ -190,6 +214,8 @@ class Gangs:
                 if one.stop:
                     self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
                 self._at.hurry()
+            case _ if one.strange:
+                pass
             case gang.Listens(attempt=attempt, url=url):
                 one.serves = True
                 self._replicas.watch(attempt, url)
@@ -205,10 +231,13 @@ class Gangs:
         part.over = over
         self._paces.forget(one.attempt)
         self._replicas.forget(one.attempt)
-        self._at.tell(one.last_word(self._at.clock(), part))
+        self._tell(one, one.last_word(self._at.clock(), part))
         self._at.hurry()
 
     def _finish(self, one: Gang) -> None:
+        if one.strange:
+            one.clearing = one.clearing or self._spawn(self._clear_strange(one))
+            return
         at = self._at.clock()
         words = [one.started(at, part.node) for part in one.parts.values() if part.started]
         words += [one.last_word(at, part) for part in one.parts.values()]
@@ -217,6 +246,12 @@ class Gangs:
             del self._past[next(iter(self._past))]
         del self._gangs[one.attempt]
         self._to_clear.append(one.attempt)
+
+    async def _clear_strange(self, one: Gang) -> None:
+        """Nobody waits for its last word: it goes at once, and who has its name or its nodes may go on."""
+        await self._clear([one.attempt])
+        del self._gangs[one.attempt]
+        one.cleared.set()
 
     # ---- what Slurm says -------------------------------------------------------------------------
 
@@ -232,7 +267,7 @@ class Gangs:
                 self._say_waiting(one, job)
             elif ends and not one.left:
                 one.left = True
-                self._spawn(self._settle(one))
+                self._spawn(self._settler.settle(one))
         self._strays.on_view(view)
 
     def _say_waiting(self, one: Gang, job: reading.Job) -> None:
@@ -240,68 +275,8 @@ class Gangs:
         why = job.reason if job.pending and time.monotonic() > one.submitted_at + 10 else ""
         if why and why != one.waits_for:
             text = f"waits in Slurm as job {job.id}: {why}"
-            node = one.nodes[0]
-            self._at.tell(inputs.WorkerSpoke(at=self._at.clock(), attempt=one.attempt, node=node, text=text))
+            self._tell(one, one.spoke(self._at.clock(), text))
         one.waits_for = job.reason if job.pending else ""
-
-    async def _settle(self, one: Gang) -> None:
-        """Slurm ends its job, or has ended it: speak for members that did not say their last word."""
-        ending = await self._ending(one)
-        if one.over:
-            return
-        try:
-            claim = await asyncio.to_thread(self._at.files.claim, one.attempt)
-            if claim not in ("", spool.STOPPED, one.job):
-                # another job of the attempt was first, submitted by somebody who got no answer: it counts
-                one.left, one.job = False, claim
-                return
-            if ending is None and not one.stop and not claim and not any(p.begun for p in one.parts.values()):
-                # slurmctld was restarted from a state older than the job: nothing has begun, nothing is lost
-                one.left, one.job = False, ""
-                one.task = self._spawn(self._submit(one))
-                return
-            await self._at.act()
-            await asyncio.to_thread(self._at.files.forbid, one.attempt)
-            while not one.over and one.left:
-                await asyncio.sleep(self._at.config.lease_s / 8)
-                if ending and ending.state == "COMPLETING":
-                    ending = await self._ending(one)
-                await self._speak_for(one, ending)
-        except OSError:
-            one.left = False  # the shared folder is away: the next look at Slurm begins anew
-
-    async def _speak_for(self, one: Gang, ending: reading.Ending | None) -> None:
-        view = await self._at.seen()
-        job = view.job(one.attempt, one.job)
-        # what Slurm forgot it cannot vouch for: then only the guard's time counts
-        enough_s = (0.5 if ending else 1.25) * one.lease_s
-        for part in one.parts.values():
-            if part.over or (part.begun and not part.ended and self._quiet_s(part) < enough_s):
-                continue
-            # a node that Slurm does not hear may still run it: the node's own loss is told elsewhere
-            done_there = job is None or part.node not in job.nodes
-            if not part.ended and not (done_there and view.responds(part.node)):
-                continue
-            over = gang.inferred(one, part, ending, self._at.clock())
-            # one that begins this very moment says by itself how it goes on
-            sure = part.begun or await asyncio.to_thread(self._at.files.bar, one.attempt, part.node)
-            if sure and part.over is None:
-                self._over(one, part, over)
-
-    async def _ending(self, one: Gang) -> reading.Ending | None:
-        """None: Slurm does not know it any more, or no longer for sure. While it is silent, it may."""
-        while True:
-            try:
-                said = await commands.run(["scontrol", "--oneliner", "show", "job", one.job])
-                found = reading.ending(said, self._at.prefix + one.attempt)
-                began_at = reading.booted(await commands.run(["scontrol", "show", "config"]))
-            except commands.SlurmError:
-                return None
-            except commands.SlurmSilent:
-                await asyncio.sleep(_RETRY_S)
-            else:
-                # one that was restarted since takes for failed or cancelled what it only lost track of
-                return found if found and began_at <= found.submitted_at else None
 
     # ---- nodes that are given up -----------------------------------------------------------------
 
@@ -353,14 +328,16 @@ class Gangs:
 
     # ---- inside ----------------------------------------------------------------------------------
 
-    def _new(self, attempt: AttemptId, nodes: tuple[NodeId, ...]) -> Gang:
+    def _new(self, attempt: AttemptId, nodes: tuple[NodeId, ...], placed_at: Instant) -> Gang:
         whole = self._at.config.start == "gang"
         one = Gang(self._at.files, attempt, nodes, time.monotonic(), self._at.config.lease_s, whole=whole)
+        one.placed_at = placed_at
         self._gangs[attempt] = one
         return one
 
     def _adopt(self, found: spool.Found) -> Gang:
-        one = self._new(AttemptId(found.attempt), tuple(NodeId(node) for node in found.nodes))
+        nodes = tuple(NodeId(node) for node in found.nodes)
+        one = self._new(AttemptId(found.attempt), nodes, found.placed_at)
         one.lease_s = found.lease_s or one.lease_s
         if found.claim == spool.STOPPED:
             self._never_begins(one)
@@ -400,10 +377,14 @@ class Gangs:
             await self._submit(one)
 
     async def _submit(self, one: Gang) -> None:
+        await self._strangers.gone_from(one.nodes)
         try:
             await self._submitter.submit(one)
         except commands.SlurmError as error:
             await self._refuse(one, str(error))
+
+    def _submit_again(self, one: Gang) -> None:
+        one.task = self._spawn(self._submit(one))
 
     async def _refuse(self, one: Gang, why: str) -> None:
         if job := await self._at.tasks.insist(self._at.files.forbid, one.attempt):
@@ -435,12 +416,15 @@ class Gangs:
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
         one.cancel_at = cancel_at if first else min(one.cancel_at, cancel_at)
         if not job:  # it never began: members that were not there will not come
+            if one.waits_for:
+                text = f"Slurm did not begin its job {submitted}: {one.waits_for}"
+                self._tell(one, one.spoke(self._at.clock(), text, fatal=True))
             self._never_begins(one)
             if submitted:
                 self._spawn(self._cancel(one.attempt, submitted))
         for part in one.parts.values():
             if part.over:
-                self._tell_gone(one.attempt, part.node)
+                self._tell(one, inputs.MemberGone(at=self._at.clock(), attempt=one.attempt, node=part.node))
             elif part.ended:
                 self._over(one, part, inputs.MemberGone(at=0, attempt=one.attempt, node=part.node))
         known = {member.node for member in order.members} - set(one.nodes)
@@ -475,6 +459,10 @@ class Gangs:
     async def _clear(self, attempts: list[AttemptId]) -> None:
         await self._at.act()
         await self._at.tasks.insist(sweeping.clear, self._at.files, attempts)
+
+    def _tell(self, one: Gang, what: inputs.Input) -> None:
+        if not one.strange:
+            self._at.tell(what)
 
     def _tell_gone(self, attempt: AttemptId, node: NodeId) -> None:
         self._at.tell(inputs.MemberGone(at=self._at.clock(), attempt=attempt, node=node))

@@ -66,6 +66,8 @@ class Found(NamedTuple):
     lease_s: float
     #: As `Spool.heard`.
     heard_to: Mapping[str, int]
+    #: When the brain placed it; 0: not said.
+    placed_at: int
 
 
 class Spool:
@@ -228,7 +230,8 @@ class Spool:
         self._know(attempt, tree)
         nodes = tuple(member["node"] for member in tree["members"])
         heard = read_json(self.heard(attempt)) or {}
-        return Found(attempt, nodes, self.claim(attempt), float(tree.get("lease_s", 0.0)), heard)
+        lease_s, placed_at = float(tree.get("lease_s", 0.0)), int(tree.get("placed_at", 0))
+        return Found(attempt, nodes, self.claim(attempt), lease_s, heard, placed_at)
 
     def _know(self, attempt: str, plan: Mapping[str, Any]) -> None:
         if user := plan.get("user", ""):

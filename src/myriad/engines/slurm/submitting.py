@@ -114,6 +114,7 @@ class Submitter:
         ]
         tree = {
             "attempt": order.attempt,
+            "placed_at": order.placed_at,
             "job": order.job,
             "service": order.service,
             "tenant": order.tenant,

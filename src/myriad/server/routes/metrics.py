@@ -132,6 +132,10 @@ def _work(plane: Plane) -> Iterator[Family]:
     yield gauge("myriad_gangs", "Live attempts and replicas.", len(state.gangs))
     stopped = {"preempted": 0, "resized": 0, "node": 0, "job": 0, **plane.tallies.stopped}
     yield counters("myriad_gangs_stopped_total", "Attempts and replicas that ended.", "cause", stopped)
+    pauses = {"job": 0, "node": 0, **plane.tallies.pauses}
+    yield counters(
+        "myriad_pauses_total", "Pauses before the next attempt, by what ended the last.", "cause", pauses
+    )
     saved = min((_saved(plane, gang) for gang in running if _saves(plane, gang)), default=now)
     yield gauge(
         "myriad_checkpoint_age_seconds_max",
