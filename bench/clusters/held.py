@@ -26,7 +26,7 @@ TENANT = "bench"
 #: Only the first node of a gang starts a process, as for scripts that call srun; no burn-in.
 SLURM: dict[str, Any] = {"burn_in": "none", "start": "gang", "lease": "2m", "options": ["--mem=0"]}
 #: The policy that comes with Myriad, but that a gang waits a little for fewer racks (docs/policies.md).
-POLICY = {"placement": {"wait_for_racks": 0.05}}
+POLICY = {"placement": {"wait_for_racks": 0.1}}
 
 
 class Plane:

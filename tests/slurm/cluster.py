@@ -37,8 +37,9 @@ class Cluster(_Cluster):
         for name in self.names:
             if not self.slurmd_pid(name):
                 self.start_slurmd(name)
-        self.run("scancel", "--signal=KILL", "--partition=main")
-        self.run("scancel", "--partition=main")
+        if jobs := self.run("squeue", "--noheader", "--format=%A").split():
+            self.run("scancel", "--signal=KILL", *jobs, check=False)  # some may have ended since
+            self.run("scancel", *jobs, check=False)
         try:
             wait_until(lambda: not self.run("squeue", "--noheader"), "no jobs", 5.0)
         except AssertionError:

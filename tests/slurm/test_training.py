@@ -37,7 +37,10 @@ def site(slurm_running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
     (tools / "vllm").chmod(0o755)
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text("{}")
-    section = {"tenants": {"acme": {"account": "acme-ai"}}}
+    with slurm_running.conf.open("a") as conf:
+        conf.write("PartitionName=paid Nodes=ALL MaxTime=INFINITE State=UP\n")
+    slurm_running.run("scontrol", "reconfigure")
+    section = {"tenants": {"acme": {"account": "acme-ai", "partition": "paid"}}}
     with plane.running(slurm_running, folder, tools, **section) as server:
         yield server
 
@@ -89,7 +92,8 @@ def test_a_node_that_dies_is_replaced_and_training_goes_on_from_its_checkpoint(
     job = server.submit(pretraining("hurt", 80))
     before = until_kept(server, job, 2 * EVERY)
     wait_until(
-        lambda: slurm_running.run("squeue", "-ho", "%a") == "acme-ai\n", "the tenant's account is passed"
+        lambda: slurm_running.run("squeue", "-ho", "%a %P") == "acme-ai paid\n",
+        "the tenant's account and partition are passed",
     )
     slurm_running.kill_slurmd(before[2])
     assert not slurm_running.processes(before[2])
