@@ -4,6 +4,7 @@ Queues of mixed gangs at 95 % offered load, on 10,000 and 100,000 chips, the sam
 (`scheduling.workload`):
 
 - Myriad: the real brain through `Core.step` on a virtual clock. It predicts run times, with an error of 20 %.
+  Once by the policy that comes with it, and once waiting for fewer racks.
 - first-fit FIFO: strictly in order, nodes in index order, no backfill.
 - EASY: best fit over racks and pods, backfill on users' estimates, as batch systems do it.
 - For orientation the same EASY on Myriad's predictions, and on the true run times.
@@ -29,14 +30,21 @@ from bench.scheduling import brain, instances, measure, peers, plots, workload
 from bench.scheduling.measure import Figures, Level
 from bench.scheduling.peers import Run
 from bench.scheduling.workload import Job
+from myriad.control.policy import Policy
 from myriad.fleet.site import Site
+from myriad.schedule.policy import Placement
 
 W, R = TypeVar("W"), TypeVar("R")
 OUT = Path(__file__).parent.parent / "out"
 MYRIAD, FIFO, EASY = "Myriad", "first-fit FIFO", "EASY, users' estimates"
+#: What fewer racks cost: a gang waits for them up to this share of its predicted run.
+WAITING = Policy(placement=Placement(wait_for_racks=0.05))
 Told = Callable[[int], None]
 SCHEDULERS: dict[str, Callable[[Site, Sequence[Job], Told], list[Run]]] = {
     MYRIAD: brain.simulate,
+    f"{MYRIAD}, wait_for_racks {WAITING.placement.wait_for_racks}": lambda site, jobs, told: brain.simulate(
+        site, jobs, told, WAITING
+    ),
     FIFO: lambda site, jobs, told: peers.simulate(site, jobs, peers.first_fit, told=told),
     EASY: lambda site, jobs, told: peers.simulate(site, jobs, peers.best_fit, lambda job: job.asked, told),
     "EASY, Myriad's predictions": lambda site, jobs, told: peers.simulate(
