@@ -61,9 +61,8 @@ class Placement(Knobs, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Wait for one pod when that is predicted to end the job earlier than a start on several now.
     wait_for_pod: bool = True
     #: Share of its predicted run time that a gang waits, at most, while its room is on more racks than it
-    #: needs: more comes free meanwhile. 0: it does not. On a full site with a long queue 0.05 takes away two
-    #: thirds of the racks above the fewest at the same makespan (simulated; not on real
-    #: daemons). Delay scheduling, Zaharia et al., 2010.
+    #: needs: more comes free meanwhile. 0: it does not. Measured: docs/policies.md, "Fewer racks". Delay
+    #: scheduling, Zaharia et al., 2010.
     wait_for_racks: float = 0.0
 
     def __post_init__(self) -> None:
