@@ -57,7 +57,7 @@ class Strangers:
         await self._at.tasks.insist(self._at.files.forbid, known.attempt)
         await self.gone_from([member.node for member in known.members])
         cancelled: set[str] = set()
-        while jobs := (await self._at.seen()).own.get(known.attempt):
+        while jobs := (await self._at.seen()).named(known.attempt):
             for job in jobs:
                 if job.id not in cancelled:
                     cancelled.add(job.id)
