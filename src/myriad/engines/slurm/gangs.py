@@ -416,7 +416,7 @@ class Gangs:
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
         one.cancel_at = cancel_at if first else min(one.cancel_at, cancel_at)
         if not job:  # it never began: members that were not there will not come
-            if one.waits_for:
+            if one.waits_for not in ("", "None"):  # the latter: Slurm has not looked at it yet
                 text = f"Slurm did not begin its job {submitted}: {one.waits_for}"
                 self._tell(one, one.spoke(self._at.clock(), text, fatal=True))
             self._never_begins(one)
