@@ -25,10 +25,10 @@ from myriad.engines.slurm.spool import STOPPED, Spool, write_json
 from myriad.engines.slurm.users import User
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import AttemptId, NodeId
-from myriad.protocol import inputs
+from myriad.protocol import inputs, orders
 from tests.engines.test_slurm_engine import _SITE as SITE
 from tests.engines.test_slurm_engine import _START as START
-from tests.engines.test_slurm_engine import Brain, Slurm, on_a_loop
+from tests.engines.test_slurm_engine import Brain, Slurm, on_a_loop, wait_for
 
 ATTEMPT = "job-a.1"
 ME = os.getuid()
@@ -68,6 +68,14 @@ def test_one_that_could_read_all_tenants_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "getegid", lambda: 65534)
     with pytest.raises(UserError, match="is in Myriad's group"):
         users.find("nobody", "slurm: user")
+
+
+def test_a_second_name_of_a_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = pwd.getpwnam("nobody")
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: found)
+    with pytest.raises(UserError, match="another name") as caught:
+        users.find("nobody@example.org", "slurm: user")
+    assert caught.value.remedy.startswith("Write nobody:")
 
 
 def test_where_myriad_may_not_become_a_user_it_says_how_it_could() -> None:
@@ -404,6 +412,28 @@ async def test_the_engine_submits_as_the_user_and_takes_no_other_users_job_for_t
         await engine.close()
 
 
+@on_a_loop
+async def test_what_is_on_record_and_left_nothing_is_not_gone_while_its_user_has_a_job_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm = Slurm(tmp_path, monkeypatch)
+    section = Config(burn_in="none", look_every="1s", user="nobody")
+    engine = SlurmEngine(slurm.data, SITE, time.time_ns, section)
+    slurm.jobs(f"7|RUNNING|nobody|n[0-1]|N/A|None|{slurm.prefix}{START.attempt}")
+    await engine.open()
+    brain = Brain(engine)
+    try:
+        known = orders.Standing(attempt=START.attempt, members=START.members, placed_at=1, begun=True)
+        engine.obey(orders.KeepGangs(gangs=(known,)))
+        await brain.until(lambda: brain.of(inputs.NodeJoined, "n1"))
+        await wait_for(lambda: slurm.asked("scancel"))
+        assert slurm.files.claim(START.attempt) == STOPPED and not brain.of(inputs.MemberGone)
+        slurm.jobs()
+        await brain.until(lambda: brain.of(inputs.MemberGone, "n0") and brain.of(inputs.MemberGone, "n1"))
+    finally:
+        await engine.close()
+
+
 # ---- files of theirs ----------------------------------------------------------------------------------
 
 
@@ -442,6 +472,28 @@ def test_a_file_of_a_third_user_is_not_read(tmp_path: Path) -> None:
     assert tails.Tail(path, owner=ME + 1).read() is None
     news = tails.Tail(path, owner=ME).read()
     assert news and news.lines == [b"line"] and theirs.text(path, ME, 2) == "li"
+
+
+def test_a_lease_on_a_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "claim"
+    path.write_text("7")
+    code = (
+        "import fcntl, os, signal, sys\n"
+        "signal.signal(signal.SIGIO, lambda *_: None)\n"
+        "fcntl.fcntl(os.open(sys.argv[1], os.O_RDWR), fcntl.F_SETLEASE, fcntl.F_WRLCK)\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    argv = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin and holder.stdout
+        if holder.stdout.readline() != b"held\n":
+            pytest.skip("this file system knows no leases")
+        with pytest.raises(FileNotFoundError):
+            theirs.text(path, ME, 8)
+        assert tails.Tail(path, owner=ME).read() is None
+        holder.stdin.close()
+    assert theirs.text(path, ME, 8) == "7"
 
 
 def test_logs_are_read_through_our_link_and_no_other(tmp_path: Path) -> None:
