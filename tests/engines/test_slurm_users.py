@@ -108,9 +108,10 @@ def test_what_myriad_knows_does_not_go_with_their_jobs(monkeypatch: pytest.Monke
 
 def test_a_folder_that_others_may_write_holds_no_users(tmp_path: Path) -> None:
     named = Config(user="somebody")
-    tmp_path.chmod(0o777)
-    with pytest.raises(UserError, match="may be written by others"):
-        homes.prepare(tmp_path, named, {"somebody": SOMEBODY})
+    for mode in (0o777, 0o1777, 0o775):
+        tmp_path.chmod(mode)
+        with pytest.raises(UserError, match="may be written by others"):
+            homes.prepare(tmp_path, named, {"somebody": SOMEBODY})
 
 
 def test_a_users_folder_is_made_by_root_and_asked_for_by_others(

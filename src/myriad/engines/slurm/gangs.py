@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
 
+from myriad.engines.common import aloud
 from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
 from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
@@ -411,6 +412,8 @@ class Gangs:
             return
         wish = {"grace_s": order.grace_s, "forget": order.forget}
         await insist(self._write_stop, order.attempt, wish)
+        if one.strange and not one.over:
+            aloud.unrecorded(one.attempt)
         submitted, one.job = one.job, job or one.job
         first, one.stop = one.stop is None, order
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
