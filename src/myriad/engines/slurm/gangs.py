@@ -26,7 +26,7 @@ from myriad.kernel.ids import AttemptId, NodeId
 from myriad.kernel.units import Instant
 from myriad.protocol import inputs, orders
 
-_RETRY_S = 2.0
+_RETRY_S, _LOOK_S = 2.0, 0.05
 #: How much of a member's file a successor reads again at most, about.
 _MARK_BYTES = 64 << 10
 #: scancel helps the members so long after they should have ended by themselves.
@@ -410,10 +410,14 @@ class Gangs:
             for member in order.members:
                 self._tell_gone(order.attempt, member.node)
             return
+        if one.strange:
+            while not self._looked_at:
+                await asyncio.sleep(_LOOK_S)
+            if one.over:
+                return  # only its files had not gone yet
+            aloud.unrecorded(one.attempt)
         wish = {"grace_s": order.grace_s, "forget": order.forget}
         await insist(self._write_stop, order.attempt, wish)
-        if one.strange and not one.over:
-            aloud.unrecorded(one.attempt)
         submitted, one.job = one.job, job or one.job
         first, one.stop = one.stop is None, order
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
