@@ -1,7 +1,6 @@
 """Gangs of other users: who may be one, who may start them, whose word counts for what.
 
-What is read of their files: `test_slurm_theirs`. `tests/slurm/test_users.py` runs them as real users on a real
-Slurm.
+What is read of their files: `test_slurm_theirs`. Real users on a real Slurm: `tests/slurm/test_users.py`.
 """
 
 import asyncio
