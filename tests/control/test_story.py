@@ -5,7 +5,7 @@ import pytest
 from myriad.control import views
 from myriad.control.records import GangPhase
 from myriad.fleet.columns import NodeState
-from myriad.kernel.ids import JobId, NodeId, ServiceId, TenantId
+from myriad.kernel.ids import AttemptId, JobId, NodeId, ServiceId, TenantId
 from myriad.kernel.units import SECOND
 from myriad.protocol import facts, inputs, orders
 from tests import build
@@ -280,6 +280,18 @@ def test_a_restart_asks_no_policy_and_starts_nothing_twice() -> None:
     assert rig.core.state.jobs[job].outcome == "succeeded"
     assert rig.core.state.jobs[job].attempts == 1
     assert set(rig.world.starts.values()) == {1}
+
+
+def test_after_a_restart_nobody_is_told_that_a_member_is_gone_which_was_done() -> None:
+    rig = Rig()
+    job = rig.submit(nodes=4, config={"steps": 40})
+    rig.pass_s(4)
+    done, *rest = rig.nodes_of(job)
+    attempt = AttemptId(f"{job}.1")
+    rig.give(inputs.MemberExited(at=rig.world.now, attempt=attempt, node=NodeId(done), code=0))
+    first, *_ = rig.core.outstanding()
+    assert isinstance(first, orders.KeepGangs)
+    assert [member.node for member in first.gangs[0].members] == rest
 
 
 def test_services_scale_with_load_up_at_once_and_down_with_patience() -> None:

@@ -49,3 +49,19 @@ async def test_what_is_not_on_record_ends_without_a_word_and_its_namesake_waits_
         await brain.until(lambda: brain.of(inputs.MemberGone, "n0") and brain.of(inputs.MemberGone, "n1"))
         assert not brain.of(inputs.MemberStarted) and not slurm.asked("sbatch")
         assert not slurm.files.plan(A).exists() and slurm.files.claim(A) == "7"
+
+
+@on_a_loop
+async def test_what_was_over_and_only_had_not_gone_yet_goes_and_nobody_is_told(
+    slurm: Slurm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slurm.planned(claim="7")
+    for node in ("n0", "n1"):
+        slurm.say(node, "MemberStarted")
+        slurm.say(node, "MemberExited", ', "code": 0')
+    async with running(slurm) as brain:
+        brain.engine.obey(orders.KeepGangs(gangs=()))
+        await wait_for(lambda: not slurm.files.of(A).exists())
+        await brain.until(lambda: len(brain.of(inputs.NodeJoined)) == 2)
+        assert not brain.of(inputs.MemberExited)
+    assert "not on record" not in capsys.readouterr().err

@@ -1,6 +1,6 @@
-"""Gangs of other users: who may be one, whose word counts for what, and that no file of theirs misleads us.
+"""Gangs of other users: who may be one, who may start them, whose word counts for what.
 
-`tests/slurm/test_users.py` runs them as real users on a real Slurm.
+What is read of their files: `test_slurm_theirs`. Real users on a real Slurm: `tests/slurm/test_users.py`.
 """
 
 import asyncio
@@ -17,18 +17,19 @@ from pathlib import Path
 
 import pytest
 
-from myriad.engines.common import theirs
-from myriad.engines.slurm import batch, config, gang, homes, sweeping, tails, userhealth, users
+from myriad.engines.slurm import batch, config, gang, homes, sweeping, userhealth, users
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.engine import SlurmEngine
 from myriad.engines.slurm.spool import STOPPED, Spool, write_json
 from myriad.engines.slurm.users import User
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import AttemptId, NodeId
-from myriad.protocol import inputs
+from myriad.protocol import inputs, orders
+from myriad.server import main
+from myriad.server.home import Home
 from tests.engines.test_slurm_engine import _SITE as SITE
 from tests.engines.test_slurm_engine import _START as START
-from tests.engines.test_slurm_engine import Brain, Slurm, on_a_loop
+from tests.engines.test_slurm_engine import Brain, Slurm, on_a_loop, wait_for
 
 ATTEMPT = "job-a.1"
 ME = os.getuid()
@@ -70,6 +71,14 @@ def test_one_that_could_read_all_tenants_is_refused(monkeypatch: pytest.MonkeyPa
         users.find("nobody", "slurm: user")
 
 
+def test_a_second_name_of_a_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = pwd.getpwnam("nobody")
+    monkeypatch.setattr(pwd, "getpwnam", lambda _: found)
+    with pytest.raises(UserError, match="another name") as caught:
+        users.find("nobody@example.org", "slurm: user")
+    assert caught.value.remedy.startswith("Write nobody:")
+
+
 def test_where_myriad_may_not_become_a_user_it_says_how_it_could() -> None:
     prefix = ("sh", "-c", "echo a password is required >&2; exit 1", "{user}")
     with pytest.raises(UserError) as caught:
@@ -100,9 +109,10 @@ def test_what_myriad_knows_does_not_go_with_their_jobs(monkeypatch: pytest.Monke
 
 def test_a_folder_that_others_may_write_holds_no_users(tmp_path: Path) -> None:
     named = Config(user="somebody")
-    tmp_path.chmod(0o777)
-    with pytest.raises(UserError, match="may be written by others"):
-        homes.prepare(tmp_path, named, {"somebody": SOMEBODY})
+    for mode in (0o777, 0o1777, 0o775):
+        tmp_path.chmod(mode)
+        with pytest.raises(UserError, match="may be written by others"):
+            homes.prepare(tmp_path, named, {"somebody": SOMEBODY})
 
 
 def test_a_users_folder_is_made_by_root_and_asked_for_by_others(
@@ -127,6 +137,14 @@ def test_a_users_folder_is_made_by_root_and_asked_for_by_others(
         place.chmod(0o755)
         with pytest.raises(UserError, match=r"is 4242:.*mode 0755"):
             homes.prepare(tmp_path, named, known)
+
+
+def test_users_do_not_enter_the_home(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for data in (None, home / "data"):
+        with pytest.raises(UserError, match="is in Myriad's home"):
+            main._check_apart(Home(home, data))
+    main._check_apart(Home(home, tmp_path / "data"))
 
 
 def test_results_of_one_user_never_become_anothers(tmp_path: Path) -> None:
@@ -253,6 +271,16 @@ def test_what_is_over_may_not_start_and_goes_with_the_next_gang(tmp_path: Path) 
     sweeping.clear(one.files, [ATTEMPT])
     assert one.files.claim(ATTEMPT) == STOPPED and one.files.owner(ATTEMPT) is None
     assert not (one.files.root / "orders" / ATTEMPT).exists() and mine.exists(), "it is not ours to remove"
+
+
+def test_where_orders_cannot_be_seen_nobodys_folder_goes(tmp_path: Path) -> None:
+    one = Theirs(tmp_path)
+    old = one.gang.with_name("job-z.1")
+    old.mkdir(parents=True)
+    seen, script = one.files.root / "orders", tmp_path / "script"
+    away = f"mv {shlex.quote(str(seen))} {shlex.quote(str(tmp_path / 'away'))}\nfor old in"
+    script.write_text(script.read_text().replace("for old in", away))
+    assert one.run(7) == 0 and one.ran() == ["7 b c"] and old.exists() and one.gang.exists()
 
 
 def test_claims_that_are_none_count_for_nothing(tmp_path: Path) -> None:
@@ -404,74 +432,29 @@ async def test_the_engine_submits_as_the_user_and_takes_no_other_users_job_for_t
         await engine.close()
 
 
-# ---- files of theirs ----------------------------------------------------------------------------------
+@on_a_loop
+async def test_what_is_on_record_and_left_nothing_is_not_gone_while_its_user_has_a_job_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm = Slurm(tmp_path, monkeypatch)
+    section = Config(burn_in="none", look_every="1s", user="nobody")
+    engine = SlurmEngine(slurm.data, SITE, time.time_ns, section)
+    slurm.jobs(f"7|RUNNING|nobody|n[0-1]|N/A|None|{slurm.prefix}{START.attempt}")
+    await engine.open()
+    brain = Brain(engine)
+    try:
+        known = orders.Standing(attempt=START.attempt, members=START.members, placed_at=1, begun=True)
+        engine.obey(orders.KeepGangs(gangs=(known,)))
+        await brain.until(lambda: brain.of(inputs.NodeJoined, "n1"))
+        await wait_for(lambda: slurm.asked("scancel"))
+        assert slurm.files.claim(START.attempt) == STOPPED and not brain.of(inputs.MemberGone)
+        slurm.jobs()
+        await brain.until(lambda: brain.of(inputs.MemberGone, "n0") and brain.of(inputs.MemberGone, "n1"))
+    finally:
+        await engine.close()
 
 
-def put(path: Path, what: str, secret: Path) -> None:
-    """Something in the place of a file."""
-    match what:
-        case "link":
-            path.symlink_to(secret)
-        case "pipe":
-            os.mkfifo(path)
-        case "folder":
-            path.mkdir()
-        case "device":
-            path.symlink_to("/dev/zero")
-        case "loop":
-            path.symlink_to(path)
-
-
-@pytest.mark.parametrize("what", ["link", "pipe", "folder", "device", "loop", "nothing"])
-def test_what_is_no_file_of_theirs_is_not_there(tmp_path: Path, what: str) -> None:
-    secret, path = tmp_path / "secret", tmp_path / "it"
-    secret.write_text("secret\n")
-    put(path, what, secret)
-    with pytest.raises(FileNotFoundError):
-        theirs.opened(path, ME)
-    tail = tails.Tail(path, owner=ME)
-    news = tail.read()
-    assert news is None or not news.lines
-
-
-def test_a_file_of_a_third_user_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "it"
-    path.write_text("line\n")
-    with pytest.raises(FileNotFoundError):
-        theirs.opened(path, ME + 1)
-    assert tails.Tail(path, owner=ME + 1).read() is None
-    news = tails.Tail(path, owner=ME).read()
-    assert news and news.lines == [b"line"] and theirs.text(path, ME, 2) == "li"
-
-
-def test_logs_are_read_through_our_link_and_no_other(tmp_path: Path) -> None:
-    place, secret = tmp_path / "jobs" / "job-a", tmp_path / "secret"
-    there = homes.results(tmp_path, place, SOMEBODY)
-    there.mkdir(parents=True)
-    (there / "log").write_text("of the user")
-    secret.write_text("ours")
-    (there / "lie").symlink_to(secret)
-    assert theirs.owner_of(place) == ME and theirs.owner_of(there) is None
-    os.close(theirs.opened_in(place, place / "log"))
-    with pytest.raises(FileNotFoundError):
-        theirs.opened_in(place, place / "lie")
-
-
-def test_nobody_floods_us(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"x" * (3 << 20) + b"\n" + b"y\n" * (2 << 20))
-    tail = tails.Tail(path, owner=ME)
-    read = 0
-    for _ in range(8):
-        os.utime(path)
-        if news := tail.read():
-            read += sum(len(line) + 1 for line in news.lines)
-            assert len(tail._rest) <= tails._LINE_BYTES
-    assert tail._offset < (1 << 20) + 60 * (16 << 10) and read == 0
-    own = tails.Tail(path)
-    while own._offset < path.stat().st_size:
-        own.read()
-        os.utime(path)
+# ---- the member ---------------------------------------------------------------------------------------
 
 
 def test_the_member_is_told_whose_it_is(tmp_path: Path) -> None:

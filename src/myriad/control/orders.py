@@ -82,7 +82,8 @@ def _keep(state: State) -> KeepGangs:
             [
                 Standing(
                     attempt=gang.attempt,
-                    members=gang.members,
+                    # of a member that is done nothing runs, and nobody is to be told that it is gone
+                    members=tuple([member for member in gang.members if member.node in gang.left]),
                     placed_at=gang.placed_at,
                     begun=gang.phase not in waits,
                 )

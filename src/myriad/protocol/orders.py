@@ -40,6 +40,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """A gang that is on record."""
 
     attempt: AttemptId
+    #: Those of which something may still run.
     members: tuple[Member, ...]
     placed_at: Instant
     #: It was seen to run, and nobody has ordered its end.

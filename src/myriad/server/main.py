@@ -342,9 +342,21 @@ def _check_engine(engine: str, setup: Setup, home: Home) -> None:
     config = slurm.read(setup.slurm, "site")
     if engine == "slurm" and config.users:
         users.check(config)
+        _check_apart(home)
         homes.prepare(home.data, config, users.named(config))
     if setup.slurm and engine != "slurm":
         log.warning("no-effect", f"the site's section slurm has no effect with --engine {engine}")
+
+
+def _check_apart(home: Home) -> None:
+    """Raises UserError when users of tenants would have to enter the home: keys and journal are in there."""
+    if home.folder in (home.data, *home.data.parents):
+        raise UserError(
+            "is in Myriad's home, which users of tenants must not enter",
+            field="data",
+            value=str(home.data),
+            remedy="Give a folder of its own with --data, which all nodes see",
+        )
 
 
 def _always() -> bool:

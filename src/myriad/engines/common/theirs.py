@@ -16,6 +16,7 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXE
 #: What somebody who owns a folder can bring about in it; anything else is said of the folder as a whole.
 _DOINGS = (
     errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR,
+    errno.EAGAIN,  # under a lease of fcntl
 )  # fmt: skip
 
 
@@ -79,12 +80,14 @@ def look_anew(*folders: Path) -> None:
 def owner_of(folder: Path) -> int | None:
     """Whose a folder of results is that may be a link into a user's own; None: it is ours.
 
-    The link is ours, and so is what the user's folder lies in; whatever is in there is not.
+    The link is ours, and so is what the user's folder lies in; whatever is in there is not. Raises OSError.
     """
     try:
         target = folder.parent / os.readlink(folder)
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):  # no link, or nothing yet
+            return None
+        raise
     return target.parent.parent.lstat().st_uid
 
 

@@ -299,6 +299,7 @@ class LocalEngine:
         if getattr(event.what, "attempt", "") in link.strangers:
             if isinstance(event.what, inputs.MemberExited | inputs.MemberGone):
                 link.is_rid(event.what.attempt)
+                self._forget_attempt(link, event.what.attempt)  # it may have been heard before we knew
             return
         match event.what:
             case inputs.MemberStarted(attempt=attempt):

@@ -28,7 +28,8 @@ exec {command}
 """
 #: The same for a job of another user: what it writes is in that user's folder; that it may start is said in
 #: one of ours, and `forbid` takes that away before it looks for a claim. The plan comes with the job, as only
-#: that user may read it. Gangs that have no orders any more are over, and their folders go.
+#: that user may read it. Gangs that have no orders any more are over, and their folders go,
+#: unless our own orders cannot be seen either: then nothing can be, or we are over ourselves.
 _THEIR_SCRIPT = """#!/bin/sh
 # {name}: written by Myriad. Only the first Slurm job of an attempt may start it, whoever submitted it.
 umask 027
@@ -46,7 +47,7 @@ rm -f "$mine"
 [ "$first" = 0 ] || exit 0
 read -r go <{orders}/go || exit 0
 for old in {gang}/../*; do
-  [ -e {orders}/../"${{old##*/}}" ] || rm -rf "$old"
+  [ -e {orders}/../"${{old##*/}}" ] || [ ! -e {orders}/go ] || rm -rf "$old"
 done
 cat >{gang}/plan.json <<'{end}'
 {plan}

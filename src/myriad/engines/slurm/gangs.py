@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
 
+from myriad.engines.common import aloud
 from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
 from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
@@ -25,7 +26,7 @@ from myriad.kernel.ids import AttemptId, NodeId
 from myriad.kernel.units import Instant
 from myriad.protocol import inputs, orders
 
-_RETRY_S = 2.0
+_RETRY_S, _LOOK_S = 2.0, 0.05
 #: How much of a member's file a successor reads again at most, about.
 _MARK_BYTES = 64 << 10
 #: scancel helps the members so long after they should have ended by themselves.
@@ -409,6 +410,12 @@ class Gangs:
             for member in order.members:
                 self._tell_gone(order.attempt, member.node)
             return
+        if one.strange:
+            while not self._looked_at:
+                await asyncio.sleep(_LOOK_S)
+            if one.over:
+                return  # only its files had not gone yet
+            aloud.unrecorded(one.attempt)
         wish = {"grace_s": order.grace_s, "forget": order.forget}
         await insist(self._write_stop, order.attempt, wish)
         submitted, one.job = one.job, job or one.job
@@ -416,7 +423,7 @@ class Gangs:
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
         one.cancel_at = cancel_at if first else min(one.cancel_at, cancel_at)
         if not job:  # it never began: members that were not there will not come
-            if one.waits_for:
+            if one.waits_for not in ("", "None"):  # the latter: Slurm has not looked at it yet
                 text = f"Slurm did not begin its job {submitted}: {one.waits_for}"
                 self._tell(one, one.spoke(self._at.clock(), text, fatal=True))
             self._never_begins(one)

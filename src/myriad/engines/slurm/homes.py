@@ -93,7 +93,7 @@ def exposed(data: Path) -> str:
             found = place.lstat()
             if found.st_uid not in (0, os.geteuid()):
                 return f"{place} belongs to user {found.st_uid}, who may replace what is in it"
-            if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+            if found.st_mode & 0o022:  # a sticky one too: what is not there yet may be made first
                 return f"{place} may be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
     return ""
 

@@ -36,7 +36,8 @@ class Settler:
                 # another job of the attempt was first, submitted by somebody who got no answer: it counts
                 one.left, one.job = False, claim
                 return
-            if ending is None and not one.stop and not claim and not any(p.begun for p in one.parts.values()):
+            known = not (one.stop or one.strange)
+            if ending is None and known and not claim and not any(p.begun for p in one.parts.values()):
                 # slurmctld was restarted from a state older than the job: nothing has begun, nothing is lost
                 one.left, one.job = False, ""
                 self._submit_again(one)
@@ -72,7 +73,7 @@ class Settler:
 
     def _say_why(self, one: Gang, ending: reading.Ending | None) -> None:
         """Nothing of it ever began: where people have to look is all that is known."""
-        if one.stop or any(part.started or part.over for part in one.parts.values()):
+        if one.stop or one.strange or any(part.started or part.over for part in one.parts.values()):
             return
         how = ending.state if ending else "which it does not know any more"
         text = f"Slurm ended its job {one.job} ({how}) before it began: see slurm.log and member-*.log"

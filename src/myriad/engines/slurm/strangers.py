@@ -1,6 +1,7 @@
 """Gangs that run and are not on record, and such as are on record and nowhere.
 
-Neither comes about but when a journal was restored from a backup: the shared folder remembers more than it.
+Both come about when a journal was restored from a backup: the shared folder remembers more than it. Else only
+what is over may be unknown: its last word was on record, and its files had not gone yet when Myriad ended.
 What nobody knows is ended without a word, and no gang begins on its nodes before it is gone. Names of
 attempts are given out again then: what tells one from its namesake is the instant at which it was placed.
 """
@@ -38,7 +39,6 @@ class Strangers:
             known = kept.get(one.attempt)
             if known is None or one.placed_at not in (0, known.placed_at):
                 one.strange = True
-                aloud.unrecorded(one.attempt)
                 self._stop(orders.StopGang(attempt=one.attempt, members=()))
         for known in order.gangs:
             here = self._gangs.get(known.attempt)
@@ -57,7 +57,7 @@ class Strangers:
         await self._at.tasks.insist(self._at.files.forbid, known.attempt)
         await self.gone_from([member.node for member in known.members])
         cancelled: set[str] = set()
-        while jobs := (await self._at.seen()).own.get(known.attempt):
+        while jobs := (await self._at.seen()).named(known.attempt):
             for job in jobs:
                 if job.id not in cancelled:
                     cancelled.add(job.id)

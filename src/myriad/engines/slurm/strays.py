@@ -37,19 +37,22 @@ class Strays:
                 continue
             one = self._gangs.get(AttemptId(attempt))
             found += [(AttemptId(attempt), job.id) for job in jobs if not one or one.job not in ("", job.id)]
-        found += [(AttemptId(attempt), job.id) for attempt, jobs in view.left.items() for job in jobs]
+        left = [(AttemptId(attempt), job.id) for attempt, jobs in view.left.items() for job in jobs]
+        found += left
         self._seen_at = {job: self._seen_at.get(job, now) for _, job in found}
         if found and (self._judging is None or self._judging.done()):
-            self._judging = self._at.tasks.start(self._judge(found))
+            self._judging = self._at.tasks.start(self._judge(found, {job for _, job in left}))
 
-    async def _judge(self, found: list[tuple[AttemptId, str]]) -> None:
+    async def _judge(self, found: list[tuple[AttemptId, str]], left: Container[str]) -> None:
         standing = await self._at.tasks.insist(self._at.files.standing, {attempt for attempt, _ in found})
         now = time.monotonic()
         for attempt, job in found:
             claim, planned = standing[attempt]
+            # whose claim went with its gang may be one that ends by itself
+            patience_s = {"": _ORDERED_S, job: _ENDS_S}.get(claim, _ENDS_S if job in left else 0.0)
             if claim == job and (one := self._gangs.get(attempt)):
                 one.job, one.left = job, False  # it was first, though we knew another one
             elif claim == job and planned and attempt not in self._past:
                 continue  # who planned it looks after it
-            elif now - self._seen_at.get(job, now) >= {"": _ORDERED_S, job: _ENDS_S}.get(claim, 0.0):
+            elif now - self._seen_at.get(job, now) >= patience_s:
                 self._cancel(attempt, job)

@@ -42,6 +42,9 @@ def find(name: str, field: str) -> User:
         raise UserError(
             "is in Myriad's group, which reads every tenant's", field=field, value=name, remedy=remedy
         )
+    if (called := pwd.getpwuid(found.pw_uid).pw_name) != name:
+        remedy = f"Write {called}: squeue calls it so, and by that its jobs are known"
+        raise UserError("is another name of a user", field=field, value=name, remedy=remedy)
     return User(name, found.pw_uid, found.pw_gid, found.pw_dir, found.pw_shell)
 
 

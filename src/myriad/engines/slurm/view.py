@@ -27,6 +27,10 @@ class View(NamedTuple):
         """One of our jobs."""
         return next((job for job in self.own.get(name, ()) if job.id == number), None)
 
+    def named(self, name: str) -> list[reading.Job]:
+        """All jobs of that name which are ours, or look as if they had been."""
+        return [*self.own.get(name, ()), *self.left.get(name, ())]
+
     def responds(self, node: str) -> bool:
         """Whether Slurm hears that node."""
         found = self.nodes.get(node)
