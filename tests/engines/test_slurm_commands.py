@@ -1,6 +1,9 @@
 """Slurm's programs as the engine runs them, under the event loop of the server."""
 
 import asyncio
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -34,3 +37,20 @@ def test_no_answer_and_no_are_two_things() -> None:
         asyncio.run(ask("sleep", "30", timeout_s=0.2))
     with pytest.raises(commands.SlurmError, match="cannot be run"):
         asyncio.run(ask("no-such-program"))
+
+
+def test_a_program_of_another_user_that_does_not_answer_is_left_to_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We may not kill it, and must not wait for it: there are few threads, and others have to ask, too."""
+
+    def refuse(_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(subprocess.Popen, "kill", refuse)
+    os.mkfifo(held := tmp_path / "held")
+    argv = ("sh", "-c", f"echo here; read -r _ <{held}; echo over >{tmp_path}/over")
+    with pytest.raises(commands.SlurmSilent, match="no answer"):
+        asyncio.run(commands.run(argv, timeout_s=0.5))
+    assert not (tmp_path / "over").exists()
+    held.write_text("go on\n")  # waits for its reader: it lives

@@ -157,6 +157,8 @@ class Plane:
     async def connect(self, body: Body) -> None:
         """Open the body, give it what is outstanding, and listen to it from now on."""
         self._body = body
+        # before, so that after it nothing is heard of the body until it knows what is on record
+        await self.wheel.settled()
         await body.open()
         await self.wheel.settled()
         self.wheel.release(body.obey)

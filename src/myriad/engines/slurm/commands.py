@@ -5,7 +5,6 @@ one (docs/decisions/0013-slurm.md). An answer that does not come says nothing: i
 """
 
 import asyncio
-import contextlib
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -86,18 +85,21 @@ class _Program:
         if self._ended.is_set():
             raise SlurmSilent(f"{argv[0]}: was not asked")
         try:
-            self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=self._env)
+            process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=self._env)
         except OSError as error:
             raise SlurmError(f"{argv[0]} cannot be run: {error.strerror or error}") from None
-        with self._process as process:
-            if self._ended.is_set():
-                self._kill()
-            try:
-                out, err = process.communicate(self._feed.encode(), timeout=timeout_s)
-            except subprocess.TimeoutExpired:
-                raise SlurmSilent(f"{argv[0]}: no answer in {timeout_s:.0f} s") from None
-            finally:
-                self._kill()
+        self._process = process
+        if self._ended.is_set():
+            self._kill()
+        try:
+            out, err = process.communicate(self._feed.encode(), timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise SlurmSilent(f"{argv[0]}: no answer in {timeout_s:.0f} s") from None
+        finally:
+            if self._kill():
+                _wait(process)
+            else:  # not our place in the queue: others have something to ask, too
+                threading.Thread(target=_wait, args=(process,), daemon=True).start()
         return _judged(argv, process.returncode, out, err)
 
     def end(self) -> None:
@@ -105,10 +107,19 @@ class _Program:
         self._ended.set()
         self._kill()
 
-    def _kill(self) -> None:
+    def _kill(self) -> bool:
+        """False: it runs as another user, and will end by itself."""
         if self._process and self._process.returncode is None:
-            with contextlib.suppress(PermissionError):  # it runs as another user: it ends by itself
+            try:
                 self._process.kill()
+            except PermissionError:
+                return False
+        return True
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    with process:
+        pass
 
 
 def _judged(argv: Sequence[str], code: int | None, out: bytes, err: bytes) -> str:
