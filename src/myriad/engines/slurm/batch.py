@@ -12,11 +12,12 @@ from myriad.engines.slurm.spool import Spool
 from myriad.fleet import hostlist
 
 _MEMBER = "myriad.engines.slurm.member"
-#: A claim appears as a whole, with its content, or not at all: a link, as `Spool.forbid` makes one too.
-_SCRIPT = """#!/bin/sh
+_WHOSE = """#!/bin/sh
 # {name}: written by Myriad. Only the first Slurm job of an attempt may start it, whoever submitted it.
 # Nor does it start twice: a slurmctld that was killed may forget that it had begun, and begin again.
-claim={claim}
+"""
+#: A claim appears as a whole, with its content, or not at all: a link, as `Spool.forbid` makes one too.
+_CLAIM = """claim={claim}
 mine="$claim.$SLURM_JOB_ID"
 echo "$SLURM_JOB_ID" >"$mine"
 ln "$mine" "$claim" 2>/dev/null
@@ -24,28 +25,22 @@ ln "$mine" "$claim" 2>/dev/null
 first=$?
 rm -f "$mine"
 [ "$first" = 0 ] || exit 0
-exec {command}
 """
+_SCRIPT = _WHOSE + _CLAIM + "exec {command}\n"
 #: The same for a job of another user: what it writes is in that user's folder; that it may start is said in
 #: one of ours, and `forbid` takes that away before it looks for a claim. The plan comes with the job, as only
 #: that user may read it. Gangs that have no orders any more are over, and their folders go,
 #: unless our own orders cannot be seen either: then nothing can be, or we are over ourselves.
-_THEIR_SCRIPT = """#!/bin/sh
-# {name}: written by Myriad. Only the first Slurm job of an attempt may start it, whoever submitted it.
-umask 027
+_THEIR_SCRIPT = (
+    _WHOSE
+    + """umask 027
 {exports}
 export SLURM_UMASK=0027
 mkdir -p {gang} {logs} && cd {logs} || exit 1
 exec >>slurm.log 2>&1
-claim={gang}/claim
-mine="$claim.$SLURM_JOB_ID"
-echo "$SLURM_JOB_ID" >"$mine"
-ln "$mine" "$claim" 2>/dev/null
-[ "$mine" -ef "$claim" ]
-first=$?
-rm -f "$mine"
-[ "$first" = 0 ] || exit 0
-read -r go <{orders}/go || exit 0
+"""
+    + _CLAIM
+    + """read -r go <{orders}/go || exit 0
 for old in {gang}/../*; do
   [ -e {orders}/../"${{old##*/}}" ] || [ ! -e {orders}/go ] || rm -rf "$old"
 done
@@ -54,6 +49,7 @@ cat >{gang}/plan.json <<'{end}'
 {end}
 exec {command}
 """
+)
 _END = "end of the plan"
 
 
@@ -100,6 +96,7 @@ def their_script(
         name=name,
         exports="\n".join(f"export {key}={shlex.quote(value)}" for key, value in passed.items()),
         gang=shlex.quote(str(owner.says)),
+        claim=shlex.quote(str(owner.says / "claim")),
         orders=shlex.quote(str(owner.hears)),
         logs=shlex.quote(str(logs)),
         plan=json.dumps(plan),
