@@ -107,9 +107,9 @@ class Reading:
             found.append(above)
         return found
 
-    def kept_by(self, node: NodeId) -> list[Window]:
-        """Windows that are open on the node."""
-        return [w for w in self.windows.values() if w.start_at <= self.now < w.end_at and node in w.nodes]
+    def kept_by(self, node: NodeId, at: Instant) -> list[Window]:
+        """Windows that are open on the node then: one may be over though nobody has said so yet."""
+        return [w for w in self.windows.values() if w.start_at <= at < w.end_at and node in w.nodes]
 
     # ---- site, tenants, nodes --------------------------------------------------------------------
 

@@ -58,10 +58,11 @@ class WholeGangs(Checker):
                 fact.attempt, f"{fact.attempt} is as large as was asked for, not {len(nodes)} nodes"
             )
         for node in nodes:
-            self._may(fact.attempt, node, reservation)
+            self._may(fact, node, reservation)
 
-    def _may(self, attempt: AttemptId, node: NodeId, reservation: str) -> None:
+    def _may(self, fact: facts.GangPlaced, node: NodeId, reservation: str) -> None:
         """Whether new work may go to the node."""
+        attempt = fact.attempt
         if self.reading.states[node] is not NodeState.READY:
             raise self.broken(
                 node, f"{attempt} goes to nodes in service; {node} is {self.reading.states[node].name}"
@@ -72,7 +73,7 @@ class WholeGangs(Checker):
             raise self.broken(node, f"{node} gets no work while {self.reading.cordoned[node]} keeps it out")
         if node in self.reading.taken:
             raise self.broken(node, f"{node} gets no work while {self.reading.taken[node]} uses it")
-        for window in self.reading.kept_by(node) if self.reading.windows else ():
+        for window in self.reading.kept_by(node, fact.at) if self.reading.windows else ():
             if window.name != reservation:
                 raise self.broken(node, f"{node} is kept by {window.name} and gets no other work")
 

@@ -164,6 +164,7 @@ def _policy(chance: Stream) -> Chosen:
             policy.placement,
             policy=chance.choice(("packed", "packed", "first-fit")),
             wait_for_pod=chance.happens(0.5),
+            wait_for_racks=chance.split("racks").choice((0.0, 0.0, 0.05, 0.3)),
         ),
         backfill=change(
             policy.backfill,
