@@ -26,7 +26,7 @@ from bench.clusters import drift, held, plain, work
 from bench.clusters.figures import Figures, Progress, Side, figures
 from bench.clusters.work import Gang
 from bench.peers import slurm_site
-from myriad.engines.slurm import importing
+from myriad.engines.slurm.site import importing
 
 #: Myriad may add so much to the makespan.
 BAR = 1.10

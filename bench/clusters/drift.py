@@ -10,7 +10,7 @@ from bench.clusters.figures import Side
 from bench.clusters.held import Plane
 from bench.clusters.watch import Watch
 from bench.clusters.work import Gang
-from myriad.engines.slurm import reading
+from myriad.engines.slurm.asking import reading
 from myriad.protocol import facts, wire
 from myriad.store import opening
 

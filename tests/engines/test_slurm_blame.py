@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from myriad.engines.slurm import gang
-from myriad.engines.slurm.reading import Ending
+from myriad.engines.slurm.asking.reading import Ending
+from myriad.engines.slurm.gangs import gang
 from myriad.engines.slurm.spool import Spool
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs

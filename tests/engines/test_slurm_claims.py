@@ -5,8 +5,9 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from myriad.engines.slurm import batch, gang, sweeping
+from myriad.engines.slurm.asking import batch
 from myriad.engines.slurm.config import Config
+from myriad.engines.slurm.gangs import gang, sweeping
 from myriad.engines.slurm.spool import STOPPED, Spool, write_json
 from myriad.protocol import inputs
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from myriad.engines.slurm import commands
+from myriad.engines.slurm.asking import commands
 
 
 def test_programs_may_end_before_they_have_read_what_they_are_given() -> None:

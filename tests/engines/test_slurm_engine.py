@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from myriad.engines.slurm import spool, strays
+from myriad.engines.slurm import spool
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.engine import SlurmEngine
+from myriad.engines.slurm.gangs import strays
 from myriad.fleet import site
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import AttemptId, JobId, NodeId, TenantId

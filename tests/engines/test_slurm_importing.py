@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from myriad.control import sitefile
-from myriad.engines.slurm import drafting, importing
-from myriad.engines.slurm.drafting import Draft, alike
+from myriad.engines.slurm.site import drafting, importing
+from myriad.engines.slurm.site.drafting import Draft, alike
 from myriad.kernel.errors import UserError
 
 CONFIG = "Configuration data as of 2026-11-28\nClusterName             = hall\nSLURM_VERSION           = {}\n"

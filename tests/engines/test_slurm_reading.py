@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from myriad.engines.slurm import reading
+from myriad.engines.slurm.asking import reading
 from myriad.kernel.units import SECOND
 
 _TAIL = (

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from myriad.engines.common import theirs
-from myriad.engines.slurm import homes, tails
-from myriad.engines.slurm.users import User
+from myriad.engines.slurm.gangs import tails
+from myriad.engines.slurm.users import homes
+from myriad.engines.slurm.users.users import User
 
 ME = os.getuid()
 SOMEBODY = User("somebody", 4242, 4242, "/", "/bin/sh")

@@ -17,11 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from myriad.engines.slurm import batch, config, gang, homes, sweeping, userhealth, users
+from myriad.engines.slurm import config
+from myriad.engines.slurm.asking import batch
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.engine import SlurmEngine
+from myriad.engines.slurm.gangs import gang, sweeping
 from myriad.engines.slurm.spool import STOPPED, Spool, write_json
-from myriad.engines.slurm.users import User
+from myriad.engines.slurm.users import homes, userhealth, users
+from myriad.engines.slurm.users.users import User
 from myriad.kernel.errors import UserError
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs, orders

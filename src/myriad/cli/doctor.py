@@ -10,7 +10,8 @@ from rich.text import Text
 from myriad.cli import homes, show
 from myriad.cli.context import Context, given
 from myriad.control.sitefile import Setup
-from myriad.engines.slurm import config, health, userhealth
+from myriad.engines.slurm import config, health
+from myriad.engines.slurm.users import userhealth
 from myriad.kernel.errors import UserError
 from myriad.kernel.findings import Finding, fail, skip
 from myriad.server.checks import around, folders, machine

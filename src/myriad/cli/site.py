@@ -45,7 +45,7 @@ def import_slurm(partition: str, chips: tuple[str, ...], gres: str) -> None:
       myriad site import-slurm --partition train --chip h100=h100-sxm > my-slurm.yaml
       myriad up --engine slurm --site my-slurm.yaml
     """
-    from myriad.engines.slurm import drafting, importing
+    from myriad.engines.slurm.site import drafting, importing
 
     found = drafting.draft(importing.ask(gres), partition=partition, gres=gres, told=chips)
     click.echo(found.text, nl=False)

@@ -25,8 +25,8 @@ from myriad.control.sitefile import Setup
 from myriad.engines.common import layout
 from myriad.engines.local import LocalEngine
 from myriad.engines.slurm import config as slurm
-from myriad.engines.slurm import homes, users
 from myriad.engines.slurm.engine import SlurmEngine
+from myriad.engines.slurm.users import homes, users
 from myriad.gateway.app import Gateway
 from myriad.kernel.errors import UserError
 from myriad.kernel.ports import Journal

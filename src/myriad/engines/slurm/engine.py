@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from myriad.engines.common import aloud
-from myriad.engines.slurm import commands, reading, users, view
+from myriad.engines.slurm.asking import commands, reading, view
 from myriad.engines.slurm.config import Config
-from myriad.engines.slurm.gangs import Gangs
-from myriad.engines.slurm.nodes import Nodes
+from myriad.engines.slurm.gangs.gangs import Gangs
+from myriad.engines.slurm.nodes.nodes import Nodes
 from myriad.engines.slurm.spool import Spool
 from myriad.engines.slurm.tasks import Tasks
+from myriad.engines.slurm.users import users
 from myriad.engines.slurm.where import Where
 from myriad.fleet import hostlist
 from myriad.fleet.site import Site

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
-from myriad.engines.slurm import commands, reading
-from myriad.engines.slurm.commands import SlurmError, SlurmSilent
+from myriad.engines.slurm.asking import commands, reading
+from myriad.engines.slurm.asking.commands import SlurmError, SlurmSilent
 from myriad.fleet import hostlist
 from myriad.kernel.findings import Finding, fail, ok, skip, warn
 

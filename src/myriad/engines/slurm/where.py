@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from myriad.engines.slurm import spool
+from myriad.engines.slurm.asking.view import View
 from myriad.engines.slurm.config import Config
 from myriad.engines.slurm.tasks import Tasks
-from myriad.engines.slurm.users import User
-from myriad.engines.slurm.view import View
+from myriad.engines.slurm.users.users import User
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs
 

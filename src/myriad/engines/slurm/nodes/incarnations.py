@@ -8,11 +8,11 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 
-from myriad.engines.slurm import reading
-from myriad.engines.slurm.burnins import BurnIns
-from myriad.engines.slurm.gangs import Gangs
-from myriad.engines.slurm.node import OURS, Place
-from myriad.engines.slurm.updates import Updates
+from myriad.engines.slurm.asking import reading
+from myriad.engines.slurm.gangs.gangs import Gangs
+from myriad.engines.slurm.nodes.burnins import BurnIns
+from myriad.engines.slurm.nodes.node import OURS, Place
+from myriad.engines.slurm.nodes.updates import Updates
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 
 from myriad.engines.common import layout, ranks
-from myriad.engines.slurm import batch, commands, homes, spool, users
-from myriad.engines.slurm.gang import Gang
-from myriad.engines.slurm.view import View
+from myriad.engines.slurm import spool
+from myriad.engines.slurm.asking import batch, commands
+from myriad.engines.slurm.asking.view import View
+from myriad.engines.slurm.gangs.gang import Gang
+from myriad.engines.slurm.users import homes, users
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import NodeId
 from myriad.protocol import orders

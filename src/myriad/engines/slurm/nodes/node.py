@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from myriad.engines.common import health
-from myriad.engines.slurm import reading
+from myriad.engines.slurm.asking import reading
 from myriad.kernel.ids import NodeId
 from myriad.kernel.units import Instant
 from myriad.protocol import inputs

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from myriad.engines.slurm import commands
+from myriad.engines.slurm.asking import commands
 from myriad.engines.slurm.where import Where
 from myriad.fleet import hostlist
 from myriad.kernel.ids import NodeId

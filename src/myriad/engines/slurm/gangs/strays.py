@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Container, Mapping
 
-from myriad.engines.slurm.gang import Gang
-from myriad.engines.slurm.view import View
+from myriad.engines.slurm.asking.view import View
+from myriad.engines.slurm.gangs.gang import Gang
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId
 

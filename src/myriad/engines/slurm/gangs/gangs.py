@@ -14,13 +14,15 @@ import msgspec
 from myriad.engines.common import aloud
 from myriad.engines.common.paces import Paces
 from myriad.engines.common.replicas import Replicas
-from myriad.engines.slurm import commands, gang, reading, spool, sweeping, tails
-from myriad.engines.slurm.gang import Gang, Part
-from myriad.engines.slurm.settling import Settler
-from myriad.engines.slurm.strangers import Strangers
-from myriad.engines.slurm.strays import Strays
-from myriad.engines.slurm.submitting import Submitter
-from myriad.engines.slurm.view import View
+from myriad.engines.slurm import spool
+from myriad.engines.slurm.asking import commands, reading
+from myriad.engines.slurm.asking.view import View
+from myriad.engines.slurm.gangs import gang, sweeping, tails
+from myriad.engines.slurm.gangs.gang import Gang, Part
+from myriad.engines.slurm.gangs.settling import Settler
+from myriad.engines.slurm.gangs.strangers import Strangers
+from myriad.engines.slurm.gangs.strays import Strays
+from myriad.engines.slurm.gangs.submitting import Submitter
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.kernel.units import Instant

@@ -6,8 +6,10 @@ Slurm speaks for them, once nothing of them can be left. Why its job ended says 
 import asyncio
 from collections.abc import Callable
 
-from myriad.engines.slurm import commands, gang, reading, spool
-from myriad.engines.slurm.gang import Gang, Part
+from myriad.engines.slurm import spool
+from myriad.engines.slurm.asking import commands, reading
+from myriad.engines.slurm.gangs import gang
+from myriad.engines.slurm.gangs.gang import Gang, Part
 from myriad.engines.slurm.where import Where
 
 _RETRY_S = 2.0

@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterable, Mapping
 
 from myriad.engines.common import health
-from myriad.engines.slurm import reading
-from myriad.engines.slurm.burnins import BurnIns
-from myriad.engines.slurm.gangs import Gangs
-from myriad.engines.slurm.holds import Holds
-from myriad.engines.slurm.incarnations import Incarnations
-from myriad.engines.slurm.node import Place
-from myriad.engines.slurm.updates import Updates
-from myriad.engines.slurm.view import View
+from myriad.engines.slurm.asking import reading
+from myriad.engines.slurm.asking.view import View
+from myriad.engines.slurm.gangs.gangs import Gangs
+from myriad.engines.slurm.nodes.burnins import BurnIns
+from myriad.engines.slurm.nodes.holds import Holds
+from myriad.engines.slurm.nodes.incarnations import Incarnations
+from myriad.engines.slurm.nodes.node import Place
+from myriad.engines.slurm.nodes.updates import Updates
 from myriad.engines.slurm.where import Where
 from myriad.fleet.site import NodePlace
 from myriad.kernel.ids import NodeId

@@ -5,9 +5,9 @@ import contextlib
 import time
 
 from myriad.engines.common import burnin
-from myriad.engines.slurm import batch, commands, reading
-from myriad.engines.slurm.node import Place
-from myriad.engines.slurm.view import View
+from myriad.engines.slurm.asking import batch, commands, reading
+from myriad.engines.slurm.asking.view import View
+from myriad.engines.slurm.nodes.node import Place
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs

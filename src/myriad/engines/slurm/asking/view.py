@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
-from myriad.engines.slurm import commands, reading
+from myriad.engines.slurm.asking import commands, reading
 from myriad.engines.slurm.spool import Whose
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from myriad.engines.common import aloud
-from myriad.engines.slurm.gang import Gang
+from myriad.engines.slurm.gangs.gang import Gang
 from myriad.engines.slurm.where import Where
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.protocol import inputs, orders

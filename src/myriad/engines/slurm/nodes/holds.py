@@ -6,9 +6,9 @@ leaves them apart.
 
 import time
 
-from myriad.engines.slurm import commands, reading
-from myriad.engines.slurm.node import OURS, Place
-from myriad.engines.slurm.updates import Updates
+from myriad.engines.slurm.asking import commands, reading
+from myriad.engines.slurm.nodes.node import OURS, Place
+from myriad.engines.slurm.nodes.updates import Updates
 from myriad.engines.slurm.where import Where
 from myriad.kernel.units import SECOND
 from myriad.protocol import inputs, orders

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from myriad.engines.slurm import commands
+from myriad.engines.slurm.asking import commands
 from myriad.fleet import hostlist
 from myriad.kernel.errors import UserError
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from myriad.engines.slurm import homes, users
 from myriad.engines.slurm.config import Config
+from myriad.engines.slurm.users import homes, users
 from myriad.kernel.errors import UserError
 from myriad.kernel.findings import Finding, fail, ok
 

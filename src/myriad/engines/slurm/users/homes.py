@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from myriad.engines.slurm.config import Config
-from myriad.engines.slurm.users import User
+from myriad.engines.slurm.users.users import User
 from myriad.kernel.errors import UserError
 
 MODE = 0o2750

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import msgspec
 
 from myriad.engines.common import endings
-from myriad.engines.slurm.reading import Ending
+from myriad.engines.slurm.asking.reading import Ending
+from myriad.engines.slurm.gangs.tails import Tail
 from myriad.engines.slurm.spool import Spool
-from myriad.engines.slurm.tails import Tail
 from myriad.kernel.ids import AttemptId, NodeId
 from myriad.kernel.units import Instant
 from myriad.protocol import inputs, orders

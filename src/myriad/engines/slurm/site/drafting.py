@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 
 from myriad.catalog import chips, files
-from myriad.engines.slurm.importing import Cluster, Domain, Fields, Host, natural
+from myriad.engines.slurm.site.importing import Cluster, Domain, Fields, Host, natural
 from myriad.fleet import hostlist
 from myriad.fleet.site import Site
 from myriad.kernel import documents

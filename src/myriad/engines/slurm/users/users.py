@@ -8,7 +8,7 @@ import os
 import pwd
 from typing import NamedTuple
 
-from myriad.engines.slurm import commands
+from myriad.engines.slurm.asking import commands
 from myriad.engines.slurm.config import Config
 from myriad.kernel.errors import UserError
 

@@ -1,0 +1,1 @@
+"""What is asked of Slurm, and its answers: programs, batch scripts, texts, one look at everything."""

@@ -1,0 +1,1 @@
+"""Every attempt, from its submission to its last word."""

@@ -1,0 +1,1 @@
+"""The site file, from what Slurm says of its cluster."""
