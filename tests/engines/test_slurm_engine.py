@@ -122,6 +122,12 @@ class Slurm:
         if claim:
             spool.replace(self.files.claim_file(A), claim)
 
+    def runs(self) -> None:
+        """It is job 7 on both nodes, and its members say so."""
+        self.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{self.prefix}{A}")
+        for node in ("n0", "n1"):
+            self.say(node, "MemberStarted")
+
     def say(self, node: str, kind: str, more: str = "") -> None:
         with self.files.log(A, node).open("a") as log:
             log.write(f'{{"type": "{kind}", "at": 1, "attempt": "{A}", "node": "{node}"{more}}}\n')
@@ -246,9 +252,7 @@ async def test_a_no_of_slurm_after_a_submission_that_was_taken_ends_nothing(slur
 @on_a_loop
 async def test_a_successor_reads_on_where_the_record_ends_and_hears_every_last_word(slurm: Slurm) -> None:
     slurm.planned(claim="7")
-    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
-    for node in ("n0", "n1"):
-        slurm.say(node, "MemberStarted")
+    slurm.runs()
     step, steps = 0, ', "step": {}, "tokens": 1'
     async with running(slurm) as brain:
         await brain.until(
@@ -273,9 +277,7 @@ async def test_while_we_cannot_see_the_shared_folder_nobody_is_silent(
     slurm: Slurm, capfd: pytest.CaptureFixture[str]
 ) -> None:
     slurm.planned(claim="7")
-    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
-    for node in ("n0", "n1"):
-        slurm.say(node, "MemberStarted")
+    slurm.runs()
     async with running(slurm) as brain:
         living = asyncio.create_task(live(slurm))
         await brain.until(
@@ -347,9 +349,7 @@ async def test_a_gang_keeps_the_lease_it_was_planned_with(slurm: Slurm) -> None:
     slurm.planned(claim="7")
     tree = spool.read_json(slurm.files.plan(A)) or {}
     spool.write_json(slurm.files.plan(A), tree | {"lease_s": 600.0})
-    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
-    for node in ("n0", "n1"):
-        slurm.say(node, "MemberStarted")
+    slurm.runs()
     async with running(slurm) as brain:
         await brain.until(
             lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
@@ -367,9 +367,7 @@ async def test_a_gang_keeps_the_lease_it_was_planned_with(slurm: Slurm) -> None:
 @on_a_loop
 async def test_a_node_has_rebooted_when_slurm_says_so_and_its_members_are_silent(slurm: Slurm) -> None:
     slurm.planned(claim="7")
-    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
-    for node in ("n0", "n1"):
-        slurm.say(node, "MemberStarted")
+    slurm.runs()
     async with running(slurm) as brain:
         living = asyncio.create_task(live(slurm))
         await brain.until(
@@ -389,9 +387,7 @@ async def test_how_a_job_ended_is_asked_until_slurm_says_it_and_a_stop_need_not_
     slurm: Slurm,
 ) -> None:
     slurm.planned(claim="7")
-    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
-    for node in ("n0", "n1"):
-        slurm.say(node, "MemberStarted")
+    slurm.runs()
     async with running(slurm) as brain:
         await brain.until(lambda: brain.of(inputs.MemberStarted, "n0") and brain.of(inputs.NodeJoined, "n0"))
         slurm.jobs()

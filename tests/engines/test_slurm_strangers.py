@@ -33,9 +33,7 @@ async def test_what_is_not_on_record_ends_without_a_word_and_its_namesake_waits_
     slurm: Slurm,
 ) -> None:
     slurm.planned(claim="7")
-    slurm.jobs(f"7|RUNNING|{ME}|n[0-1]|N/A|None|{slurm.prefix}{A}")
-    for node in ("n0", "n1"):
-        slurm.say(node, "MemberStarted")
+    slurm.runs()
     async with running(slurm) as brain:
         brain.engine.obey(orders.KeepGangs(gangs=()))
         brain.engine.obey(msgspec.structs.replace(_START, placed_at=9))
