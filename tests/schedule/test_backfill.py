@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from myriad.fleet.site import Pod, Site
 from myriad.kernel.units import SECOND
 from myriad.schedule import backfill
 from myriad.workload.jobs import NodeRange
@@ -67,6 +68,27 @@ def test_conservative_starts_every_gang_when_the_book_says(jobs: list[Wish]) -> 
     made = Hall(site((2, 4)), policy(backfill="conservative"))
     made.wish(*jobs)
     assert made.run().first_s == reference(jobs, 8)
+
+
+@FEW
+@given(jobs=queues, others=queues)
+def test_conservative_keeps_chip_types_apart(jobs: list[Wish], others: list[Wish]) -> None:
+    """Who waits for one type holds up nobody who needs another."""
+    pods = (
+        Pod(name="a", racks=2, nodes_per_rack=4),
+        Pod(name="b", racks=1, nodes_per_rack=8, chip="h20", chips_per_node=1),
+    )
+    two = Site(name="test", chip="local-cpu", pods=pods, chips_per_node=1)
+    made = Hall(two, policy(backfill="conservative"))
+    fixed = [one._replace(nodes=getattr(one.nodes, "max", one.nodes)) for one in jobs]
+    more = {"chip": "h20"}
+    elsewhere = [
+        one._replace(job=f"other-{one.job}", nodes=getattr(one.nodes, "max", one.nodes), more=more)
+        for one in others
+    ]
+    made.wish(*fixed, *elsewhere)
+    starts = made.run().first_s
+    assert starts == reference(fixed, 8) | reference(elsewhere, 8)
 
 
 @FEW

@@ -6,14 +6,13 @@ fits and cannot delay it. Work is bounded by what could start, not by what waits
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Final
 
 from myriad.fleet.columns import Rows
 from myriad.kernel.ids import TenantId
 from myriad.kernel.units import Instant, Span
 from myriad.protocol.values import Code
-from myriad.schedule import backfill, gather, place, preempt, quota, search
+from myriad.schedule import backfill, conservative, gather, place, preempt, quota, search
 from myriad.schedule.asks import Ask, Leaves, Placed, Shape, View, Waits
 from myriad.schedule.backfill import Reservation
 from myriad.schedule.board import Board, Front, Rules
@@ -56,7 +55,7 @@ class Cycle:
             yield from self._searched(asks)
             return
         while True:
-            ask = next((ask for ask in self.board.queue.walk(self._worth) if not self._is_full(ask)), None)
+            ask = next((ask for ask in self.board.queue.walk(self.worth) if not self._is_full(ask)), None)
             yield from self._inside_quotas()
             if ask is None:
                 return
@@ -77,8 +76,8 @@ class Cycle:
             front = self.board.front
             if front is not None and self.board.queue.get(front.owner) is None:
                 front = self.board.front = None
-            conservative = self.rules.backfill.policy == "conservative"
-            if front is not None and (conservative or self.board.queue.before(ask.owner, front.owner)):
+            ordered = self.rules.backfill.policy == "conservative"
+            if front is not None and (ordered or self.board.queue.before(ask.owner, front.owner)):
                 yield from self.whole()
                 return
             if code := self.held_back(ask):
@@ -104,7 +103,7 @@ class Cycle:
         queue, most = self.board.queue, self.rules.order.search_queue
         if not 2 <= len(queue) <= most:
             return []
-        asks = [ask for ask in queue.walk(self._worth) if not self._is_full(ask)]
+        asks = [ask for ask in queue.walk(self.worth) if not self._is_full(ask)]
         plain = all(
             ask.run_ns and not (ask.keep or ask.within or ask.reservation or ask.chip) for ask in asks
         )
@@ -159,7 +158,8 @@ class Cycle:
         """Whether it waits for its reservation: it may have no other nodes, so it holds nobody up."""
         return self.attempt(ask) is None
 
-    def _worth(self, tenant: TenantId, shape: Shape) -> bool:
+    def worth(self, tenant: TenantId, shape: Shape) -> bool:
+        """Whether it is small enough for what its quotas have left, as far as this cycle knows."""
         return shape.chips < self.board.full.chips.get(tenant, _MANY)
 
     # ---- one ask -----------------------------------------------------------------------------------
@@ -327,8 +327,8 @@ class Cycle:
     # ---- backfill ----------------------------------------------------------------------------------
 
     def _backfill(self, front: Front) -> Iterator[Placed]:
-        conservative = self.rules.backfill.policy == "conservative"
-        yield from self._conservative(front) if conservative else self._easy(front)
+        ordered = self.rules.backfill.policy == "conservative"
+        yield from conservative.placed(self, front) if ordered else self._easy(front)
 
     def _easy(self, front: Front) -> Iterator[Placed]:
         """Shortest first: whoever ends before the reserved start, or needs only what it leaves over."""
@@ -343,7 +343,7 @@ class Cycle:
             now_front = self.board.front or front
             if self.fitting(ask) < ask.least or not self._could_pass(ask, now_front):
                 continue
-            if not self._worth(ask.tenant, ask.shape):
+            if not self.worth(ask.tenant, ask.shape):
                 continue
             if ask.owner == front.owner or self._is_full(ask):
                 continue
@@ -385,7 +385,7 @@ class Cycle:
     def passes(self, ask: Ask, front: Front) -> tuple[Placed, Reservation] | None:
         """A place before the one in front, and what is left of the reservation then; None: it waits."""
         held = front.held
-        other = self.kind(ask) != front.kind and self.rules.backfill.policy != "none"
+        other = self.kind(ask) != front.kind and self.rules.backfill.policy == "easy"
         may = ask if other else self._passing(ask, front)
         decision = self.attempt(may) if may else None
         if not isinstance(decision, Placed):
@@ -422,13 +422,7 @@ class Cycle:
             if ask.chips_per_node >= front.chips_per_node:
                 nodes = min(front.held.extra, nodes)
             return _at_most(ask, nodes) if ask.least <= nodes else None
-        profile = self._profile(front)
-        for number, one in enumerate(islice(self.board.queue.walk(self._worth), knobs.depth)):
-            if one.owner == ask.owner:
-                return ask._replace(sizes=(ask.least,)) if profile.fits_now(ask.least, run_ns) else None
-            if number < knobs.reservations and self.held_back(one) is None:
-                profile.reserve(one.least, int(one.run_on(one.least) * knobs.slack))
-        return None
+        return conservative.passing(self, ask, front)
 
     def _beside(self, ask: Ask, front: Front) -> int:
         """Nodes it may hold so that the quota is left with which the one in front will start."""
@@ -437,30 +431,6 @@ class Cycle:
             return ask.nodes
         chips = first.least * first.chips_per_node
         return quota.room_beside(self.view, ask.tenant, first.tenant, chips) // ask.chips_per_node
-
-    def _profile(self, front: Front) -> backfill.Profile:
-        """Nodes free over time for the one in front."""
-        first = self.board.queue.get(front.owner)
-        assert first is not None
-        kind, coming = self.kind(first), self.board.ends.coming(self.now)
-        nodes = ((at, backfill.nodes_of(end, first, kind)) for at, end in coming)
-        return backfill.Profile(self.now, self.fitting(first), nodes)
-
-    def _conservative(self, front: Front) -> Iterator[Placed]:
-        """The first in the queue get reservations one behind the other; who can start now does."""
-        knobs = self.rules.backfill
-        profile = self._profile(front)
-        for number, ask in enumerate(list(islice(self.board.queue.walk(self._worth), knobs.depth))):
-            run_ns = int(ask.run_on(ask.least) * knobs.slack)
-            may = self.held_back(ask) is None
-            if ask.owner != front.owner and may and profile.fits_now(ask.least, run_ns):
-                decision = self.attempt(ask._replace(sizes=(ask.least,)))
-                if isinstance(decision, Placed):
-                    profile.take_now(ask.least, run_ns)
-                    yield decision
-                    continue
-            if number < knobs.reservations and may:
-                profile.reserve(ask.least, run_ns)
 
     # ---- why -----------------------------------------------------------------------------------------
 
