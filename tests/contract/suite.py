@@ -296,6 +296,37 @@ async def what_happened_meanwhile_is_told(driver: Driver) -> None:
     await after.engine.close()
 
 
+async def whoever_opens_hears_that_nodes_are_well(driver: Driver) -> None:
+    await (await opened(driver)).engine.close()
+    after = await opened(driver)
+    for one in await after.each(inputs.NodeSignalled, nodes_of(driver), source="channel"):
+        assert one.healthy
+        assert one.instance == after.all(inputs.NodeJoined, node=one.node)[-1].instance
+    await after.engine.close()
+
+
+async def a_node_that_died_meanwhile_is_told(driver: Driver) -> None:
+    before = await opened(driver)
+    victim = nodes_of(driver)[0]
+    old = before.all(inputs.NodeJoined, node=victim)[-1].instance
+    await before.engine.close()
+    driver.kill_node(victim)
+    after = Watcher(driver.engine())
+    await after.engine.open()
+
+    def sources() -> set[str]:
+        return {
+            one.source for one in after.all(inputs.NodeSignalled, node=victim, instance=old, healthy=False)
+        }
+
+    def another() -> bool:
+        return any(one.instance != old for one in after.all(inputs.NodeJoined, node=victim))
+
+    while not (another() or len(sources()) > 1):
+        await after.next(inputs.Input)
+    await after.engine.close()
+
+
 async def taken_over(driver: Driver, *gangs: orders.Standing) -> Watcher:
     """A new engine, told what is on record before all else, as a server does."""
     watcher = Watcher(driver.engine())
@@ -386,7 +417,7 @@ async def a_frozen_node_loses_its_heartbeat_alone(driver: Driver) -> None:
         await watcher.next(inputs.NodeSignalled, node=node, source="heartbeat", healthy=False)
         driver.resume_node(node)
         await watcher.next(inputs.NodeSignalled, node=node, source="heartbeat", healthy=True)
-        assert {one.source for one in watcher.all(inputs.NodeSignalled)} == {"heartbeat"}
+        assert {one.source for one in watcher.all(inputs.NodeSignalled, healthy=False)} == {"heartbeat"}
     await watcher.engine.close()
 
 
@@ -403,6 +434,8 @@ CONTRACT: tuple[Callable[[Driver], Awaitable[None]], ...] = (
     repair_fences_then_rejoins,
     a_new_control_plane_adopts_what_runs,
     what_happened_meanwhile_is_told,
+    whoever_opens_hears_that_nodes_are_well,
+    a_node_that_died_meanwhile_is_told,
     what_is_on_record_runs_on,
     what_is_not_on_record_is_ended_before_anything_begins_there,
     a_namesake_of_what_is_on_record_is_ended_and_the_name_is_spent,

@@ -185,13 +185,13 @@ def test_ports_are_fresh_free_remembered_and_not_the_kernels(tmp_path: Path) -> 
             ports.free(everything_else)
 
 
-def test_evidence_is_told_only_when_it_changes() -> None:
+def test_evidence_is_told_at_first_and_when_it_changes() -> None:
     told: list[tuple[Signal, bool]] = []
     evidence = health.Evidence(lambda source, healthy, _: told.append((source, healthy)))
-    for healthy in (True, False, False, True, True):
+    for healthy in (True, True, False, False, True, True):
         evidence.say("channel", healthy)
     evidence.say("heartbeat", False)
-    assert told == [("channel", False), ("channel", True), ("heartbeat", False)]
+    assert told == [("channel", True), ("channel", False), ("channel", True), ("heartbeat", False)]
 
 
 def test_a_heart_is_not_blamed_for_our_own_absence() -> None:

@@ -229,7 +229,7 @@ raise SystemExit(4)
             assert inputs.StepsReported not in kinds[saved:]  # progress is told before what follows it
             spoken = [one.text for one in watcher.all(inputs.WorkerSpoke)]
             assert spoken[0] == "loss is nan at step 1"
-            assert not watcher.all(inputs.NodeSignalled)
+            assert not watcher.all(inputs.NodeSignalled, healthy=False)
             assert "reports dropped" in paths.agent_log(tmp_path, N0).read_text()
 
     asyncio.run(run())
@@ -276,6 +276,6 @@ def test_folders_that_cannot_be_made_fail_the_attempt_and_not_the_node(tmp_path:
             (tmp_path / "jobs/job-a").write_text("in the way")
             ended = await exit_of(watcher, start(python("pass")))
             assert ended.code == 126 and os.strerror(20) in ended.detail
-            assert not watcher.all(inputs.NodeSignalled)
+            assert not watcher.all(inputs.NodeSignalled, healthy=False)
 
     asyncio.run(run())

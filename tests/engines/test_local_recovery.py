@@ -151,7 +151,7 @@ def test_the_zygote_is_replaced_when_it_is_needed(tmp_path: Path) -> None:
             watcher.engine.obey(orders.RepairNode(node=N0, instance=instance))
             await watcher.next(inputs.NodeJoined, node=N0)
             assert _zygote(tmp_path) != killed
-            assert not watcher.all(inputs.NodeSignalled)
+            assert not watcher.all(inputs.NodeSignalled, healthy=False)
 
     asyncio.run(run())
 

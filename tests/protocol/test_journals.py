@@ -29,7 +29,7 @@ JOURNALS = {
     "schema-1-others": "b84ad48f88e3d1fd2bf838c4e3bc9853",
 }
 #: Facts of which no journal has an example yet; write one (write_journal) when a release is made.
-UNSEEN: tuple[str, ...] = ()
+UNSEEN: tuple[str, ...] = ("DeadlineMoved",)
 
 
 def entries(name: str) -> list[bytes]:

@@ -17,12 +17,14 @@ from tests.slurm.cluster import Cluster
 PATIENCE_S = 90.0
 
 
-def site_file(cluster: Cluster, folder: Path, **section: Any) -> Path:
+def site_file(cluster: Cluster, folder: Path, stop_timeout: str = "", **section: Any) -> Path:
     """All of the cluster as a site, with more in its section `slurm`."""
     done = CliRunner().invoke(cli, ["site", "import-slurm", "--chip", "local-cpu"], env=cluster.env)
     assert done.exit_code == 0, done.output
     tree = yaml.safe_load(done.output)
     tree["slurm"] |= {"burn_in": "quick", "lease": "4s", **section}
+    if stop_timeout:
+        tree["policy"]["recover"]["stop_timeout"] = stop_timeout
     path = folder / "site.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False))
     return path
@@ -30,7 +32,7 @@ def site_file(cluster: Cluster, folder: Path, **section: Any) -> Path:
 
 @contextlib.contextmanager
 def running(cluster: Cluster, folder: Path, tools: Path | None = None, **section: Any) -> Iterator[Server]:
-    """A control plane whose nodes are all in service, and a tenant who may have them all.
+    """A control plane whose nodes are all in service, and a tenant who may have them all; more: `site_file`.
 
     Programs in `tools` are found by what runs on the nodes: Slurm hands the environment on.
     """

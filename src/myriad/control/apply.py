@@ -6,7 +6,7 @@ One small function a fact, found by its type. Journal replay calls exactly these
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from myriad.control import failures, forget, memory, others
+from myriad.control import deadlines, failures, forget, memory, others
 from myriad.control.records import AWAY, Ended, Gang, GangPhase, Job, Key, Node, Service, Spent, Usage
 from myriad.control.state import State, signature, sizes
 from myriad.kernel.ids import NodeId, TenantId
@@ -158,6 +158,7 @@ def _node_evidence(state: State, fact: facts.NodeEvidence) -> None:
 
 
 _APPLIERS[facts.NodeTaken] = others.on_taken
+_APPLIERS[facts.DeadlineMoved] = deadlines.on_moved
 _APPLIERS[facts.NodeLost] = failures.on_lost
 _APPLIERS[facts.LossesForgotten] = failures.on_forgotten
 _APPLIERS[facts.IncidentOpened] = failures.on_opened

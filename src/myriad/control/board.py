@@ -178,6 +178,11 @@ class Board:
             self.refresh(gang.service)
         self.settled = False
 
+    def postponed(self, fact: facts.DeadlineMoved) -> None:
+        """It may take longer than was expected."""
+        if fact.attempt and self.ends.get(fact.attempt):
+            self.ends.move(fact.attempt, self._state.ends_at(self._state.gangs[fact.attempt]))
+
     def ended(self, fact: facts.JobEnded) -> None:
         """Nobody waits for it."""
         if self.queue.get(fact.job) is not None:
@@ -273,6 +278,7 @@ FOLLOWERS: Final[dict[type[Fact], Callable[[Board, Any], None]]] = {
     facts.StepsDone: Board.stepped,
     facts.LeaveAsked: Board.leaving,
     facts.GangStopping: Board.leaving,
+    facts.DeadlineMoved: Board.postponed,
     facts.GangStopped: Board.stopped,
     facts.ServiceSet: Board.served,
     facts.ServiceScaled: Board.served,

@@ -5,7 +5,6 @@ One mechanism for both, so an order that was lost in a crash is the order that i
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from operator import attrgetter
 from typing import Any, Final
 
 from myriad.control import launch
@@ -35,28 +34,36 @@ def due(state: State, policy: Policy, happened: Iterable[Fact]) -> tuple[Order, 
     """What bodies must do because of these facts, which are applied already."""
     subjects: dict[tuple[str, str], None] = {}
     for fact in happened:
-        if about_it := _SUBJECTS.get(type(fact)):
-            kind, name_of = about_it
-            subjects[kind, name_of(fact)] = None
+        if subject_of := _SUBJECTS.get(type(fact)):
+            subjects[subject_of(fact)] = None
     if not subjects:
         return ()
     return tuple([order for kind, name in subjects for order in about(state, policy, kind, name)])
 
 
+def _gang(fact: Any) -> tuple[str, str]:
+    return "gang", fact.attempt
+
+
+def _node(fact: Any) -> tuple[str, str]:
+    return "node", fact.node
+
+
 #: What a fact is about, where orders may follow from it: the kind, and its name.
-_SUBJECTS: Final[Mapping[type[Fact], tuple[str, Callable[[Any], str]]]] = {
-    facts.GangPlaced: ("gang", attrgetter("attempt")),
-    facts.GangStopping: ("gang", attrgetter("attempt")),
-    facts.LeaveAsked: ("gang", attrgetter("attempt")),
-    facts.ReplicaStalled: ("gang", attrgetter("attempt")),
-    facts.NodeMoved: ("node", attrgetter("node")),
-    facts.LossesForgotten: ("node", attrgetter("node")),
-    facts.NodeCordoned: ("hold", attrgetter("node")),
-    facts.JobHeld: ("job", attrgetter("job")),
-    facts.ServiceHeld: ("service", attrgetter("service")),
-    facts.ServiceScaled: ("service", attrgetter("service")),
-    facts.LookAgain: ("cycle", lambda _: ""),
-    facts.WindowSet: ("window", attrgetter("window.name")),
+_SUBJECTS: Final[Mapping[type[Fact], Callable[[Any], tuple[str, str]]]] = {
+    facts.GangPlaced: _gang,
+    facts.GangStopping: _gang,
+    facts.LeaveAsked: _gang,
+    facts.ReplicaStalled: _gang,
+    facts.DeadlineMoved: lambda fact: _gang(fact) if fact.attempt else _node(fact),
+    facts.NodeMoved: _node,
+    facts.LossesForgotten: _node,
+    facts.NodeCordoned: lambda fact: ("hold", fact.node),
+    facts.JobHeld: lambda fact: ("job", fact.job),
+    facts.ServiceHeld: lambda fact: ("service", fact.service),
+    facts.ServiceScaled: lambda fact: ("service", fact.service),
+    facts.LookAgain: lambda _: ("cycle", ""),
+    facts.WindowSet: lambda fact: ("window", fact.window.name),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from myriad.control.core import Core, Step
+from myriad.control.records import GangPhase
 from myriad.control.sitefile import Setup
 from myriad.control.state import State
 from myriad.kernel.errors import UserError, near
@@ -21,6 +22,7 @@ from myriad.twin.checkers.capacity import Capacity
 from myriad.twin.checkers.double import NoDouble
 from myriad.twin.checkers.folding import Folding
 from myriad.twin.checkers.ledger_law import LedgerLaw
+from myriad.twin.checkers.patience import Patience
 from myriad.twin.checkers.progress import Progress
 from myriad.twin.checkers.quota import Quotas
 from myriad.twin.checkers.reasons import Reasons
@@ -170,6 +172,16 @@ def _remember_wrong(driver: Watched) -> bool:
     return True
 
 
+def _hurry(driver: Watched) -> bool:
+    """A gang is given up as soon as somebody leads again."""
+    for attempt, gang in driver.core.state.gangs.items():
+        if gang.phase is GangPhase.STOPPING:
+            driver.led_since = gang.until = driver.world.now
+            driver.give(inputs.Woke(at=driver.world.now, about=f"gang:{attempt}"))
+            return True
+    return False
+
+
 def _hang(driver: Watched) -> bool:
     """Gangs do nothing for ever, and nobody is told."""
     for run in driver.world.running.runs.values():
@@ -194,6 +206,7 @@ CANARIES: Final[Mapping[str, Callable[[str], Canary]]] = {
     "lost-chip": lambda name: Harms(name, Capacity.law, _lose_chip),
     "lost-time": lambda name: Harms(name, LedgerLaw.law, _lose_time),
     "unwritten": lambda name: Harms(name, Folding.law, _remember_wrong),
+    "in-a-hurry": lambda name: Harms(name, Patience.law, _hurry),
     "forgotten-job": lambda name: Harms(name, Reasons.law, _forget_job, again=True),
     "hanging": lambda name: Harms(name, Progress.law, _hang, again=True),
     "by-hash": lambda name: Harms(name, "", _by_hash),

@@ -257,6 +257,12 @@ class Nodes:
         chips = self._nodes[node].place.chips
         return inputs.NodeJoined(at=self._timeline.now, node=node, instance=self.instance(node), chips=chips)
 
+    def seen(self, node: NodeId) -> Iterator[Input]:
+        """How it is to whoever looks for the first time."""
+        for source in (*_SILENT, "heartbeat"):
+            healthy = source != "heartbeat" or not self._nodes[node].paused
+            yield self._signal(node, self.instance(node), source, healthy=healthy)
+
     def _signal(
         self, node: NodeId, instance: str, source: Signal, *, healthy: bool, since: Instant = 0
     ) -> Input:

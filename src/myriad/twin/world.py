@@ -113,6 +113,7 @@ class World(Timeline):
                 self._boot(name)
                 continue
             self.say(self.nodes.joined(name))
+            self._said += self.nodes.seen(name)
             for run in self.running.runs.values():
                 if name in run.started and not self.physics.whole_gangs:
                     self.running.say_member(run, name)

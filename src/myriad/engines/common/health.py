@@ -1,4 +1,4 @@
-"""Evidence about one node: what each source says, told only when it changes.
+"""Evidence about one node: what each source says, told at first and when it changes.
 
 Sources fail independently: a killed agent closes its channel and ends its process; a stopped one keeps
 both and only its heart stands still.
@@ -10,21 +10,21 @@ from myriad.protocol.values import Signal
 
 
 class Evidence:
-    """The last word of each source about one incarnation; all are well until they say otherwise."""
+    """The last word of each source about one incarnation, told on when it is another one.
+
+    The first is told too: what the control plane before us was told last is not known here, and it may have
+    taken a node for silent that is well again.
+    """
 
     def __init__(self, tell: Callable[[Signal, bool, str], None]) -> None:
         self._tell = tell
-        self._unhealthy: set[Signal] = set()
+        self._said: dict[Signal, bool] = {}
 
     def say(self, source: Signal, healthy: bool, detail: str = "") -> None:
         """What a source sees now."""
-        if healthy == (source not in self._unhealthy):
-            return
-        if healthy:
-            self._unhealthy.discard(source)
-        else:
-            self._unhealthy.add(source)
-        self._tell(source, healthy, detail)
+        if self._said.get(source) is not healthy:
+            self._said[source] = healthy
+            self._tell(source, healthy, detail)
 
 
 class Heart:

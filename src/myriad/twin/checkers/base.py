@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from myriad.control.core import Core
+from myriad.kernel.units import Instant
 from myriad.ledger.ledger import Ledger
 from myriad.protocol.facts import Fact
 from myriad.twin.checkers.marks import Marks
@@ -32,6 +33,8 @@ class Scene(Protocol):
     journal: list[bytes]
     #: Inputs so far.
     input_count: int
+    #: Since when a control plane has led without a break (0: from the beginning).
+    led_since: Instant
 
 
 class Checker:

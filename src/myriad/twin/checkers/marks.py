@@ -65,6 +65,7 @@ MARKS: Final[Mapping[str, str]] = {
     "site closed": "the site closed and opened again",
     "crash": "the control plane died between two steps",
     "crash before orders": "it died when facts were durable and orders were not given",
+    "nobody led": "and nobody took its place for a while",
     "repeated message": "an observation came twice",
     "late message": "an observation came late, and out of order",
 }

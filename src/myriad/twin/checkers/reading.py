@@ -85,6 +85,7 @@ class Reading:
             facts.ReplicaStalled: self._stalled,
             facts.LeaveAsked: self._leaves,
             facts.GangStopping: self._stopping,
+            facts.DeadlineMoved: self._postponed,
             facts.GangStopped: self._stopped,
             facts.ServiceSet: self._service,
             facts.ServiceScaled: self._scaled,
@@ -194,6 +195,10 @@ class Reading:
     def _stopping(self, fact: facts.GangStopping) -> None:
         gang = self.gangs[fact.attempt]
         gang.phase, gang.until = "stopping", fact.until
+
+    def _postponed(self, fact: facts.DeadlineMoved) -> None:
+        if fact.attempt:
+            self.gangs[fact.attempt].until = fact.until
 
     def _stopped(self, fact: facts.GangStopped) -> None:
         gang = self.gangs.pop(fact.attempt)

@@ -9,7 +9,7 @@ import msgspec
 from myriad.control.core import Core, Step
 from myriad.control.state import State
 from myriad.kernel.rng import Stream
-from myriad.kernel.units import SECOND, show_span
+from myriad.kernel.units import SECOND, Instant, show_span
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import facts, inputs
 from myriad.protocol.facts import Fact
@@ -21,6 +21,7 @@ from myriad.twin.checkers.double import NoDouble
 from myriad.twin.checkers.folding import Folding
 from myriad.twin.checkers.ledger_law import LedgerLaw
 from myriad.twin.checkers.marks import Marks
+from myriad.twin.checkers.patience import Patience
 from myriad.twin.checkers.progress import Progress
 from myriad.twin.checkers.quota import Quotas
 from myriad.twin.checkers.reading import Reading
@@ -36,6 +37,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     Quotas,
     Capacity,
     LedgerLaw,
+    Patience,
     Folding,
     Reasons,
 )
@@ -53,6 +55,8 @@ class Noise(NamedTuple):
     crashes: float = 0.0
     #: No more crashes than this: each costs a fold of the whole journal.
     crashes_most: int = 3
+    #: How long nobody leads after one, in seconds: mean.
+    away_s: float = 0.0
 
 
 class Watched(Driver):
@@ -80,6 +84,9 @@ class Watched(Driver):
         self._given: Input = opening
         self._last_facts: Sequence[Fact] = ()
         self._dies = self._dies_first = False
+        #: Since when somebody has led; what people asked and bodies keep while nobody does.
+        self.led_since: Instant = 0
+        self._away, self._unheard = False, list[Input]()
 
     # ---- the wheel -------------------------------------------------------------------------------
 
@@ -94,6 +101,9 @@ class Watched(Driver):
 
     def give(self, given: Input) -> Step:
         """Feed one input. The control plane may die before its orders are given, or after."""
+        if self._away:
+            self._keep_for_later(given)
+            return Step((), ())
         self._begin(given)
         step = super().give(given)
         self._end(step.facts)
@@ -102,7 +112,7 @@ class Watched(Driver):
     def give_all(self, batch: Sequence[Input]) -> None:
         """Feed what came together, but for what comes late."""
         heard = [given for given in batch if not self._is_late(given)]
-        if len(heard) < 2:
+        if len(heard) < 2 or self._away:
             for given in heard:
                 self.give(given)
             return
@@ -152,23 +162,44 @@ class Watched(Driver):
         self._last_facts = happened
         super()._record(cause, happened)
 
+    # ---- when the control plane dies ---------------------------------------------------------------
+
     def restart(self) -> None:
-        """The control plane dies; another one folds the journal, opens the site and asks what is so.
+        """The control plane dies; after a while another one leads."""
+        self._crashes += 1
+        self.world.drop_wakes()
+        away_ns = int(self._chance.exponential(self._noise.away_s) * SECOND) if self._noise.away_s else 0
+        if away_ns:
+            self.marks.hit("nobody led")
+            self._away = True
+            self.world.at(self.world.now + away_ns, self._lead)
+        else:
+            self._lead()
+
+    def _keep_for_later(self, given: Input) -> None:
+        """People ask again, and bodies keep what they have to say; but what is seen of nodes is not kept."""
+        if not isinstance(given, inputs.Woke | inputs.NodeSignalled):
+            self._unheard.append(given)
+
+    def _lead(self) -> None:
+        """Another one folds the journal, opens the site and asks what is so.
 
         As `server.plane` does: what is outstanding is ordered again, and bodies ignore what they did.
         """
-        self._crashes += 1
-        self.world.drop_wakes()
+        self._away, self.led_since = False, self.world.now
         self.core = self._make(self._folding.folded())
         if self.reading.open:
-            given = msgspec.structs.replace(self._opening, at=self.world.now)
-            self._given = given
-            step = self.core.step(given)
+            opening = msgspec.structs.replace(self._opening, at=self.world.now)
+            self._given = opening
+            step = self.core.step(opening)
             self._record("OpenSite", step.facts)
             self._end(step.facts)
         self.world.census()
         for order in self.core.outstanding():
             self.world.obey(order)
+        unheard, self._unheard = self._unheard, []
+        for given in unheard:
+            self.world.say(given)
 
     def finish(self) -> None:
         """Nothing more will happen: everything is checked once more."""

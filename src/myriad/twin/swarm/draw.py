@@ -54,7 +54,7 @@ class Swarm(NamedTuple):
             f"{len(self.services)} services, {len(self.deeds)} deeds in {show_span(self.span_ns)}, "
             f"{faults.hardware.chip:.3g} chip and {faults.hardware.host:.3g} host faults in 1,000 days, "
             f"mix {faults.mix}, {whole}, {noise.repeats:.1%} of messages repeated, {noise.late:.1%} late, "
-            f"{noise.crashes_most} crashes at most"
+            f"{noise.crashes_most} crashes at most, nobody leads for {noise.away_s:g} s after one"
         )
 
 
@@ -235,4 +235,5 @@ def _noise(chance: Stream) -> Noise:
         late_s=chance.choice((0.5, 5.0, 60.0)),
         crashes=chance.choice((0.0, 0.001, 0.005)),
         crashes_most=chance.integer(1, 4),
+        away_s=chance.choice((0.0, 5.0, 120.0)),
     )

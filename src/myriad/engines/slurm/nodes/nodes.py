@@ -48,7 +48,7 @@ class Nodes:
         """What the shared folder says of every node: which incarnation it is in, and when it had booted."""
         self._incarnations.take_up(lives)
         for node, place in self._places.items():
-            place.instance = self._incarnations.name(node)
+            self._expect(place, self._incarnations.name(node))
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class Nodes:
             found = view.nodes.get(node)
             place.seen = found
             if found is None:
-                if place.joined and view.nodes:
+                if view.nodes and not place.repairing:
                     self._say_unknown(place)
                 continue
             # of a node that slurmctld has not heard since it began there is no news
@@ -115,17 +115,18 @@ class Nodes:
         lively = self._silent.get(place.node, (1.0, 0))[0] == 0.0
         if self._incarnations.rebooted(place, found, lively=lively):
             self._incarnations.replace(place)
-        elif found.usable and not place.joined:
-            self._join(place, self._incarnations.name(place.node))
-        elif place.joined:
-            silent = "" if found.responds else f"slurmctld hears nothing of it ({found.state})"
-            down = f"Slurm says {found.state}: {found.reason}" if found.down else ""
-            refused = "its slurmd cannot be reached" if place.refuses else ""
-            place.evidence.say("channel", not silent and not found.down, silent or down)
-            place.evidence.say("process", not down and not refused, down or refused)
+            return
+        if found.usable and not place.joined:
+            self._join(place)
+        # also of one that is not there when we begin: it may have died while nobody looked
+        silent = "" if found.responds else f"slurmctld hears nothing of it ({found.state})"
+        down = f"Slurm says {found.state}: {found.reason}" if found.down else ""
+        refused = "its slurmd cannot be reached" if place.refuses else ""
+        place.evidence.say("channel", not silent and not found.down, silent or down)
+        place.evidence.say("process", not down and not refused, down or refused)
 
-    def _join(self, place: Place, instance: str) -> None:
-        place.instance, place.joined, place.occupied, place.refuses = instance, True, None, False
+    def _expect(self, place: Place, instance: str) -> None:
+        """What is seen of the node from now on is about this incarnation."""
 
         def tell(source: Signal, healthy: bool, detail: str) -> None:
             _, since = self._silent.get(place.node, (0.0, 0))
@@ -141,7 +142,11 @@ class Nodes:
                 )
             )
 
-        place.evidence = health.Evidence(tell)
+        place.instance, place.evidence = instance, health.Evidence(tell)
+
+    def _join(self, place: Place) -> None:
+        self._expect(place, self._incarnations.name(place.node))
+        place.joined, place.occupied, place.refuses = True, None, False
         self._at.tell(place.come(self._at.clock()))
         self._burn_ins.begin(place)
 
