@@ -8,6 +8,9 @@ from tools.slurm.cluster import SlurmError, available
 
 __all__ = ["Cluster", "SlurmError", "available"]
 
+#: A slurmd that slurmctld does not hear for so long does not come back by itself.
+_SILENT_S = 30.0
+
 
 class Cluster(_Cluster):
     """A real Slurm on this machine, and what tests want to know about it."""
@@ -29,6 +32,21 @@ class Cluster(_Cluster):
         folder.mkdir(exist_ok=True)
         output = f"--output={folder}/%j.out"
         return self.run("sbatch", "--parsable", output, *options, f"--wrap={script}").strip()
+
+    def revive(self) -> list[str]:
+        """Start again what stays silent by itself, as an operator would; the names, which are printed."""
+        give_up_at = time.monotonic() + _SILENT_S
+        while (off := self._silent()) and time.monotonic() < give_up_at:
+            time.sleep(1.0)
+        for name in off:
+            pid, said = self.slurmd_pid(name), (self.folder / "log" / f"{name}.log").read_text()[-1000:]
+            print(f"slurmd of {name} (process {pid or 'gone'}) is silent: {said}", flush=True)
+            self.kill_slurmd(name)
+            self.start_slurmd(name)
+        return off
+
+    def _silent(self) -> list[str]:
+        return [name for name, state in self.states().items() if state.endswith("*") or state == "down"]
 
     def clear(self) -> None:
         """As it was at first: no jobs, and every node idle with a slurmd."""

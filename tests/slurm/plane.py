@@ -15,6 +15,8 @@ from tests.slurm.cluster import Cluster
 
 #: A busy machine of two cores; nothing here is about speed.
 PATIENCE_S = 90.0
+#: States of nodes that Myriad gives work to.
+IN_SERVICE = ("ready", "spare", "allocated")
 
 
 def site_file(cluster: Cluster, folder: Path, stop_timeout: str = "", **section: Any) -> Path:
@@ -52,7 +54,7 @@ def running(cluster: Cluster, folder: Path, tools: Path | None = None, **section
 def usable(server: Server) -> int:
     """How many nodes are in service."""
     states = server.get("/site")["nodes_by_state"]
-    return sum(states.get(word, 0) for word in ("ready", "spare", "allocated"))
+    return sum(states.get(word, 0) for word in IN_SERVICE)
 
 
 def node(server: Server, name: str) -> Any:

@@ -105,7 +105,8 @@ def trouble(data: Path, user: User) -> tuple[str, str] | None:
         return f"{place} {why}", f"As root: install -d -o {user.uid} -g {os.getegid()} -m {MODE:04o} {place}"
     for path in (place, python, python.resolve()):
         if closed := closed_to(user, path):
-            return f"{closed} is closed to it, and with that {path}", f"chmod o+x {closed}"
+            remedy = f"chmod o+x {closed}; if that is Myriad's home, keep the data elsewhere: --data DIR"
+            return f"{closed} is closed to it, and with that {path}", remedy
     return None
 
 
