@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from myriad.engines.common import burnin, health, layout, ports, procs, reports
+from myriad.engines.common import burnin, health, ports, procs, reports
 from myriad.engines.local import (
     attempts,
     link,
@@ -219,19 +219,6 @@ def test_sockets_stay_within_what_an_address_can_hold(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 120)
     addresses = {paths.socket(deep, node, name) for node in ("n0", "n1", "") for name in ("agent", "report")}
     assert len(addresses) == 6 and all(len(os.fsencode(address)) <= 107 for address in addresses)
-
-
-def test_logs_are_found_in_rank_order(tmp_path: Path) -> None:
-    logs = layout.logs_dir(layout.job_dir(tmp_path, "j"), "j.1")
-    logs.mkdir(parents=True)
-    for rank in (10, 2, 0):
-        layout.log_file(logs, rank).touch()
-    assert [path.name for path in layout.log_files(tmp_path, "j", "j.1")] == [
-        "rank-0.log",
-        "rank-2.log",
-        "rank-10.log",
-    ]
-    assert layout.log_files(tmp_path, "j", "j.2") == []
 
 
 def test_a_burn_in_that_fails_says_why(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ print(json.dumps({**os.environ, "cwd": os.getcwd(), "group": os.getpgid(0) == os
 
 
 def _logged(home: Path) -> list[dict[str, str]]:
-    return [json.loads(path.read_text()) for path in layout.log_files(home, "job-a", ATTEMPT)]
+    logs = layout.logs_dir(layout.job_dir(home, "job-a"), ATTEMPT)
+    return [json.loads(path.read_text()) for path in sorted(logs.glob("rank-*.log"))]
 
 
 def test_each_process_is_told_its_place(tmp_path: Path) -> None:

@@ -68,6 +68,24 @@ def test_orders_wait_for_the_lease_and_keep_their_order() -> None:
     asyncio.run(story())
 
 
+def test_nobody_listens_before_the_first_orders_are_given() -> None:
+    async def story() -> None:
+        lease, given = Lease(), list[orders.Order]()
+        wheel = await _opened(lease, given)
+        lease.holds = False
+        wheel.release(given.append)
+        waits = asyncio.create_task(wheel.all_given())
+        await asyncio.sleep(0.2)
+        assert not waits.done() and not given
+        lease.holds = True
+        wheel.resume()
+        await asyncio.wait_for(waits, 5)
+        assert isinstance(given[0], orders.KeepGangs)
+        await wheel.stop()
+
+    asyncio.run(story())
+
+
 def test_who_is_deposed_gives_no_order_and_refuses_everyone() -> None:
     async def story() -> None:
         lease, given = Lease(), list[orders.Order]()

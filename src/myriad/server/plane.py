@@ -165,6 +165,8 @@ class Plane:
         self._pump = asyncio.create_task(self._listen(body))
 
     async def _listen(self, body: Body) -> None:
+        # until it knows what is on record, the namesake of something else may speak
+        await self.wheel.all_given()
         # asking again tells the body that the last batch is on record
         while batch := await body.observe():
             for given in batch:

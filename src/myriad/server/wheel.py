@@ -31,6 +31,9 @@ _ENTRIES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 #: A commit that takes longer is worth a line of the log.
 _SLOW_S: Final = 1.0
 
+#: Between two looks at what is held back, while nothing else can be done.
+_GIVEN_S: Final = 0.05
+
 #: Inputs of one turn: bounds how long the first of them waits for the last.
 _BATCH = 512
 
@@ -141,6 +144,11 @@ class Wheel:
         """Give what was held back, as far as we may: to be called when the lease was renewed."""
         while self._held_back and self._obey and self._may_act():
             self._obey(self._held_back.popleft())
+
+    async def all_given(self) -> None:
+        """Wait until nothing is held back."""
+        while self._held_back:
+            await asyncio.sleep(_GIVEN_S)
 
     def fail(self, error: UserError) -> None:
         """Stop for good, for a reason from outside. What is queued is refused, what waits is forgotten."""

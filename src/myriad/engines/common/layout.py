@@ -31,10 +31,3 @@ def logs_dir(owner: Path, attempt: str) -> Path:
 def log_file(logs: Path, rank: int) -> Path:
     """The output of one process."""
     return logs / f"rank-{rank}.log"
-
-
-def log_files(home: Path, owner: str, attempt: str) -> list[Path]:
-    """The logs of an attempt of a job or service, in rank order."""
-    folders = (logs_dir(job_dir(home, owner), attempt), logs_dir(service_dir(home, owner), attempt))
-    found = [path for folder in folders for path in folder.glob("rank-*.log")]
-    return sorted(found, key=lambda path: int(path.stem.removeprefix("rank-")))
