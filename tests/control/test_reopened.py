@@ -25,8 +25,12 @@ def reopened(rig: Rig, away_ns: Span) -> None:
     rig.core = Core(rig.core.policy, state, check=True)
     rig.world.drop_wakes()
     rig.world.now += away_ns
-    step = rig.core.step(inputs.OpenSite(at=rig.world.now, site=rig.world.site))
-    rig._record("OpenSite", step.facts)
+    for given in (
+        inputs.OpenSite(at=rig.world.now, site=rig.world.site),
+        inputs.Listening(at=rig.world.now),
+    ):
+        if happened := rig.core.step(given).facts:
+            rig._record(type(given).__name__, happened)
 
 
 def rung(rig: Rig, after_s: float) -> None:
@@ -110,6 +114,40 @@ def test_a_burn_in_has_its_whole_time_again() -> None:
     reopened(rig, HOUR)
     rung(rig, 1)
     assert rig.core.state.node_state(node) is NodeState.BURN_IN
+
+
+def test_a_node_that_is_to_join_is_not_lost_for_it() -> None:
+    rig = Rig()
+    node = NodeId("n0")
+    rig.give(inputs.CloseSite(at=rig.world.now, grace_ns=0))
+    rig.give(inputs.OpenSite(at=rig.world.now, site=rig.world.site))
+    assert rig.core.state.node_state(node) is NodeState.JOINING
+    reopened(rig, HOUR)
+    rung(rig, 1)
+    assert rig.core.state.node_state(node) is NodeState.JOINING
+
+
+def test_a_gang_that_is_to_leave_has_the_time_that_it_was_given() -> None:
+    rig = Rig()
+    attempt = placed(rig)
+    rig.pass_s(20)
+    node = rig.core.state.gangs[attempt].nodes[0]
+    rig.give(inputs.DrainNode(at=rig.world.now, node=node))
+    gang = rig.core.state.gangs[attempt]
+    asked_at, given_ns = rig.world.now, gang.until - rig.world.now
+    assert gang.leave_request and given_ns > 0
+    reopened(rig, HOUR)
+    assert rig.core.state.gangs[attempt].until == asked_at + HOUR + given_ns
+
+
+def test_what_was_held_against_a_node_counts_anew() -> None:
+    rig = Rig()
+    node = NodeId("n0")
+    suspect(rig, node, healthy=False)
+    reopened(rig, HOUR)
+    suspect(rig, node, healthy=False)
+    assert rig.core.state.node_state(node) is NodeState.SUSPECT
+    assert rig.core.state.nodes[node].unhealthy == {"heartbeat": rig.world.now}
 
 
 def test_nothing_is_said_where_nobody_has_a_deadline() -> None:

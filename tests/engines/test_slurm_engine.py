@@ -454,7 +454,9 @@ async def test_a_node_that_slurm_does_not_know_is_said_and_one_that_leaves_is_lo
         await brain.until(lambda: brain.of(inputs.NodeJoined, "n0"))
         assert not brain.of(inputs.NodeJoined, "n1")
         slurm.nodes(n0="")
-        await brain.until(lambda: len(brain.of(inputs.NodeSignalled, "n0")) == 2)
+        await brain.until(
+            lambda: [one.healthy for one in brain.of(inputs.NodeSignalled, "n0")][-2:] == [False] * 2
+        )
         await brain.until(lambda: brain.of(inputs.NodeJoined, "n1"))
     assert "Slurm does not know these nodes of the site file: n1" in capfd.readouterr().err
 

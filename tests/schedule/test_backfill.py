@@ -91,6 +91,18 @@ def test_conservative_keeps_chip_types_apart(jobs: list[Wish], others: list[Wish
     assert starts == reference(fixed, 8) | reference(elsewhere, 8)
 
 
+def test_however_many_wait_for_one_type_who_needs_another_starts() -> None:
+    """The first of each type are promised room, not the first of all."""
+    pods = (
+        Pod(name="a", racks=1, nodes_per_rack=4),
+        Pod(name="b", racks=1, nodes_per_rack=4, chip="h20", chips_per_node=1),
+    )
+    two = Site(name="test", chip="local-cpu", pods=pods, chips_per_node=1)
+    made = Hall(two, policy(backfill="conservative"))
+    made.wish(*[Wish(f"a{k}", 4, 1000, k) for k in range(140)], Wish("b", 4, 100, 200, more={"chip": "h20"}))
+    assert made.run().first_s["b"] == 200
+
+
 @FEW
 @given(jobs=queues)
 def test_without_backfill_nobody_passes(jobs: list[Wish]) -> None:

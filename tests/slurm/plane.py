@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ PATIENCE_S = 90.0
 IN_SERVICE = ("ready", "spare", "allocated")
 
 
-def site_file(cluster: Cluster, folder: Path, stop_timeout: str = "", **section: Any) -> Path:
-    """All of the cluster as a site, with more in its section `slurm`."""
+def site_file(
+    cluster: Cluster, folder: Path, recover: Mapping[str, str] | None = None, **section: Any
+) -> Path:
+    """All of the cluster as a site, with more in its sections `policy: recover` and `slurm`."""
     done = CliRunner().invoke(cli, ["site", "import-slurm", "--chip", "local-cpu"], env=cluster.env)
     assert done.exit_code == 0, done.output
     tree = yaml.safe_load(done.output)
     tree["slurm"] |= {"burn_in": "quick", "lease": "4s", **section}
-    if stop_timeout:
-        tree["policy"]["recover"]["stop_timeout"] = stop_timeout
+    tree["policy"]["recover"] |= recover or {}
     path = folder / "site.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False))
     return path

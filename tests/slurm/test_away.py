@@ -16,7 +16,7 @@ _STOP_S, _AWAY_S = 20, 25
 
 @pytest.mark.timeout(300)
 def test_what_happens_while_nobody_leads(slurm: Cluster, tmp_path: Path) -> None:
-    with plane.running(slurm, tmp_path, stop_timeout=f"{_STOP_S}s") as server:
+    with plane.running(slurm, tmp_path, recover={"stop_timeout": f"{_STOP_S}s"}) as server:
         stops, dies = (server.submit(python(_SLEEPS, name=name, nodes=2)) for name in ("stops", "dies"))
         for job in (stops, dies):
             server.wait_state(job, "running")

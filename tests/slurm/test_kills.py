@@ -127,7 +127,9 @@ class Scene:
     def __init__(self, stack: ExitStack, cluster: Cluster, postgres: Postgres, folder: Path) -> None:
         self._stack, self.cluster, self.postgres, self.folder = stack, cluster, postgres, folder
         self.data, self.starts = folder / "data", folder / "starts"
-        site = plane.site_file(cluster, folder, burn_in="none", lease="10s", look_every="1s")
+        # with each kill of slurmctld nodes come and go, and would be left alone for longer every time
+        calm = {"flap_ceiling": "5s"}
+        site = plane.site_file(cluster, folder, calm, burn_in="none", lease="10s", look_every="1s")
         self._options = ["--engine", "slurm", "--site", str(site), "--data", str(self.data)]
         self._options += ["--journal", postgres.database()]
         stack.callback(cluster.clear)

@@ -315,7 +315,7 @@ def _steps_done(state: State, fact: facts.StepsDone) -> None:
 def _leave_asked(state: State, fact: facts.LeaveAsked) -> None:
     gang = state.gangs[fact.attempt]
     gang.leave_request, gang.leave_why, gang.until = fact.request, fact.why, fact.until
-    gang.leave_cause, gang.claimant = fact.cause, fact.claimant
+    gang.leave_cause, gang.claimant, gang.leave_ns = fact.cause, fact.claimant, fact.until - fact.at
     if fact.claimant:
         state.claims.setdefault(fact.claimant, {})[fact.attempt] = None
 

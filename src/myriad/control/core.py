@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from myriad.control import (
+    deadlines,
     invariants,
     on_gangs,
     on_intents,
@@ -101,6 +102,7 @@ _HANDLERS: dict[type[Input], Handler] = {
     inputs.WorkerSpoke: on_gangs.on_worker_spoke,
     inputs.ReplicaReady: on_gangs.on_replica_ready,
     inputs.ReplicaUnready: on_gangs.on_replica_unready,
+    inputs.Listening: deadlines.on_listening,
     inputs.Woke: on_woke,
     inputs.LoadObserved: on_services.on_load,
     inputs.TokensMetered: on_services.on_tokens,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from myriad.catalog import chips
-from myriad.control import deadlines, on_gangs, on_nodes, on_services, tree
+from myriad.control import on_gangs, on_nodes, on_services, tree
 from myriad.control.moment import Moment
 from myriad.control.records import GangPhase
 from myriad.fleet.columns import NodeState
@@ -43,7 +43,6 @@ def on_open_site(m: Moment, given: inputs.OpenSite) -> Iterator[Fact]:
                 yield from on_nodes.retire(m, node)
         elif not was_open or node not in known or state in _FINAL:
             yield from on_nodes.await_join(m, node)
-    yield from deadlines.renewed(m)
 
 
 def on_close_site(m: Moment, given: inputs.CloseSite) -> Iterator[Fact]:

@@ -124,6 +124,8 @@ class Gang(msgspec.Struct, kw_only=True):
     memory_step: int = 0
     url: str = ""
     leave_request: str = ""
+    #: How long it was given to leave.
+    leave_ns: Span = 0
     leave_why: str = ""
     leave_cause: StopCause = "moved"
     #: Owner of the gang that it makes room for.

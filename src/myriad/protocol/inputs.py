@@ -317,6 +317,10 @@ class TokensMetered(Input, frozen=True, kw_only=True):
     estimated: bool = False
 
 
+class Listening(Input, frozen=True, kw_only=True):
+    """From now on who is to do something can be heard: after a start, or a time in which we stood still."""
+
+
 class Woke(Input, frozen=True, kw_only=True):
     """An order WakeAt came due."""
 

@@ -320,7 +320,7 @@ class Cycle:
         coming = ((at, end.pods) for at, end in self.board.ends.coming(self.now) if end.kind == kind)
         return backfill.reserve_in_pod(nodes, free, coming, self.now)
 
-    def kind(self, ask: Ask) -> str:
+    def kind(self, ask: Ask | Shape) -> str:
         """The chip type it runs on."""
         return ask.chip or self.view.columns.kinds.all[0]
 
@@ -372,7 +372,7 @@ class Cycle:
 
     def _may_stay(self, shape: Shape, front: Front) -> bool:
         """Whether such a gang could run on beyond the reserved start: small enough, or in broken nodes."""
-        if (shape.chip or self.view.columns.kinds.all[0]) != front.kind:
+        if self.kind(shape) != front.kind:
             return True
         return shape.nodes <= front.held.extra or shape.chips_per_node < front.chips_per_node
 

@@ -23,7 +23,7 @@ from myriad.kernel.ports import Engine, Journal, Record
 from myriad.ledger.ledger import Ledger
 from myriad.protocol import facts, wire
 from myriad.protocol.facts import Fact
-from myriad.protocol.inputs import Input, IssueKey, OpenSite
+from myriad.protocol.inputs import Input, IssueKey, Listening, OpenSite
 from myriad.protocol.orders import AnyOrder
 from myriad.server import identity, problems, told
 from myriad.server.causes import Asked
@@ -160,6 +160,7 @@ class Plane:
         # before, so that after it nothing is heard of the body until it knows what is on record
         await self.wheel.settled()
         await body.open()
+        await self.wheel.ask(Listening(at=0))
         await self.wheel.settled()
         self.wheel.release(body.obey)
         self._pump = asyncio.create_task(self._listen(body))

@@ -21,7 +21,7 @@ from myriad.kernel.ports import Journal
 from myriad.kernel.units import SECOND, Instant
 from myriad.protocol import orders, wire
 from myriad.protocol.facts import Fact
-from myriad.protocol.inputs import Input, Woke
+from myriad.protocol.inputs import Input, Listening, Woke
 from myriad.protocol.orders import AnyOrder
 from myriad.server import causes, log
 from myriad.server.causes import NOBODY, Asked
@@ -33,6 +33,10 @@ _SLOW_S: Final = 1.0
 
 #: Between two looks at what is held back, while nothing else can be done.
 _GIVEN_S: Final = 0.05
+
+#: A timer that rings so much too late tells of a time in which we stood still. Estimated: above pauses of the
+#: garbage collector and of a slow disk, below any deadline.
+_LATE_S: Final = 5.0
 
 #: Inputs of one turn: bounds how long the first of them waits for the last.
 _BATCH = 512
@@ -88,6 +92,8 @@ class Wheel:
         self._obey: Obey | None = None
         self._may_act = may_act
         self._held_back: deque[AnyOrder] = deque()
+        #: When we last found that we had stood still, by the loop's clock.
+        self._stood_at = -_LATE_S
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._settled.set()
@@ -271,7 +277,12 @@ class Wheel:
         self._timers[order.about] = (order.wake_at, timer)
 
     def _ring(self, order: orders.WakeAt) -> None:
-        del self._timers[order.about]
+        _, timer = self._timers.pop(order.about)
+        now_s = asyncio.get_running_loop().time()
+        if now_s - timer.when() > _LATE_S and now_s - self._stood_at > _LATE_S:
+            # we stood still: what is due now may have been answered, and lies unread
+            self._stood_at = now_s
+            self.tell(Listening(at=0))
         self.tell(Woke(at=order.wake_at, about=order.about))
 
     # ---- the end ---------------------------------------------------------------------------------

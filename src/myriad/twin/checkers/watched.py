@@ -98,6 +98,9 @@ class Watched(Driver):
     def calm(self) -> None:
         """No message comes late from now on, and nothing crashes."""
         self._noise = Noise()
+        if self._away:
+            self._lead()
+            self.listen()
 
     def give(self, given: Input) -> Step:
         """Feed one input. The control plane may die before its orders are given, or after."""
@@ -172,7 +175,7 @@ class Watched(Driver):
         if away_ns:
             self.marks.hit("nobody led")
             self._away = True
-            self.world.at(self.world.now + away_ns, self._lead)
+            self.world.at(self.world.now + away_ns, lambda: self._lead() if self._away else None)
         else:
             self._lead()
 
@@ -193,6 +196,10 @@ class Watched(Driver):
             self._given = opening
             step = self.core.step(opening)
             self._record("OpenSite", step.facts)
+            self._end(step.facts)
+            # its orders are among those that are outstanding
+            step = self.core.step(inputs.Listening(at=self.world.now))
+            self._record("Listening", step.facts)
             self._end(step.facts)
         self.world.census()
         for order in self.core.outstanding():

@@ -124,6 +124,8 @@ class Part:
         self.node, self.tail = node, tail
         #: Monotonic, and of the wall: when its last sign of life was seen; before any, when it was expected.
         self.alive_at, self.alive_wall = now, 0
+        #: That sign was seen as it was given, not found when we began.
+        self.heard = False
         self.started: inputs.MemberStarted | None = None
         #: Up to where its file was told to the brain, its last word apart; and up to where that is noted.
         self.heard_to = self.marked_to = 0
@@ -176,6 +178,8 @@ class Gang:
         self.task: asyncio.Task[None] | None = None
         #: It serves: where, is said at the beginning of its members' files.
         self.serves = False
+        #: It was there when we began.
+        self.adopted = False
         #: When the brain placed it; 0: not known.
         self.placed_at: Instant = 0
         #: It is not on record: it is being ended, and nothing is told of it.

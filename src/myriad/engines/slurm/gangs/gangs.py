@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -39,6 +40,16 @@ _PAST = 2_000
 _PRUNE_S, _PRUNE_EVERY_S = 7 * 86400.0, 6 * 3600.0
 #: Commands of a kind under way at once.
 _AT_ONCE = 3
+
+
+class Signs(NamedTuple):
+    """Signs of life."""
+
+    #: How long there have been none, if that is too long; else 0.
+    silent_s: float
+    #: When the last was given (0: not known), and whether it was seen then.
+    last: Instant
+    heard: bool
 
 
 class Gangs:
@@ -189,7 +200,10 @@ class Gangs:
         self._looked_at = began
         for news in look.news:
             one, part = parts[news.tail]
-            part.alive_at, part.alive_wall = time.monotonic(), self._at.clock()
+            if news.known or not one.adopted:
+                part.alive_at, part.alive_wall, part.heard = time.monotonic(), self._at.clock(), True
+            else:
+                part.alive_wall = min(news.tail.mtime_ns, self._at.clock())
             for line in news.lines:
                 self._hear(one, part, line)
             if part.over is None and not part.ended:
@@ -283,11 +297,8 @@ class Gangs:
 
     # ---- nodes that are given up -----------------------------------------------------------------
 
-    def silent_s(self) -> dict[NodeId, tuple[float, int]]:
-        """How long the liveliest member on each node has been silent, if too long, and since when.
-
-        Of nodes with any. Too long is half of the member's lease.
-        """
+    def signs(self) -> dict[NodeId, Signs]:
+        """Of the liveliest member on each node that has any; too long a silence is half of its lease."""
         latest: dict[NodeId, tuple[Part, float]] = {}
         for one in self._gangs.values():
             for node, part in one.parts.items():
@@ -295,7 +306,7 @@ class Gangs:
                     latest[node] = (part, one.lease_s / 2)
         quiet = {node: (self._quiet_s(part), patience_s, part) for node, (part, patience_s) in latest.items()}
         return {
-            node: (silent_s if silent_s > patience_s else 0.0, part.alive_wall)
+            node: Signs(silent_s if silent_s > patience_s else 0.0, part.alive_wall, part.heard)
             for node, (silent_s, patience_s, part) in quiet.items()
         }
 
@@ -341,7 +352,7 @@ class Gangs:
     def _adopt(self, found: spool.Found) -> Gang:
         nodes = tuple(NodeId(node) for node in found.nodes)
         one = self._new(AttemptId(found.attempt), nodes, found.placed_at)
-        one.lease_s = found.lease_s or one.lease_s
+        one.lease_s, one.adopted = found.lease_s or one.lease_s, True
         if found.claim == spool.STOPPED:
             self._never_begins(one)
         else:

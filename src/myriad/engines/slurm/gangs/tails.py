@@ -39,7 +39,7 @@ class Tail:
             found = os.lstat(self.path)
             if found.st_mtime_ns == self.mtime_ns and found.st_size <= self._offset:
                 return None
-            self.mtime_ns = found.st_mtime_ns
+            known, self.mtime_ns = self.mtime_ns > 0, found.st_mtime_ns
             body = self._body() if found.st_size > self._offset else b""
         except OSError as error:
             absent = isinstance(error, FileNotFoundError) or (self.owner and theirs.brought_about(error))
@@ -50,7 +50,7 @@ class Tail:
         *lines, self._rest = (self._rest + body).split(b"\n")
         if self.owner is not None and len(self._rest) > _LINE_BYTES:
             self._rest = b""
-        return News(self, [line for line in lines if line], self._offset - len(self._rest))
+        return News(self, [line for line in lines if line], self._offset - len(self._rest), known)
 
     def _body(self) -> bytes:
         if self.owner is None:
@@ -73,6 +73,8 @@ class News(NamedTuple):
     lines: list[bytes]
     #: Where the last of them ends in the file.
     end: int
+    #: The file was seen before, so the sign is of now.
+    known: bool
 
 
 class Look(NamedTuple):

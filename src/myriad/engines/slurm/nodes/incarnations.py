@@ -46,6 +46,12 @@ class Incarnations:
         """What the incarnation in use is called."""
         return f"{node}.{self._lives[node][0]}"
 
+    def tell_past(self) -> None:
+        """Those before are fenced, whether or not a predecessor lived to tell it."""
+        for node, (generation, _) in self._lives.items():
+            if generation:
+                self.tell_fenced(node, f"{node}.{generation - 1}")
+
     def rebooted(self, place: Place, found: reading.Node, *, lively: bool) -> bool:
         """It went down and came up again: what ran there is dead, and is fenced as on any lost node.
 
@@ -72,6 +78,11 @@ class Incarnations:
         """Fence the incarnation, then let the node come back as another."""
         if not place.repairing:
             place.repair = self._at.tasks.start(self._replace(place))
+
+    def welcome(self, place: Place) -> None:
+        """It was fenced by a predecessor, who may not have lived to see it back."""
+        if not place.repairing:
+            place.repair = self._at.tasks.start(self._await_return(place))
 
     async def _replace(self, place: Place) -> None:
         place.joined = False

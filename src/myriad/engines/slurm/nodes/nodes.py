@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from myriad.engines.common import health
 from myriad.engines.slurm.asking import reading
 from myriad.engines.slurm.asking.view import View
-from myriad.engines.slurm.gangs.gangs import Gangs
+from myriad.engines.slurm.gangs.gangs import Gangs, Signs
 from myriad.engines.slurm.nodes.burnins import BurnIns
 from myriad.engines.slurm.nodes.holds import Holds
 from myriad.engines.slurm.nodes.incarnations import Incarnations
@@ -41,7 +41,7 @@ class Nodes:
         self._holds = Holds(where, updates)
         self._burn_ins = BurnIns(where, slots)
         self._incarnations = Incarnations(where, self._places, gangs, updates, self._burn_ins)
-        self._silent: dict[NodeId, tuple[float, int]] = {}
+        self._signs: dict[NodeId, Signs] = {}
         self._probes: dict[NodeId, asyncio.Task[None]] = {}
 
     def take_up(self, lives: Mapping[str, tuple[int, int]]) -> None:
@@ -49,6 +49,7 @@ class Nodes:
         self._incarnations.take_up(lives)
         for node, place in self._places.items():
             self._expect(place, self._incarnations.name(node))
+        self._incarnations.tell_past()
 
     # ---- orders ----------------------------------------------------------------------------------
 
@@ -65,6 +66,8 @@ class Nodes:
             self._incarnations.tell_fenced(order.node, order.instance)
             if place and place.joined:
                 self._at.tell(place.come(self._at.clock()))
+            elif place:
+                self._incarnations.welcome(place)
         else:
             self._incarnations.replace(place)
 
@@ -112,7 +115,8 @@ class Nodes:
             place.evidence.say(source, False, "Slurm does not know it any more")
 
     def _compare(self, place: Place, found: reading.Node) -> None:
-        lively = self._silent.get(place.node, (1.0, 0))[0] == 0.0
+        signs = self._signs.get(place.node)
+        lively = signs is not None and not signs.silent_s
         if self._incarnations.rebooted(place, found, lively=lively):
             self._incarnations.replace(place)
             return
@@ -122,14 +126,17 @@ class Nodes:
         silent = "" if found.responds else f"slurmctld hears nothing of it ({found.state})"
         down = f"Slurm says {found.state}: {found.reason}" if found.down else ""
         refused = "its slurmd cannot be reached" if place.refuses else ""
-        place.evidence.say("channel", not silent and not found.down, silent or down)
-        place.evidence.say("process", not down and not refused, down or refused)
+        words: list[tuple[Signal, str]] = [("channel", silent or down), ("process", down or refused)]
+        # the good first: what was known of the one may be over, and both together are proof
+        for source, trouble in sorted(words, key=lambda word: bool(word[1])):
+            place.evidence.say(source, not trouble, trouble)
 
     def _expect(self, place: Place, instance: str) -> None:
         """What is seen of the node from now on is about this incarnation."""
 
         def tell(source: Signal, healthy: bool, detail: str) -> None:
-            _, since = self._silent.get(place.node, (0.0, 0))
+            signs = self._signs.get(place.node)
+            since = signs.last if signs else 0
             self._at.tell(
                 inputs.NodeSignalled(
                     at=self._at.clock(),
@@ -160,18 +167,19 @@ class Nodes:
 
     def on_files(self) -> None:
         """A node whose members all fell silent is suspect; its slurmd is asked at once."""
-        self._silent = self._gangs.silent_s()
+        self._signs = self._gangs.signs()
         for place in self._places.values():
-            if not place.joined or place.repairing:
+            if place.repairing:
                 continue
-            silent_s, _ = self._silent.get(place.node, (0.0, 0))
-            if silent_s:
-                place.evidence.say("heartbeat", False, f"its processes are silent for {silent_s:.1f} s")
+            signs = self._signs.get(place.node)
+            if signs and signs.silent_s:
+                told = f"its processes are silent for {signs.silent_s:.1f} s"
+                place.evidence.say("heartbeat", False, told)
                 if place.node not in self._probes:
                     probe = self._at.tasks.start(self._probe(place))
                     self._probes[place.node] = probe
                     probe.add_done_callback(lambda _, node=place.node: self._probes.pop(node, None))  # type: ignore[misc]
-            else:
+            elif signs is None or signs.heard:
                 place.evidence.say("heartbeat", True)
 
     async def _probe(self, place: Place) -> None:
