@@ -1,6 +1,8 @@
 """What cannot be done is refused with the field, the value, the problem and the remedy; never with a 500."""
 
+import contextlib
 import socket
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -198,11 +200,12 @@ def test_a_site_that_does_not_fit_the_journal(server: Server, tmp_path: Path) ->
 
 def test_a_damaged_journal(server: Server) -> None:
     server.stop()
-    journal = server.home / "journal.db"
-    body = bytearray(journal.read_bytes())
-    at = body.rfind(b"SiteOpened")
-    body[at] ^= 1
-    journal.write_bytes(body)
+    with contextlib.closing(sqlite3.connect(server.home / "journal.db")) as journal, journal:
+        changed = journal.execute(
+            "UPDATE journal SET body = CAST(replace(CAST(body AS TEXT), 'SiteOpened', 'SiteOpenee') AS BLOB)"
+            " WHERE seq = 1"
+        )
+        assert changed.rowcount == 1
     process = server.spawn("--engine", "memory")
     assert process.wait(20) == 2
     assert "journal" in server.said() and "--repair" in server.said()

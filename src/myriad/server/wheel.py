@@ -36,7 +36,7 @@ _GIVEN_S: Final = 0.05
 
 #: A timer that rings so much too late tells of a time in which we stood still. Estimated: above pauses of the
 #: garbage collector and of a slow disk, below any deadline.
-_LATE_S: Final = 5.0
+_LATE_S: Final = 3.0
 
 #: Inputs of one turn: bounds how long the first of them waits for the last.
 _BATCH = 512
@@ -87,7 +87,7 @@ class Wheel:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._inbox: deque[_Queued] = deque()
         self._arrived = asyncio.Event()
-        self._timers: dict[str, tuple[Instant, asyncio.TimerHandle]] = {}
+        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
         self._now: Instant = core.state.now
         self._obey: Obey | None = None
         self._may_act = may_act
@@ -272,14 +272,14 @@ class Wheel:
     def _wake(self, order: orders.WakeAt) -> None:
         if known := self._timers.pop(order.about, None):
             known[1].cancel()
-        wait_s = max(0, order.wake_at - self.now()) / SECOND
-        timer = asyncio.get_running_loop().call_later(wait_s, self._ring, order)
-        self._timers[order.about] = (order.wake_at, timer)
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + max(0, order.wake_at - self.now()) / SECOND
+        self._timers[order.about] = due_s, loop.call_at(due_s, self._ring, order)
 
     def _ring(self, order: orders.WakeAt) -> None:
-        _, timer = self._timers.pop(order.about)
+        due_s, _ = self._timers.pop(order.about)
         now_s = asyncio.get_running_loop().time()
-        if now_s - timer.when() > _LATE_S and now_s - self._stood_at > _LATE_S:
+        if now_s - due_s > _LATE_S and now_s - self._stood_at > _LATE_S:
             # we stood still: what is due now may have been answered, and lies unread
             self._stood_at = now_s
             self.tell(Listening(at=0))
