@@ -7,16 +7,22 @@ from myriad.control.board import Board
 from myriad.control.core import Core
 from myriad.control.policy import Own, order_of
 from myriad.control.state import State
+from myriad.kernel.units import Instant
 from myriad.schedule.queue import everything
 
 
-def anew(core: Core, state: State) -> Board:
-    """The board of a restart, with the shares of the live one.
+def anew(core: Core, state: State, now: Instant = 0) -> Board:
+    """The board of a restart at `now`, with the shares of the live one.
+
+    The state knows of no time after its last fact: pauses that ended since are ended by their timers, which
+    ring at once after a restart.
 
     Shares are worked out once in each period from what is used then, so a restart inside a period would
     have others: that is its one liberty.
     """
     board = Board(state, core.policy.order, order_of(core.policy, Own()))
+    for owner in (*state.waiting, *state.services):
+        board.refresh(owner, now)
     for name, branch in core.board.queue._branches.items():
         if name:
             board.queue.set_order(name, share=branch.order[1])
@@ -26,9 +32,9 @@ def anew(core: Core, state: State) -> Board:
     return board
 
 
-def check_same(core: Core, state: State) -> None:
-    """Queue, order, ends and counts of the live board are those of one built from the state."""
-    live, built = core.board, anew(core, state)
+def check_same(core: Core, state: State, now: Instant = 0) -> None:
+    """Queue, order, ends and counts of the live board are those of one built from the state at `now`."""
+    live, built = core.board, anew(core, state, now)
     queued = [ask.owner for ask in live.queue.walk(everything)]
     due = [ask.owner for ask in built.queue.walk(everything)]
     assert sorted(queued) == sorted(due), "what waits has drifted"

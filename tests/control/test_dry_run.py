@@ -32,6 +32,12 @@ def queued(rig: Rig) -> None:
     rig.submit("b-1", name="b", nodes=3, config={"steps": 100})
 
 
+def one_to_spare(rig: Rig) -> None:
+    """Once the first ends, the one in front leaves one node over."""
+    rig.submit(nodes=5, **LONG)
+    rig.submit("b-1", name="b", nodes=5, config={"steps": 100})
+
+
 def at_quota(rig: Rig) -> None:
     rig.give(inputs.ApplyTenant(at=rig.world.now, tenant=build.tenant("acme", 3)))
     rig.submit(nodes=2, **LONG)
@@ -60,6 +66,7 @@ def closed(rig: Rig) -> None:
         (queued, {"nodes": 2, **SHORT}, "admitted", ("capacity", "priority")),
         (queued, {"nodes": 1, **SHORT}, "placed", ()),
         (queued, {"nodes": 2, **SHORT, "priority": "high"}, "admitted", ("capacity",)),
+        (one_to_spare, {"nodes": 1, **LONG}, "placed", ()),
         (at_quota, {"nodes": 2, **SHORT}, "admitted", ("quota",)),
         (low, {"nodes": 2, **SHORT, "priority": "high"}, "admitted", ("capacity",)),
         (low_and_unknown, {"nodes": 2, **SHORT, "priority": "high"}, "admitted", ("capacity",)),

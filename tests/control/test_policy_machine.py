@@ -185,11 +185,11 @@ class Brain(RuleBasedStateMachine):
     @invariant()
     def the_board_is_what_a_restart_would_build(self) -> None:
         if self.core.state.site and not self.pauses_ring_late():
-            check_same(self.core, self.core.state)
+            check_same(self.core, self.core.state, self.at)
 
     def pauses_ring_late(self) -> bool:
         """A pause is over and nobody said so: only its timer brings the job back into a live queue."""
-        late = [about for about, at in self.timers.items() if at <= self.core.state.now]
+        late = [about for about, at in self.timers.items() if at <= self.at]
         return any(about.startswith(("job:", "pause:")) for about in late)
 
     @invariant()
@@ -363,7 +363,7 @@ class Brain(RuleBasedStateMachine):
         assert folded.digest() == self.core.state.digest(), "fold differs from the live state"
         assert folded.holders == self.core.state.holders and folded.paths == self.core.state.paths
         if not self.pauses_ring_late():
-            check_same(self.core, folded)
+            check_same(self.core, folded, self.at)
         self.core = Core(self.core.policy, folded, check=True)
         self.to_do.clear()
         self.timers.clear()

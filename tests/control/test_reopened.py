@@ -13,6 +13,7 @@ from myriad.kernel.ids import AttemptId, NodeId
 from myriad.kernel.units import HOUR, SECOND, Span
 from myriad.protocol import facts, inputs, orders, wire
 from tests import build
+from tests.control.boards import check_same
 from tests.control.world import Rig
 
 
@@ -156,3 +157,22 @@ def test_nothing_is_said_where_nobody_has_a_deadline() -> None:
     rig.pass_s(20)
     reopened(rig, HOUR)
     assert not rig.facts(facts.DeadlineMoved)
+
+
+def test_a_pause_that_ended_while_nothing_else_happened_is_over_after_a_restart_too() -> None:
+    rig = Rig(build.site(spares=0))
+    service = rig.serve(least=1, most=1)
+    for _ in range(2):
+        (attempt,) = rig.core.state.services[service].gangs
+        rig.give(inputs.GangExited(at=rig.world.now, attempt=attempt, code=1))
+    assert rig.core.state.services[service].held_until
+    for node in rig.core.state.nodes:
+        rig.give(inputs.DrainNode(at=rig.world.now, node=node))
+    rig.submit(nodes=6)
+    rung(rig, after_s=60)
+    assert rig.core.board.queue.get("chat#0") and rig.core.state.now < rig.world.now
+    check_same(rig.core, rig.core.state, rig.world.now)
+    reopened(rig, SECOND)
+    rung(rig, after_s=0)
+    assert rig.core.board.queue.get("chat#0")
+    check_same(rig.core, rig.core.state, rig.world.now)

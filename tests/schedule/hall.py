@@ -39,6 +39,8 @@ class Wish(NamedTuple):
     more: Mapping[str, Any] = MappingProxyType({})
     #: A recipe that is still loading, for as long as it runs.
     loads: bool = False
+    #: It goes on for so much longer than was predicted.
+    late_s: int = 0
 
     @property
     def spec(self) -> TrainingJob:
@@ -151,7 +153,7 @@ class Hall:
     def wish(self, *wishes: Wish) -> None:
         """They will be submitted, each at its time."""
         for one in wishes:
-            self._runs[one.job] = one.run_s * SECOND
+            self._runs[one.job] = (one.run_s + one.late_s) * SECOND
             self.later(
                 one.at_s * SECOND,
                 inputs.SubmitJob(at=0, job=JobId(one.job), spec=one.spec, profile=one.profile),
@@ -159,7 +161,7 @@ class Hall:
 
     def submit(self, one: Wish) -> Step:
         """Submitted this instant."""
-        self._runs[one.job] = one.run_s * SECOND
+        self._runs[one.job] = (one.run_s + one.late_s) * SECOND
         return self.give(inputs.SubmitJob(at=self.at, job=JobId(one.job), spec=one.spec, profile=one.profile))
 
     def run(self, until_s: int = 0) -> "Hall":

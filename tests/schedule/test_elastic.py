@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myriad.fleet.site import Site
-from myriad.kernel.ids import NodeId
+from myriad.kernel.ids import AttemptId, NodeId
 from myriad.kernel.units import SECOND
 from myriad.protocol import facts, inputs
 from myriad.workload.jobs import NodeRange
@@ -49,6 +49,15 @@ def test_it_grows_into_a_hole_once_it_has_settled_and_not_before() -> None:
     made.run(until_s=SETTLE + 1)
     assert sizes(made, "elastic") == [3]
     made.run(until_s=SETTLE + 10)
+    assert sizes(made, "elastic") == [3, 6]
+
+
+def test_who_begins_to_train_after_it_settled_grows_even_if_nothing_happens_then() -> None:
+    made = hall()
+    made.wish(Wish("other", 5, 100, 1), Wish("elastic", ANY, LONG, 2, loads=True))
+    made.run(until_s=2 * SETTLE)
+    made.give(inputs.TrainingResumed(at=made.at, attempt=AttemptId("elastic.1"), step=0))
+    made.run(until_s=3 * SETTLE)
     assert sizes(made, "elastic") == [3, 6]
 
 

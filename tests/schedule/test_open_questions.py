@@ -11,7 +11,7 @@ from myriad.protocol import inputs
 from myriad.workload.prices import PriceBook
 from myriad.workload.tenants import Budget, Quota, Tenant
 from tests import build
-from tests.schedule.hall import Hall, Wish
+from tests.schedule.hall import Hall, Wish, policy, site
 
 LONG = 100_000
 
@@ -42,6 +42,22 @@ def test_who_wants_other_chips_than_the_one_in_front_is_not_held_up_by_it() -> N
     )
     made.run(until_s=100)
     assert made.first_s.get("other") == 3
+
+
+def test_who_has_waited_too_long_goes_first_even_if_nothing_happens_then() -> None:
+    made = Hall(site((1, 4)), policy("fair", starvation="10m"))
+    made.wish(Wish("runs", 3, LONG, 1), Wish("ends", 1, 499, 1), Wish("old", 1, LONG, 3))
+    made.wish(Wish("front", 4, LONG, 400, more={"priority": "high"}))
+    made.run(until_s=2000)
+    assert 603 <= made.first_s.get("old", 0) <= 903
+
+
+def test_who_fits_beside_a_gang_that_is_late_enough_starts_even_if_nothing_happens_then() -> None:
+    """It is expected to go on for as long as it is late: there is ever more time to pass the one in front."""
+    made = Hall(site((1, 4)))
+    made.wish(Wish("late", 3, 100, 1, late_s=LONG), Wish("front", 4, LONG, 2), Wish("passes", 1, 200, 3))
+    made.run(until_s=2000)
+    assert 301 <= made.first_s.get("passes", 0) <= 601
 
 
 @pytest.mark.xfail(

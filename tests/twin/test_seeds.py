@@ -14,7 +14,7 @@ from myriad.twin.check import Verdict, check
 from myriad.twin.checkers.marks import MARKS
 
 ROOT = Path(__file__).parents[2]
-SEEDS = (0, 12, 21, 31, 37, 43, 47, 92, 100, 106, 108, 111, 118)
+SEEDS = (0, 20, 21, 31, 37, 43, 47, 90, 92, 100, 106, 108, 111, 118)
 #: Seeds that are run again in a process with other hashes; the rest again in this one.
 ELSEWHERE = (0, 118)
 #: These seeds together must have seen every mark but these: when a change makes one vanish, another seed has
@@ -55,9 +55,9 @@ def test_the_seeds_see_what_is_rare() -> None:
 
 @pytest.mark.parametrize("canary", [name for name in CANARIES if name != "by-hash"])
 def test_each_checker_sees_its_law_broken(canary: str) -> None:
-    verdict = check(3, canary)
+    verdict = check(19, canary)
     assert verdict.law == named(canary).law, verdict.story or "nobody saw it"
-    assert verdict.story.startswith("seed 3 with canary ") and "expected (" in verdict.story
+    assert verdict.story.startswith("seed 19 with canary ") and "expected (" in verdict.story
 
 
 def test_a_run_that_depends_on_hashes_is_seen_by_its_digest() -> None:

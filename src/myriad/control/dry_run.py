@@ -80,12 +80,13 @@ def _queued(m: Moment, job: Job) -> Iterator[Ask]:
     ask = asks.of_job(m.state, job)
     m.state.waiting[job.job] = None
     board.arrives(ask, m.now)
-    if front is not None and board.queue.before(ask.owner, front.owner):
-        board.front = None
+    first = None if front is not None and board.queue.before(ask.owner, front.owner) else front
+    board.front = first
     try:
         for leaves in _leaving(m, ask):
             ends[leaves.attempt] = board.ends.get(leaves.attempt)
             _end_soon(m, leaves)
+        board.front = first  # what it would take of the room beside the one in front is not taken yet
         yield board.queue.get(job.job) or ask
     finally:
         for attempt, end in ends.items():

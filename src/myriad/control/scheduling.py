@@ -1,17 +1,21 @@
 """The scheduling cycle inside a step: asks in, facts out. Runs only when something it depends on changed."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from myriad.control import asks, forecast, on_gangs
 from myriad.control.moment import Moment
 from myriad.control.records import Gang, GangPhase
 from myriad.kernel.ids import JobId, ServiceId, attempt_of
-from myriad.kernel.units import Instant
+from myriad.kernel.units import MINUTE, Instant, Span
 from myriad.protocol import facts
 from myriad.protocol.facts import Fact
 from myriad.protocol.values import IdleReason
 from myriad.schedule import elastic, place, plan, quota, spares
 from myriad.schedule.asks import Leaves, Placed, Waits
+
+#: So long after a cycle there is another while a gang waits for room or could grow. Estimated.
+_SOON: Final[Span] = 5 * MINUTE
 
 #: Facts after which another placement may be possible or due.
 TRIGGERS = frozenset(
@@ -74,11 +78,16 @@ def cycle(m: Moment, happened: Sequence[Fact]) -> Iterator[Fact]:
 
 
 def _look_again_at(m: Moment) -> Instant:
-    """When victims may be found, or a wait for fewer racks or a budget ends; 0: no such instant is ahead."""
+    """When to decide again even if nothing happens; 0: no such instant is ahead.
+
+    When victims may be found, or a wait for fewer racks or a budget ends. And soon while a gang waits for
+    room or could grow, since time alone changes who may: shares and starvation change the order, who outlives
+    its prediction is expected to go on for longer, and what has loaded at last can leave.
+    """
     board = m.board
-    if not (board.victims_at or board.gathers or m.state.budgeted):
-        return 0
-    coming = (*board.victims_at.values(), *board.gathers.values(), m.state.next_budgets())
+    coming = [*board.victims_at.values(), *board.gathers.values(), m.state.next_budgets()]
+    if board.front is not None or (board.small and m.policy.elastic.grow):
+        coming.append(m.now + _SOON)
     return min((at for at in coming if at > m.now), default=0)
 
 

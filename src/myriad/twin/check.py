@@ -28,8 +28,11 @@ from myriad.twin.world import World
 
 #: While all is calm it is looked so often whether all is finished, and operators give nodes back.
 _LOOK: Span = 20 * MINUTE
-#: Inputs that the calm may take: more is a loop without end, however little virtual time it took.
+#: Inputs that the calm may take, beside those of clocks: more is a loop without end, however little virtual
+#: time it took.
 _INPUTS: Final = 25_000
+#: So often something may ring only because time passes.
+_TICK: Span = MINUTE
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,10 +196,11 @@ class Trial:
 
     def _pass(self, bound_ns: Span) -> bool:
         """Let time pass until everything is finished; False: it is not within the bound."""
-        end, progress = self.world.now + bound_ns, self.driver.progress
+        begun, end, progress = self.world.now, self.world.now + bound_ns, self.driver.progress
         most = self.driver.input_count + _INPUTS
         while next(progress.unfinished(), None) is not None:
-            if self.world.now >= end or self.driver.input_count > most:
+            ticks = (self.world.now - begun) // _TICK
+            if self.world.now >= end or self.driver.input_count > most + ticks:
                 return False
             self._give_back()
             look = self.world.now + _LOOK
