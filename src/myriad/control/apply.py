@@ -331,6 +331,8 @@ def _worker_noted(state: State, fact: facts.WorkerNoted) -> None:
     gang = state.gangs[fact.attempt]
     if fact.fatal and not gang.last_words:
         gang.last_words = fact.text
+    if gang.phase is GangPhase.PLACED:
+        gang.first_words = fact.text
 
 
 @_applies(facts.MemberDone)
