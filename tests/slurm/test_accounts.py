@@ -110,7 +110,12 @@ def test_gangs_bear_the_account_and_the_qos_of_their_tenant(site: Site) -> None:
         site.server.wait_state(job, "succeeded")
 
     def booked() -> set[str]:
-        words = ("--noheader", "--parsable2", "--allocations", "--format=JobName,User,Account,QOS,NNodes,State")
+        words = (
+            "--noheader",
+            "--parsable2",
+            "--allocations",
+            "--format=JobName,User,Account,QOS,NNodes,State",
+        )
         return set(site.cluster.run("sacct", *words).splitlines())
 
     wanted = {

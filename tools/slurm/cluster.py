@@ -270,7 +270,7 @@ class Cluster:
 
 
 def free_ports(nodes: int, *, accounting: bool = False) -> Ports:
-    """One for slurmctld, so many in a row, and one for slurmdbd; below those that the kernel hands out by itself.
+    """One for slurmctld, so many in a row, one for slurmdbd; below those that the kernel hands out by itself.
 
     A node that is killed and started again wants its old port: one of the kernel's own range could have been
     given away meanwhile.

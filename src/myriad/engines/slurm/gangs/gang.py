@@ -248,7 +248,7 @@ class Gang:
 
 
 def refused(gang: Gang, at: Instant, detail: str) -> list[inputs.Input]:
-    """It could not be started at all: that is for the site to mend, and neither the job's doing nor a node's."""
+    """It could not be started at all: for the site to mend, and the doing of no job and no node."""
     words = gang.spoke(at, f"cannot start: {detail}", fatal=True)
     return [words, *(gang.gone(at, node) for node in gang.parts)]
 
