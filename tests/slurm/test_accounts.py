@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tools.slurm import processes
 
 from myriad.engines.slurm import health
+from myriad.engines.slurm.config import Account, Config
+from myriad.engines.slurm.users import accounthealth
 from tests.server.harness import Server, python, wait_for
 from tests.slurm import plane
 from tests.slurm.cluster import Cluster, available, wait_until
@@ -89,6 +92,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         book(found, "add", "user", _ME, "account=acme-ai", "qos=gold", "defaultqos=gold")
         book(found, "add", "user", _ME, "account=beta-ai", "qos=low", "defaultqos=low")
         yield found
+    assert not processes.daemons(found.folder), "slurmdbd and its database end with the rest"
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +204,11 @@ def test_a_limit_of_slurm_holds_a_gang_and_myriad_says_which(site: Site) -> None
     site.end(first, second)
 
 
-def test_who_may_drain_is_read_from_the_accounts(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in site.cluster.env.items():
+def test_the_doctor_reads_the_accounts(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in cluster.env.items():
         monkeypatch.setenv(name, value)
-    book(site.cluster, "add", "user", "games", "account=acme-ai", "adminlevel=operator")
-    book(site.cluster, "add", "user", "news", "account=acme-ai")
+    book(cluster, "add", "user", "games", "account=acme-ai", "adminlevel=operator")
+    book(cluster, "add", "user", "news", "account=acme-ai")
     config = {"SlurmUser": "slurm(64030)", "AccountingStorageType": "accounting_storage/slurmdbd"}
     assert health.rights(config, "games").result == "ok"
     for user, level in {"news": "None", "nobody": "unknown"}.items():
@@ -212,3 +216,10 @@ def test_who_may_drain_is_read_from_the_accounts(site: Site, monkeypatch: pytest
         assert found.result == "fail" and f"admin level {level}" in found.found, found
     own = {finding.check: finding for finding in health.findings()}["slurm: rights"]
     assert own.result == "ok", own
+
+    section = Config(
+        tenants={"acme": Account(account="acme-ai", qos="gold"), "lost": Account(account="no-ai")}
+    )
+    burn_ins, acme, lost = accounthealth.findings(section)
+    assert burn_ins.result == acme.result == "ok", (burn_ins, acme)
+    assert lost.result == "fail" and "Invalid account" in lost.found, lost
