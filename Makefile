@@ -25,7 +25,7 @@ test: check
 test-all: test test-cluster
 	$(PY) -m pytest -m slow --ignore=tests/slurm
 
-# Everything on a real Slurm, minutes of kills included; prints their counts. Skips without Slurm or PostgreSQL.
+# Everything on a real Slurm, minutes of kills included; prints their counts. Skips without Slurm, slurmdbd, PostgreSQL.
 test-cluster: install
 	$(PY) -m pytest -s tests/slurm
 
