@@ -3,7 +3,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all test-cluster smoke check format bench ray slurm slurm-up slurm-down postgres clean
+.PHONY: install demo test test-all test-cluster smoke check format bench ray slurm slurm-up slurm-down slurmdbd postgres clean
 
 install: $(STAMP)
 
@@ -25,7 +25,7 @@ test: check
 test-all: test test-cluster
 	$(PY) -m pytest -m slow --ignore=tests/slurm
 
-# Everything on a real Slurm, minutes of kills included; prints their counts. Skips without Slurm or PostgreSQL.
+# Everything on a real Slurm, minutes of kills included; prints their counts. Skips without Slurm, slurmdbd, PostgreSQL.
 test-cluster: install
 	$(PY) -m pytest -s tests/slurm
 
@@ -69,6 +69,12 @@ slurm-up: install slurm
 
 slurm-down: install
 	$(PY) -m tools.slurm down
+
+# What Slurm keeps accounts with: tests start one of their own, and skip without.
+SLURMDBD := slurmdbd mariadb-server
+
+slurmdbd: slurm
+	dpkg -s $(SLURMDBD) >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends $(SLURMDBD); }
 
 # A real PostgreSQL server (Debian, Ubuntu): its tests and benchmarks start one of their own, and skip without.
 postgres:

@@ -41,7 +41,22 @@ def test_they_are_tried_ever_more_rarely_and_blamed_for_nothing() -> None:
     assert record.outcome is None and record.faults == record.own_faults == 0
     found = views.explain(rig.core.moment(rig.world.now), record)
     assert found.reasons[0].code == "backoff" and "operator" in found.reasons[0].remedy
-    assert _WHY in found.reasons[0].text and "no fault of its own" in found.text
+    assert f"no fault of its own: it never began: {_WHY}" in found.text
+
+
+def test_what_keeps_a_gang_from_beginning_is_explained_until_it_begins() -> None:
+    rig = Rig()
+    job = rig.submit(nodes=1, config={"steps": 100_000})
+    attempt = _placed(rig, job)
+    node = rig.core.state.gangs[attempt].nodes[0]
+    rig.give(inputs.WorkerSpoke(at=rig.world.now, attempt=attempt, node=node, text="waits: over the limit"))
+
+    def told() -> str:
+        return views.explain(rig.core.moment(rig.world.now), rig.core.state.jobs[job]).text
+
+    assert told() == f"placed on {node}: waits: over the limit"
+    rig.pass_s(120)
+    assert told() == f"running on {node}"
 
 
 def test_what_has_begun_since_starts_the_count_anew() -> None:

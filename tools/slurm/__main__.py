@@ -25,6 +25,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=16, help="how many slurmd (16)")
     parser.add_argument("--chips", type=int, default=8, help="chips of a node, as Gres=gpu (8)")
     parser.add_argument("--cpus", type=int, default=16, help="cores that a node claims to have (16)")
+    parser.add_argument("--accounting", action="store_true", help="with slurmdbd: accounts, QOS and limits")
     given = parser.parse_args()
     for name, most in (("nodes", 5_000), ("chips", 64), ("cpus", 512)):
         if not 1 <= getattr(given, name) <= most:
@@ -58,7 +59,12 @@ def main() -> int:
     """Do what was asked; 1 if Slurm would not."""
     given = _arguments()
     slurm = Cluster(
-        given.folder, given.nodes, given.chips, given.cpus, progress=lambda line: print(line, flush=True)
+        given.folder,
+        given.nodes,
+        given.chips,
+        given.cpus,
+        progress=lambda line: print(line, flush=True),
+        accounting=given.accounting,
     )
     try:
         if problem := available():

@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import SystemRandom
 
-from tools.slurm import files, processes
+from tools.slurm import accounts, files, processes
 from tools.slurm.files import Ports, Shape
 
 #: Debian keeps daemons where the PATH of ordinary users does not look.
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 TOOLS = ("slurmctld", "slurmd", "munged", "scontrol", "sinfo", "squeue", "srun", "sbatch", "scancel")
 #: What `start` makes and `stop` leaves for reading; nothing else in the folder is touched.
-PARTS = ("state", "spool", "run", "log", "dev", "munge")
+PARTS = ("state", "spool", "run", "log", "dev", "munge", "db")
 START_AT_ONCE = 4
 COMMAND_S, ANSWER_S, START_S, SECONDS_A_NODE, END_S = 60.0, 3.0, 30.0, 0.25, 10.0
 #: A Unix socket's path has at most 107 bytes.
@@ -32,14 +32,16 @@ class SlurmError(RuntimeError):
     """Slurm did not do what it was asked; says what, with its own words."""
 
 
-def available() -> str:
-    """Empty, or why Slurm cannot be used here."""
+def available(*, accounting: bool = False) -> str:
+    """Empty, or why Slurm, or Slurm with accounts, cannot be used here."""
     missing = [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]
     if missing:
         return f"not installed: {', '.join(missing)} (make slurm)"
     # under another name than slurmd, and the emulator has one, a slurmd forgets its chips
     if Path(shutil.which("slurmctld", path=PATH) or "").resolve().name.endswith("-emulator"):
         return "slurmctld is Debian's emulator, which cannot start: remove slurm-wlm-emulator"
+    if accounting and (missing := accounts.missing(PATH)):
+        return f"not installed: {', '.join(missing)} (make slurmdbd)"
     return ""
 
 
@@ -58,6 +60,8 @@ class Cluster:
         cpus: int = 16,
         changed: Mapping[str, object] | None = None,
         progress: Callable[[str], None] = lambda _: None,
+        *,
+        accounting: bool = False,
     ) -> None:
         self.folder = folder.resolve()
         self.shape = Shape(nodes, chips, cpus)
@@ -68,6 +72,9 @@ class Cluster:
             )
         #: Keys of slurm.conf that shall be otherwise.
         self.changed = dict(changed or {})
+        #: With slurmdbd: who has no account there may not submit.
+        self.accounting = accounting
+        self._accounts = accounts.Accounts(self.folder, self._launch, self.run, SlurmError)
         self._say = progress
 
     def __enter__(self) -> "Cluster":
@@ -86,7 +93,8 @@ class Cluster:
     def env(self) -> dict[str, str]:
         """The environment in which Slurm's programs mean this cluster."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "SBATCH"))}
-        return kept | {"PATH": PATH, "SLURM_CONF": str(self.conf)}
+        found = kept | {"PATH": PATH, "SLURM_CONF": str(self.conf)}
+        return found | ({accounts.SOCKET: str(accounts.socket(self.folder))} if self.accounting else {})
 
     @property
     def names(self) -> list[str]:
@@ -97,7 +105,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start it anew and return when all nodes are idle. Raises SlurmError, and then nothing runs."""
-        if problem := available():
+        if problem := available(accounting=self.accounting):
             raise SlurmError(problem)
         if self.controller_pid:
             raise SlurmError(f"a cluster is up in {self.folder} already")
@@ -108,6 +116,10 @@ class Cluster:
             keys = [f"--{key}={value}" for key, value in self._munge().items()]
             # forced: a folder that others may not enter, as those of tests, serves its owner alone
             self._launch("munged", "--force", "--num-threads=4", *keys)
+            if self.accounting:
+                self._accounts.make()
+                self._accounts.start()
+                self._say(f"slurmdbd answers after {time.monotonic() - began:.1f} s")
             self.start_slurmctld("-c")
             self._say(f"slurmctld answers after {time.monotonic() - began:.1f} s")
             # a few at a time: a slurmd reads its configuration and registers before it goes to the background
@@ -121,7 +133,8 @@ class Cluster:
 
     def stop(self) -> None:
         """End all of its processes, jobs included. Twice is once."""
-        processes.end(processes.daemons(self.folder), END_S)
+        for names in processes.DAEMONS:
+            processes.end(processes.daemons(self.folder, *names), END_S)
         while left := processes.of_nodes(self.folder):
             processes.kill(left)
 
@@ -138,9 +151,12 @@ class Cluster:
         key = self.folder / "munge" / "key"
         key.touch(0o600)
         key.write_bytes(secrets.token_bytes(128))
-        ports = free_ports(self.shape.nodes)
+        ports = free_ports(self.shape.nodes, accounting=self.accounting)
         for name, text in files.configuration(self.folder, self.shape, ports, self.changed).items():
             (self.folder / name).write_text(text)
+        if self.accounting:
+            (self.folder / "slurmdbd.conf").touch(0o600)
+            (self.folder / "slurmdbd.conf").write_text(files.slurmdbd(self.folder, ports))
 
     def _munge(self) -> dict[str, str]:
         munge = self.folder / "munge"
@@ -253,18 +269,19 @@ class Cluster:
         raise SlurmError(f"slurmctld does not answer after {START_S:.0f} s: {(said or ['no log'])[-1]}")
 
 
-def free_ports(nodes: int) -> Ports:
-    """One for slurmctld and so many in a row, below those that the kernel hands out by itself.
+def free_ports(nodes: int, *, accounting: bool = False) -> Ports:
+    """One for slurmctld, so many in a row, one for slurmdbd; below those that the kernel hands out by itself.
 
     A node that is killed and started again wants its old port: one of the kernel's own range could have been
     given away meanwhile.
     """
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    count = nodes + 1 + accounting
     for _ in range(100):
-        first = SystemRandom().randrange(10_000, low - nodes - 1)
-        if all(_is_free(port) for port in range(first, first + nodes + 1)):
-            return Ports(first, first + 1)
-    raise SlurmError(f"no {nodes + 1} free ports in a row between 10000 and {low}")
+        first = SystemRandom().randrange(10_000, low - count)
+        if all(_is_free(port) for port in range(first, first + count)):
+            return Ports(first, first + 1, first + nodes + 1 if accounting else 0)
+    raise SlurmError(f"no {count} free ports in a row between 10000 and {low}")
 
 
 def _is_free(port: int) -> bool:

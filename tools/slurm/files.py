@@ -1,4 +1,4 @@
-"""The configuration files of a cluster: slurm.conf, gres.conf and topology.conf, from a `Shape`.
+"""The configuration files of a cluster: slurm.conf, gres.conf, topology.conf, slurmdbd.conf; from a `Shape`.
 
 One way for root and for ordinary users: the daemons run as whoever starts them, munged has its own key and
 socket under the folder, and the chips are plain files (slurmd asks only that they exist). Run by an ordinary
@@ -15,10 +15,11 @@ PARTITION = "main"
 
 
 class Ports(NamedTuple):
-    """Of slurmctld, and the first of the slurmd, which follow one another."""
+    """Of slurmctld, the first of the slurmd, which follow one another, and slurmdbd (0: there is none)."""
 
     controller: int
     first_node: int
+    accounting: int = 0
 
 
 class Shape(NamedTuple):
@@ -116,13 +117,48 @@ def configuration(folder: Path, shape: Shape, ports: Ports, changed: Mapping[str
         f"RealMemory=1000 Gres=gpu:{shape.chips} State=UNKNOWN"
     )
     partition = f"PartitionName={PARTITION} Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO"
-    keys = settings(folder, shape, ports) | changed
+    keys = settings(folder, shape, ports) | (accounting(folder, ports) if ports.accounting else {}) | changed
     lines = [*(f"{key}={value}" for key, value in keys.items()), node, partition]
     return {
         "slurm.conf": "\n".join(lines) + "\n",
         "gres.conf": f"Name=gpu File={folder}/dev/gpu[0-{shape.chips - 1}]\n",
         "topology.conf": topology(shape),
     }
+
+
+def accounting(folder: Path, ports: Ports) -> dict[str, object]:
+    """What slurm.conf says of accounts: nobody submits without one, and none beyond its limits."""
+    return {
+        "AccountingStorageType": "accounting_storage/slurmdbd",
+        "AccountingStorageHost": platform.node(),
+        "AccountingStoragePort": ports.accounting,
+        # not a password: where munge listens, when slurmdbd is meant
+        "AccountingStoragePass": folder / "munge" / "socket",
+        "AccountingStorageEnforce": "associations,limits,qos",
+        "AccountingStorageTRES": "gres/gpu",
+    }
+
+
+def slurmdbd(folder: Path, ports: Ports) -> str:
+    """slurmdbd.conf, which nobody else may read: slurmdbd insists on that."""
+    user = getpass.getuser()
+    keys = {
+        "DbdHost": platform.node(),
+        "DbdAddr": "127.0.0.1",
+        "DbdPort": ports.accounting,
+        "SlurmUser": user,
+        "AuthType": "auth/munge",
+        "AuthInfo": f"socket={folder}/munge/socket",
+        "CommunicationParameters": "NoInAddrAny",
+        "StorageType": "accounting_storage/mysql",
+        "StorageHost": "localhost",
+        "StorageUser": user,
+        "StorageLoc": "slurm",
+        "PidFile": folder / "run" / "slurmdbd.pid",
+        "LogFile": folder / "log" / "slurmdbd.log",
+        "DebugLevel": "info",
+    }
+    return "".join(f"{key}={value}\n" for key, value in keys.items())
 
 
 def topology(shape: Shape) -> str:

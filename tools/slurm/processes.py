@@ -9,10 +9,12 @@ import signal
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 POLL_S = 0.02
-DAEMONS = ("munged", "slurmctld", "slurmd")
+#: In the order in which they end: each has until then what it needs to write down the last of what it knows.
+DAEMONS = (("slurmctld", "slurmd"), ("slurmdbd",), ("mariadbd", "munged"))
 
 
 def from_file(path: Path) -> int:
@@ -66,10 +68,10 @@ def _name(pid: int) -> str:
     return Path(first.split(": ")[0]).name
 
 
-def daemons(folder: Path) -> list[int]:
-    """munged, slurmctld and slurmd of the cluster in the folder, whatever became of their pid files."""
-    conf = str(folder / "slurm.conf")
-    return [pid for pid in _others() if _name(pid) in DAEMONS and environment(pid).get("SLURM_CONF") == conf]
+def daemons(folder: Path, *names: str) -> list[int]:
+    """Those of the cluster in the folder (none named: all), whatever became of their pid files."""
+    conf, wanted = str(folder / "slurm.conf"), names or tuple(chain(*DAEMONS))
+    return [pid for pid in _others() if _name(pid) in wanted and environment(pid).get("SLURM_CONF") == conf]
 
 
 def of_nodes(folder: Path, nodes: Collection[str] = ()) -> list[int]:

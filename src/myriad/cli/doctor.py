@@ -11,7 +11,7 @@ from myriad.cli import homes, show
 from myriad.cli.context import Context, given
 from myriad.control.sitefile import Setup
 from myriad.engines.slurm import config, health
-from myriad.engines.slurm.users import userhealth
+from myriad.engines.slurm.users import accounthealth, userhealth
 from myriad.kernel.errors import UserError
 from myriad.kernel.findings import Finding, fail, skip
 from myriad.server.checks import around, folders, machine
@@ -67,6 +67,7 @@ def doctor(
         if setup:
             section = config.read(setup.slurm, "site")
             found += userhealth.findings(section, (data or context.home).absolute())
+            found += accounthealth.findings(section)
     if as_json:
         show.dump(found)
     else:

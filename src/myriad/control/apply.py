@@ -329,8 +329,8 @@ def _checkpoint_recorded(state: State, fact: facts.CheckpointRecorded) -> None:
 @_applies(facts.WorkerNoted)
 def _worker_noted(state: State, fact: facts.WorkerNoted) -> None:
     gang = state.gangs[fact.attempt]
-    if fact.fatal and not gang.last_words:
-        gang.last_words = fact.text
+    gang.last_words = gang.last_words or (fact.text if fact.fatal else "")
+    gang.first_words = fact.text if gang.phase is GangPhase.PLACED else gang.first_words
 
 
 @_applies(facts.MemberDone)

@@ -211,7 +211,7 @@ def on_gang_gone(m: Moment, given: inputs.GangGone) -> Iterator[Fact]:
     if gang.phase is GangPhase.STOPPING:
         yield from settle(m, gang)
     else:
-        yield from stop(m, gang, "node", "its processes vanished")
+        yield from stop(m, gang, "node", _vanished(gang))
 
 
 def has(m: Moment, gang: Gang, node: NodeId) -> bool:
@@ -226,7 +226,11 @@ def member_fenced(m: Moment, gang: Gang, node: NodeId) -> Iterator[Fact]:
     if gang.phase is GangPhase.STOPPING:
         yield from settle(m, gang)
     elif node not in gang.done:
-        yield from stop(m, gang, "node", f"its processes on {node} vanished")
+        yield from stop(m, gang, "node", _vanished(gang, f" on {node}"))
+
+
+def _vanished(gang: Gang, where: str = "") -> str:
+    return f"its processes{where} vanished" if gang.started else "it never began"
 
 
 def stop(m: Moment, gang: Gang, cause: StopCause, why: str, since: Instant = 0) -> Iterator[Fact]:

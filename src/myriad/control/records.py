@@ -132,7 +132,8 @@ class Gang(msgspec.Struct, kw_only=True):
     claimant: str = ""
     cause: StopCause = "done"
     why: str = ""
-    #: The first fatal words of a worker.
+    #: What was said of it last before it began; the first fatal words of a worker.
+    first_words: str = ""
     last_words: str = ""
 
     @property

@@ -299,10 +299,11 @@ def explain(m: Moment, job: Job, ahead: int = AHEAD) -> Explanation:
     if run and run.run_ns and start.at:
         early = max(start.early_at, m.now) + run.run_low_ns
         late = max(start.late_at, m.now) + run.run_high_ns
+    said = gang.first_words if gang and gang.phase is GangPhase.PLACED else ""
     return Explanation(
         job=job.job,
         state=view.state,
-        text=words(view, reasons),
+        text=words(view, reasons) + (f": {said}" if said else ""),
         reasons=reasons,
         queue_position=position,
         queue_length=len(m.board.queue) if position else 0,

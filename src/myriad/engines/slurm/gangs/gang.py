@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from myriad.engines.common import endings
 from myriad.engines.slurm.asking.reading import Ending
 from myriad.engines.slurm.gangs.tails import Tail
 from myriad.engines.slurm.spool import Spool
@@ -174,7 +173,8 @@ class Gang:
         self.left = False
         self.stop: orders.StopGang | None = None
         self.cancel_at = 0.0
-        self.waits_for = ""
+        #: Why Slurm does not begin its job, and what of that was told.
+        self.waits_for = self.waiting_told = ""
         self.task: asyncio.Task[None] | None = None
         #: It serves: where, is said at the beginning of its members' files.
         self.serves = False
@@ -252,8 +252,9 @@ class Gang:
 
 
 def refused(gang: Gang, at: Instant, detail: str) -> list[inputs.Input]:
-    """It could not be started at all."""
-    return [gang.exited(at, node, endings.CANNOT_START, f"cannot start: {detail}") for node in gang.parts]
+    """It could not be started at all: for the site to mend, and the doing of no job and no node."""
+    words = gang.spoke(at, f"cannot start: {detail}", fatal=True)
+    return [words, *(gang.gone(at, node) for node in gang.parts)]
 
 
 def inferred(one: Gang, part: Part, ending: Ending | None, at: Instant) -> Over:

@@ -30,6 +30,8 @@ from myriad.kernel.units import Instant
 from myriad.protocol import inputs, orders
 
 _RETRY_S, _LOOK_S = 2.0, 0.05
+#: Slurm begins a job within this, if nothing keeps it; why one waits that it has not yet looked at.
+_PATIENCE_S, _NOT_LOOKED = 10.0, "None"
 #: How much of a member's file a successor reads again at most, about.
 _MARK_BYTES = 64 << 10
 #: scancel helps the members so long after they should have ended by themselves.
@@ -69,6 +71,8 @@ class Gangs:
         #: When our last look at the members' files began.
         self._looked_at = 0.0
         self._blind = False
+        #: Why a gang could not be started, as it was said last.
+        self._refused = ""
         self._submitter = Submitter(where, chips_of)
         self._settler = Settler(where, self._over, self._quiet_s, self._submit_again)
         self._paces = Paces()
@@ -288,12 +292,12 @@ class Gangs:
         self._strays.on_view(view)
 
     def _say_waiting(self, one: Gang, job: reading.Job) -> None:
-        """Slurm does not start it: somebody should know why."""
-        why = job.reason if job.pending and time.monotonic() > one.submitted_at + 10 else ""
-        if why and why != one.waits_for:
-            text = f"waits in Slurm as job {job.id}: {why}"
-            self._tell(one, one.spoke(self._at.clock(), text))
-        one.waits_for = job.reason if job.pending else ""
+        """Slurm does not start it: somebody should know why, after a while, and again when it changes."""
+        why = one.waits_for = job.reason if job.pending else ""
+        known = why in ("", _NOT_LOOKED, one.waiting_told)
+        if not known and time.monotonic() > one.submitted_at + _PATIENCE_S:
+            one.waiting_told = why
+            self._tell(one, one.spoke(self._at.clock(), f"waits in Slurm as job {job.id}: {why}"))
 
     # ---- nodes that are given up -----------------------------------------------------------------
 
@@ -404,6 +408,9 @@ class Gangs:
         if job := await self._at.tasks.insist(self._at.files.forbid, one.attempt):
             one.job = job  # an earlier try had been taken, and runs
             return
+        if why != self._refused:  # of many gangs, tried again and again, once
+            self._refused = why
+            aloud.say(f"{one.attempt} cannot start: {why}")
         words = gang.refused(one, self._at.clock(), why)
         self._past[one.attempt] = words
         self._gangs.pop(one.attempt, None)
@@ -436,7 +443,7 @@ class Gangs:
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
         one.cancel_at = cancel_at if first else min(one.cancel_at, cancel_at)
         if not job:  # it never began: members that were not there will not come
-            if one.waits_for not in ("", "None"):  # the latter: Slurm has not looked at it yet
+            if one.waits_for not in ("", _NOT_LOOKED):
                 text = f"Slurm did not begin its job {submitted}: {one.waits_for}"
                 self._tell(one, one.spoke(self._at.clock(), text, fatal=True))
             self._never_begins(one)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 
-from myriad.engines.common import burnin
+from myriad.engines.common import aloud, burnin
 from myriad.engines.slurm.asking import batch, commands, reading
 from myriad.engines.slurm.asking.view import View
 from myriad.engines.slurm.nodes.node import Place
@@ -15,6 +15,10 @@ from myriad.protocol import inputs
 _BURN_IN_S = 300.0
 _UNDRAIN_S = 60.0
 _LOOK_S = 0.3
+#: A no of Slurm that has this in it is about the node that was asked for; any other is about us: our account,
+#: our QOS, the partition. That is for the site to mend, and asked again until it is.
+_OF_NODE = "node"
+_AGAIN_S = 10.0
 
 
 class BurnIns:
@@ -22,6 +26,8 @@ class BurnIns:
 
     def __init__(self, where: Where, slots: asyncio.Semaphore) -> None:
         self._at, self._slots = where, slots
+        #: Why none may begin, as it was said last.
+        self._refused = ""
 
     def begin(self, place: Place) -> None:
         """Qualify it if that was ordered, and as soon as it has joined."""
@@ -85,11 +91,7 @@ class BurnIns:
             elif job and view.asked_at > submitted_at:
                 break
             elif not job:
-                with contextlib.suppress(commands.SlurmSilent):
-                    async with self._slots:
-                        await self._at.act()
-                        said = await commands.run(["sbatch", *words], feed=body)
-                    job, submitted_at = said.strip().partition(";")[0], time.monotonic()
+                job, submitted_at = await self._submit(words, body), time.monotonic()
             self._at.hurry()
             await asyncio.sleep(_LOOK_S)
         ending = None
@@ -97,6 +99,25 @@ class BurnIns:
             said = await commands.run(["scontrol", "--oneliner", "show", "job", job])
             ending = reading.ending(said, self._at.prefix + name)
         return await asyncio.to_thread(burnin.result, output, ending.code if ending else 0)
+
+    async def _submit(self, words: list[str], body: str) -> str:
+        """Its number; empty: not now. Raises SlurmError when Slurm cannot run it on that node."""
+        try:
+            async with self._slots:
+                await self._at.act()
+                said = await commands.run(["sbatch", *words], feed=body)
+        except commands.SlurmSilent:
+            return ""
+        except commands.SlurmError as error:
+            if _OF_NODE in str(error).lower():
+                raise
+            if str(error) != self._refused:
+                self._refused = str(error)
+                aloud.say(f"burn-ins cannot begin: {error}")
+            await asyncio.sleep(_AGAIN_S)
+            return ""
+        self._refused = ""
+        return said.strip().partition(";")[0]
 
 
 def _not_measurable(place: Place, view: View) -> str:
