@@ -71,7 +71,7 @@ slurm-down: install
 	$(PY) -m tools.slurm down
 
 # What Slurm keeps accounts with: tests start one of their own, and skip without.
-SLURMDBD := slurmdbd mariadb-server
+SLURMDBD := slurmdbd mariadb-server-core mariadb-client-core
 
 slurmdbd: slurm
 	dpkg -s $(SLURMDBD) >/dev/null 2>&1 || { $(APT) update && $(APT) install -y --no-install-recommends $(SLURMDBD); }

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-TOOLS = ("slurmdbd", "sacctmgr", "sacct", "mariadbd", "mariadb-install-db")
+TOOLS = ("slurmdbd", "sacctmgr", "sacct", "mariadbd", "mariadb-install-db", "my_print_defaults")
 #: How libmariadb, in slurmdbd, is told where MariaDB listens.
 SOCKET = "MYSQL_UNIX_PORT"
 START_S = 30.0
