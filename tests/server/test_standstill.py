@@ -1,8 +1,10 @@
 """A control plane that stands still, or is away, over real processes: nobody is late for it."""
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.server.harness import Server, python, running, wait_for
@@ -10,6 +12,16 @@ from tests.server.harness import Server, python, running, wait_for
 _STOP_S, _STILL_S = 8, 12
 _POLICY = f"recover: {{stop_timeout: {_STOP_S}s, stop_grace: 1s}}\n"
 _SLEEPS = "import time; time.sleep(600)"
+
+
+@contextlib.contextmanager
+def _impatient(home: Path) -> Iterator[Server]:
+    """A control plane that fences soon, all its nodes in service."""
+    home.mkdir()
+    (home / "policy.yaml").write_text(_POLICY)
+    with running(home) as server:
+        server.wait_ready()
+        yield server
 
 
 def _stopping(server: Server) -> str:
@@ -30,11 +42,7 @@ def _nobody_is_blamed(server: Server, job: str) -> None:
 
 def test_who_stood_still_gives_everybody_time(tmp_path: Path) -> None:
     """Answers lie unread when it wakes, and timers are due before it has read them."""
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "policy.yaml").write_text(_POLICY)
-    with running(home) as server:
-        server.wait_ready()
+    with _impatient(tmp_path / "home") as server:
         job = _stopping(server)
         assert server.process
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -44,11 +52,7 @@ def test_who_stood_still_gives_everybody_time(tmp_path: Path) -> None:
 
 
 def test_who_was_away_gives_everybody_time(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "policy.yaml").write_text(_POLICY)
-    with running(home) as server:
-        server.wait_ready()
+    with _impatient(tmp_path / "home") as server:
         job = _stopping(server)
         server.kill()
         time.sleep(_STILL_S)
