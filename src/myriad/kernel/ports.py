@@ -58,7 +58,8 @@ class Engine(Protocol[OrderT, InputT]):
     - After `StopGang(attempt)` nothing of the attempt runs, and none of it ever starts again; each
       member is confirmed by `MemberGone`.
     - After `open` the engine reports every node (`NodeJoined`) and everything that still runs on it,
-      so a control plane that was restarted can adopt it.
+      so a control plane that was restarted can adopt it; and how each node is, also those that are well: what
+      the control plane before was told last, the engine does not know.
     - `KeepGangs`, the first order after a start, says what is on record: whatever else runs is ended, and
       nothing begins on its nodes before it is gone; what is on record and nowhere is told gone.
     - Observations may come late, twice, or out of order across nodes; per node they are in order.

@@ -39,6 +39,11 @@ _threads = ThreadPoolExecutor(16, thread_name_prefix="slurm")
 class SlurmError(Exception):
     """Slurm answered no; the text is its own."""
 
+    @property
+    def of_node(self) -> bool:
+        """About the nodes that were asked for; any other is about us: our account, QOS, partition."""
+        return "node" in str(self).lower()
+
 
 class SlurmSilent(Exception):
     """Slurm did not answer: nothing is known, not even whether it did what was asked."""

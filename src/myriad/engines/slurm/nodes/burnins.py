@@ -15,9 +15,7 @@ from myriad.protocol import inputs
 _BURN_IN_S = 300.0
 _UNDRAIN_S = 60.0
 _LOOK_S = 0.3
-#: A no of Slurm that has this in it is about the node that was asked for; any other is about us: our account,
-#: our QOS, the partition. That is for the site to mend, and asked again until it is.
-_OF_NODE = "node"
+#: What Slurm refuses to us is for the site to mend, and asked again until it is.
 _AGAIN_S = 10.0
 
 
@@ -109,7 +107,7 @@ class BurnIns:
         except commands.SlurmSilent:
             return ""
         except commands.SlurmError as error:
-            if _OF_NODE in str(error).lower():
+            if error.of_node:
                 raise
             if str(error) != self._refused:
                 self._refused = str(error)

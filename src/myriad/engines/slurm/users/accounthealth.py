@@ -40,7 +40,7 @@ def _tried(config: Config, tenant: str, name: str, check: str) -> Finding:
     except commands.SlurmSilent as error:
         return skip(check, str(error))
     except commands.SlurmError as error:
-        if "node" in str(error).lower():
+        if error.of_node:
             return warn(check, f"cannot be tried now ({told}): {error}", "See slurm: nodes")
         who = f"user={name}" if name else "user=$USER"
         remedy = f"sacctmgr show assoc {who} format=account,qos,partition; or mend slurm: in the site file"
