@@ -58,6 +58,22 @@ def usable(server: Server) -> int:
     return sum(states.get(word, 0) for word in IN_SERVICE)
 
 
+def mend(server: Server, cluster: Cluster) -> None:
+    """All nodes in service again, whatever a test that failed half way left dead or kept out."""
+    for name in cluster.names:
+        if not cluster.slurmd_pid(name):
+            cluster.start_slurmd(name)
+    for one in out_of_service(server):
+        if one["cordoned"]:
+            server.post(f"/nodes/{one['node']}/undrain")
+    wait_for(lambda: not out_of_service(server), lambda: str(out_of_service(server)), PATIENCE_S)
+
+
+def out_of_service(server: Server) -> list[dict[str, Any]]:
+    """Nodes that get no work, as Myriad shows them."""
+    return [one for one in server.get("/nodes") if one["state"] not in IN_SERVICE]
+
+
 def node(server: Server, name: str) -> Any:
     """One node as Myriad shows it."""
     return next(one for one in server.get("/nodes") if one["node"] == name)

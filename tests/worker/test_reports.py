@@ -4,12 +4,14 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from myriad import worker
+from myriad.worker import reports
 
 
 @pytest.fixture
@@ -55,9 +57,10 @@ def test_every_report_names_its_attempt_and_rank(agent: socket.socket) -> None:
         assert received(agent)["text"] == "x" * 2000
 
 
-def test_a_full_queue_drops_progress_at_once_and_holds_nothing_back_for_long(
-    agent: socket.socket,
+def test_a_full_queue_drops_progress_at_once_and_holds_nothing_back_for_ever(
+    agent: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reports, "_PATIENCE_S", 0.2)
     with agent:
         began = time.monotonic()
         for step in range(1000):
@@ -65,6 +68,27 @@ def test_a_full_queue_drops_progress_at_once_and_holds_nothing_back_for_long(
         assert time.monotonic() - began < 1
         worker.resumed(1)
         assert time.monotonic() - began < 2
+
+
+def test_an_agent_that_had_no_turn_for_a_while_hears_all_that_recovery_depends_on(
+    agent: socket.socket,
+) -> None:
+    def train() -> None:
+        for step in range(1000):
+            worker.report(step=step)
+        worker.resumed(1)
+        worker.checkpoint_saved(step=1000, path="/c/step-1000", request="leave")
+        worker.failed("no room")
+
+    with agent:
+        rank = threading.Thread(target=train)
+        rank.start()
+        time.sleep(1)
+        heard = []
+        while "failed" not in heard:
+            heard.append(received(agent)["kind"])
+        rank.join()
+    assert [kind for kind in heard if kind != "progress"] == ["resumed", "checkpoint", "failed"]
 
 
 def test_without_an_agent_everything_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

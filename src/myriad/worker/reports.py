@@ -1,8 +1,9 @@
 """Reports of a process to its node's agent, and the requests that come back.
 
 A report is one JSON datagram. Telling must never hurt the training it tells of: an absent agent, a
-full queue or a vanished socket loses the report and nothing else. What recovery depends on (resumed,
-checkpoints, failures) is offered for a tenth of a second while the queue is full; progress is dropped.
+full queue or a vanished socket loses the report and nothing else. While the queue is full, because the
+agent had no turn on a busy machine, what recovery depends on (resumed, checkpoints, failures) is offered
+for seconds; what the next report makes up for (progress, copies in memory) is dropped at once or nearly so.
 """
 
 import errno
@@ -15,7 +16,9 @@ from typing import Literal
 
 from myriad.worker import environment
 
-_PATIENCE_S = 0.1
+#: Longer than an agent that lives goes without a turn; the kernel queues only some ten datagrams for it.
+_PATIENCE_S = 10.0
+_SUPERSEDED_S = 0.1
 _PAUSE_S = 0.005
 #: Keeps a datagram well under any socket buffer.
 _TEXT_CHARS = 2000
@@ -44,7 +47,7 @@ def pace(*, step: int, compute_s: float) -> None:
 
 def resumed(step: int) -> None:
     """State is loaded and training goes on after `step`; 0 means from scratch."""
-    _send("resumed", {"step": step})
+    _send("resumed", {"step": step}, patience_s=_PATIENCE_S)
 
 
 def checkpoint_saved(
@@ -71,6 +74,7 @@ def checkpoint_saved(
             "request": request,
             "tier": tier,
         },
+        patience_s=_SUPERSEDED_S if tier == "memory" else _PATIENCE_S,
     )
 
 
@@ -88,15 +92,15 @@ def should_checkpoint() -> str | None:
 
 def warn(text: str) -> None:
     """Something a person should know, though the work goes on."""
-    _send("warning", {"text": text[:_TEXT_CHARS]})
+    _send("warning", {"text": text[:_TEXT_CHARS]}, patience_s=_SUPERSEDED_S)
 
 
 def failed(text: str) -> None:
     """Why this process is about to exit by its own fault: one line."""
-    _send("failed", {"text": " ".join(text.split())[:_TEXT_CHARS]})
+    _send("failed", {"text": " ".join(text.split())[:_TEXT_CHARS]}, patience_s=_PATIENCE_S)
 
 
-def _send(kind: str, body: dict[str, object], *, patience_s: float = _PATIENCE_S) -> None:
+def _send(kind: str, body: dict[str, object], *, patience_s: float) -> None:
     path = environment.report_socket()
     if path is None:
         return

@@ -97,13 +97,12 @@ class Saver:
             self._pending = None
 
     def _finish(self, written: Future[Any], save: _Save) -> None:
-        """Wait for the data; rank 0 then makes it a checkpoint and says so."""
+        """Wait for the data; rank 0 then makes it a checkpoint, says so, and lets older ones go."""
         try:
             written.result()
             if distributed.get_rank() != 0:
                 return
             found = checkpoints.complete(save.path, save.step)
-            checkpoints.prune(self._root, self._keep)
         except (OSError, dcp.CheckpointException) as error:
             # The run is worth more than one checkpoint: without a manifest the folder never counts.
             worker.warn(f"checkpoint {save.path.name} could not be written: {error}")
@@ -116,6 +115,11 @@ class Saver:
             write_s=time.monotonic() - save.began,
             request=save.request,
         )
+        # Only now: a stop may wait for the word that there is a new one, and none that older ones are gone.
+        try:
+            checkpoints.prune(self._root, self._keep)
+        except OSError as error:
+            worker.warn(f"older checkpoints could not be removed: {error}")
 
 
 def _shard(model: Llama, config: recipe.Config, mesh: Any) -> None:
