@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psycopg
 
-_PATIENCE_S = 60.0
+#: After a crash it flushes every file of its folder first.
+_PATIENCE_S = 180.0
 _AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 
 

@@ -20,6 +20,12 @@ class Cluster(_Cluster):
         words = ("--states=all", "--noheader", "--format=%T", f"--jobs={job}")
         return self.run("squeue", *words, check=False).strip()
 
+    def job_of(self, attempt: str) -> tuple[str, str]:
+        """Number and name of the one job of an attempt; what others left may still be completing."""
+        rows = [row.split() for row in self.run("squeue", "--noheader", "--format=%A %j").splitlines()]
+        ((number, name),) = [row for row in rows if row[1].endswith(f"/{attempt}")]
+        return number, name
+
     def wait_saved(self, job: str) -> None:
         """Until slurmctld has written what it knows now. A SIGKILL sooner, and jobs of 5 s are forgotten."""
         now = time.time()

@@ -206,7 +206,7 @@ def test_a_slurmctld_that_begins_anew_knows_nothing_of_its_nodes_yet(
 ) -> None:
     job = server.submit(python(FOREVER, nodes=NODES, name="outlives"))
     server.wait_state(job, "running")
-    slurm_running.wait_saved(slurm_running.run("squeue", "-ho", "%A").strip())
+    slurm_running.wait_saved(slurm_running.job_of(f"{job}.1")[0])
     lost = len(sites.story(server, "NodeLost"))
     server.post("/nodes/node16/drain", {"reason": "just now"})
     plane.wait_in_slurm(slurm_running, "node16", "drained")

@@ -240,7 +240,7 @@ def test_gangs_of_tenants_run_as_their_users_and_are_closed_to_one_another(two: 
 def test_a_job_of_somebody_else_is_not_the_gangs_however_it_is_called(two: Two) -> None:
     job = two.submit("acme", "import time; time.sleep(600)")
     two.server.wait_state(job, "running")
-    (name,) = two.cluster.run("squeue", "--noheader", "--format=%j").splitlines()
+    _, name = two.cluster.job_of(f"{job}.1")
     (taken,) = two.server.job(job)["placed_on"]
     free, other = [node for node in two.cluster.names if node != taken][:2]
     row = f"1|RUNNING|{two.users['acme'].pw_name}|{other}|N/A|None|{name}"
