@@ -17,14 +17,17 @@ def holder(home: Path) -> int:
     try:
         pid = int(path.read_text())
         wanted = path.stat()
-        held = [os.stat(f"/proc/{pid}/fd/{name}") for name in _open_files(pid)]
+        names = os.listdir(f"/proc/{pid}/fd")
     except (OSError, ValueError):
         return 0
-    return pid if any(os.path.samestat(wanted, one) for one in held) else 0
+    return pid if any(_is(f"/proc/{pid}/fd/{name}", wanted) for name in names) else 0
 
 
-def _open_files(pid: int) -> list[str]:
-    return [name for name in os.listdir(f"/proc/{pid}/fd") if os.path.exists(f"/proc/{pid}/fd/{name}")]
+def _is(path: str, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(wanted, os.stat(path))
+    except OSError:  # closed meanwhile, by a process that lives
+        return False
 
 
 def journal(context: Context) -> str:

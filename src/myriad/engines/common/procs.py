@@ -37,6 +37,15 @@ def die_with(parent: int) -> None:
         os._exit(128 + signal.SIGKILL)
 
 
+def reap() -> list[tuple[int, int]]:
+    """Children that have ended: pid and wait status of each, once."""
+    ended: list[tuple[int, int]] = []
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended.append(found)
+    return ended
+
+
 def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent dies, so that none gets out of sight."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -98,9 +98,10 @@ class Agent:
             callback: Callable[[int], None] = key.data
             callback(events)
         if self._reaped:
-            # what a process said before it ended must be heard before its end is told
+            ended = procs.reap()
+            # now all that they ever said is there, and is heard before their end is told
             self._hear(0)
-            self._reap()
+            self._tell_ends(ended)
         self._table.advance(reaped=self._reaped)
         self._reaped = False
         now = time.monotonic()
@@ -141,14 +142,8 @@ class Agent:
         self._woken.recv(4096)
         self._reaped = True
 
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+    def _tell_ends(self, ended: list[tuple[int, int]]) -> None:
+        for pid, status in ended:
             if self._burn_in and pid == self._burn_in[0]:
                 self._qualified(os.waitstatus_to_exitcode(status))
             else:

@@ -129,9 +129,12 @@ class Member:
         selector.select(_AGAIN_S if self._ending else _LOOK_EVERY_S)
         with contextlib.suppress(BlockingIOError):
             self._woken.recv(4096)
-        # what a process said before it ended must be heard before its end is told
+        ended = procs.reap()
+        # now all that they ever said is there, and is heard before their end is told
         self._hear()
-        self._reap()
+        for pid, status in ended:
+            if planned := self._children.pop(pid, None):
+                self._ended(planned, os.waitstatus_to_exitcode(status))
         now = time.monotonic()
         if now >= self._beat_at:
             self._beat(now)
@@ -265,17 +268,6 @@ class Member:
                     self._beat(now)
             with contextlib.suppress(OSError):
                 os.rmdir(place)
-
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            if planned := self._children.pop(pid, None):
-                self._ended(planned, os.waitstatus_to_exitcode(status))
 
     def _ended(self, planned: ranks.Planned, code: int) -> None:
         if not self._ending and endings.worse(code, self.code):

@@ -92,6 +92,7 @@ def control_plane(api_url: str) -> Iterator[Finding]:
         asked = time.time()
         line.request("GET", "/healthz")
         answer = line.getresponse()
+        answered = time.time()
         date, body = answer.getheader("Date", ""), answer.read()
         if answer.status != 200:
             raise OSError(f"answers {answer.status}")
@@ -111,9 +112,8 @@ def control_plane(api_url: str) -> Iterator[Finding]:
             "control plane", f"{api_url}: {told.get('role', 'leader')}, journal at {told.get('journal_seq')}"
         )
     if date:
-        # whole seconds, rounded down
-        skew_s = parsedate_to_datetime(date).timestamp() + 0.5 - asked
-        yield folders.clock(skew_s, "the control plane")
+        shown = parsedate_to_datetime(date).timestamp()  # whole seconds, rounded down
+        yield folders.clock(folders.skew(shown, shown + 1.0, asked, answered), "the control plane")
 
 
 def database(url: str) -> Iterator[Finding]:
@@ -141,4 +141,4 @@ def database(url: str) -> Iterator[Finding]:
         yield fail("postgresql", f"{version}, a read-only replica", "Name the primary in --journal")
     else:
         yield ok("postgresql", f"{version}, the primary, syncs what it commits")
-    yield folders.clock(now - (before + after) / 2, "PostgreSQL")
+    yield folders.clock(folders.skew(now, now, before, after), "PostgreSQL")

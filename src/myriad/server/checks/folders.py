@@ -168,14 +168,24 @@ def _promises(probe: Path) -> Finding:
 
 
 def _skew(probe: Path) -> float:
-    """How far the clock that stamps files is ahead of ours, in seconds; 0 within what cannot be told."""
+    """How far the clock that stamps files is ahead of ours, in seconds."""
     before = time.time()
     path = probe / "clock"
     path.write_bytes(b"x")
     after = time.time()
     stamped = path.stat().st_mtime
     # file systems stamp with the tick of a coarse clock
-    return min(0.0, stamped - before + 0.02) if stamped < before else max(0.0, stamped - after)
+    return skew(stamped, stamped + 0.02, before, after)
+
+
+def skew(earliest: float, latest: float, before: float, after: float) -> float:
+    """How far another clock is ahead of ours that showed something of this span between our two times.
+
+    All are seconds since the epoch. 0 within what cannot be told: an answer may have taken its time.
+    """
+    if latest < before:
+        return latest - before
+    return max(0.0, earliest - after)
 
 
 def clock(skew_s: float, whose: str) -> Finding:
