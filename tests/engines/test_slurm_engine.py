@@ -28,7 +28,7 @@ _SITE = site.parse(
     "name: t\nchip: local-cpu\nchips_per_node: 2\npods: [{name: p, hosts: {r: 'n[0-1]'}}]\n", "test site"
 )
 _NODE = (
-    "NodeName={name} Arch=x86_64 CPUAlloc=0 CPUTot=4 NodeAddr=127.0.0.1 NodeHostName={name} Port=1 "
+    "NodeName={name} Arch=x86_64 CPUAlloc=0 CPUTot=4 NodeAddr=127.0.0.1 NodeHostName={name} Port={port} "
     "State={state} BootTime=2026-11-{day}T00:00:00 {reason}"
 )
 #: Answers with files of its folder, and writes down what it was asked.
@@ -67,6 +67,8 @@ class Slurm:
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.data = folder / "bin", folder / "data"
+        #: Where the slurmd of its nodes would be.
+        self.port = 1
         self.files = spool.Spool(self.data)
         self.folder.mkdir()
         for name in ("scontrol", "squeue", "sbatch", "scancel"):
@@ -84,7 +86,8 @@ class Slurm:
         return SlurmEngine(self.data, _SITE, time.time_ns)._prefix
 
     def answer(self, program: str, script: str) -> None:
-        (self.folder / f"{program}.sh").write_text(f"{script}\nexit 0\n")
+        # as a whole: the engine asks at any moment
+        spool.replace(self.folder / f"{program}.sh", f"{script}\nexit 0\n")
 
     def nodes(self, *, day: str = "01", **states: str) -> None:
         states = {"n0": "IDLE", "n1": "IDLE"} | states
@@ -93,13 +96,15 @@ class Slurm:
             word, _, reason = state.partition(" ")
             if word:
                 lines.append(
-                    _NODE.format(name=name, state=word, day=day, reason=reason and f"Reason={reason}")
+                    _NODE.format(
+                        name=name, port=self.port, state=word, day=day, reason=reason and f"Reason={reason}"
+                    )
                 )
-        (self.folder / "nodes.txt").write_text("".join(f"{line}\n" for line in lines))
+        spool.replace(self.folder / "nodes.txt", "".join(f"{line}\n" for line in lines))
         self.answer("scontrol", '[ "$2" = show ] && cat "$here/nodes.txt"')
 
     def jobs(self, *lines: str) -> None:
-        (self.folder / "jobs.txt").write_text("".join(f"{line}\n" for line in lines))
+        spool.replace(self.folder / "jobs.txt", "".join(f"{line}\n" for line in lines))
         self.answer(
             "squeue", 'for word; do mark="${word#--format=}"; done; sed "s/^/${mark%%|*}|/" "$here/jobs.txt"'
         )

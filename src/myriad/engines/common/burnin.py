@@ -49,13 +49,30 @@ def result(output: Path, code: int) -> Result:
         lines = output.read_text(errors="replace").split("\n")
     except OSError as error:
         return Result(ok=False, detail=f"burn-in left no answer: {error}")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    last = _last(lines)
     if code:
         return Result(ok=False, detail=f"burn-in ended with code {code}: {last}")
+    found = _parsed(last)
+    return found or Result(ok=False, detail=f"burn-in gave no answer that can be read: {last[:200]}")
+
+
+def answer(output: Path) -> Result | None:
+    """What one said of which nobody knows how it ended; None: it did not live to answer."""
     try:
-        return msgspec.json.decode(last, type=Result)
+        return _parsed(_last(output.read_text(errors="replace").split("\n")))
+    except OSError:
+        return None
+
+
+def _last(lines: list[str]) -> str:
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _parsed(line: str) -> Result | None:
+    try:
+        return msgspec.json.decode(line, type=Result)
     except (msgspec.DecodeError, msgspec.ValidationError):
-        return Result(ok=False, detail=f"burn-in gave no answer that can be read: {last[:200]}")
+        return None
 
 
 def measure() -> dict[str, Any]:

@@ -6,7 +6,7 @@ raises is a mistake of ours, and ends the engine: a gang that nobody follows any
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -20,11 +20,11 @@ class Tasks:
         """`broke` is called when one died, `say` with what is wrong with the shared folder, or nothing."""
         self.broken: BaseException | None = None
         self._broke, self.say = broke, say
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
-    def start(self, work: Awaitable[None]) -> asyncio.Task[None]:
+    def start(self, work: Awaitable[T]) -> asyncio.Task[T]:
         """Let it go on by itself."""
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        task: asyncio.Task[T] = asyncio.ensure_future(work)
         self._running.add(task)
         task.add_done_callback(self._done)
         return task
@@ -51,7 +51,7 @@ class Tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self.broken = self.broken or error

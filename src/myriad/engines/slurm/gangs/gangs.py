@@ -42,6 +42,8 @@ _PAST = 2_000
 _PRUNE_S, _PRUNE_EVERY_S = 7 * 86400.0, 6 * 3600.0
 #: Commands of a kind under way at once.
 _AT_ONCE = 3
+#: Who looks no sooner again than after so long stood still, and perhaps all of the machine with the members.
+_STILL_S = 1.0
 
 
 class Signs(NamedTuple):
@@ -69,7 +71,7 @@ class Gangs:
         self._marks: dict[AttemptId, dict[str, int]] = {}
         self._cancels = asyncio.Semaphore(_AT_ONCE)
         #: When our last look at the members' files began.
-        self._looked_at = 0.0
+        self._looked_at = self._looked_until = 0.0
         self._blind = False
         #: Why a gang could not be started, as it was said last.
         self._refused = ""
@@ -195,13 +197,16 @@ class Gangs:
             if part.over is None
         }
         began = time.monotonic()
+        if began > self._looked_until + _STILL_S:
+            for _, part in parts.values():
+                part.alive_at = began
         look = await asyncio.to_thread(tails.read, list(parts))
         if bool(look.why) != self._blind:
             self._blind = bool(look.why)
             self._at.tasks.say(look.why)
         for tail in look.unseen:
             parts[tail][1].alive_at = time.monotonic()
-        self._looked_at = began
+        self._looked_at, self._looked_until = began, time.monotonic()
         for news in look.news:
             one, part = parts[news.tail]
             if news.known or not one.adopted:
@@ -332,7 +337,9 @@ class Gangs:
             for one, _ in left:
                 if one.attempt not in told:
                     with contextlib.suppress(OSError):
-                        await asyncio.to_thread(self._write_stop, one.attempt, {"grace_s": 0.0}, node)
+                        await asyncio.to_thread(
+                            self._at.files.write_stop, one.attempt, {"grace_s": 0.0}, node
+                        )
                         told.add(one.attempt)
             view = await self._at.seen()
             for one, part in left:
@@ -437,7 +444,7 @@ class Gangs:
                 return  # only its files had not gone yet
             aloud.unrecorded(one.attempt)
         wish = {"grace_s": order.grace_s, "forget": order.forget}
-        await insist(self._write_stop, order.attempt, wish)
+        await insist(self._at.files.write_stop, order.attempt, wish)
         submitted, one.job = one.job, job or one.job
         first, one.stop = one.stop is None, order
         cancel_at = time.monotonic() + (order.grace_s + _HELP_S if job else 0.0)
@@ -458,9 +465,6 @@ class Gangs:
         for node in known:
             self._tell_gone(one.attempt, node)
         self._at.hurry()
-
-    def _write_stop(self, attempt: str, wish: Mapping[str, object], node: str = "") -> None:
-        self._at.files.write_stop(attempt, wish, node)
 
     async def _ask(self, order: orders.AskCheckpoint) -> None:
         await self._at.act()

@@ -94,4 +94,4 @@ class Settler:
                 await asyncio.sleep(_RETRY_S)
             else:
                 # one that was restarted since takes for failed or cancelled what it only lost track of
-                return found if found and began_at <= found.submitted_at else None
+                return found if found and began_at < found.submitted_at else None

@@ -47,7 +47,9 @@ class BurnIns:
             if self._at.config.burn_in == "none":
                 found = burnin.Result(ok=True)
             else:
-                found = await self._run(place, instance)
+                while (run := await self._run(place, instance)) is None:
+                    pass  # Slurm forgot it: begun anew
+                found = run
         except commands.SlurmError as error:
             found = burnin.Result(ok=False, detail=str(error))
         self._at.tell(
@@ -69,7 +71,8 @@ class BurnIns:
             self._at.hurry()
             await asyncio.sleep(_LOOK_S)
 
-    async def _run(self, place: Place, instance: str) -> burnin.Result:
+    async def _run(self, place: Place, instance: str) -> burnin.Result | None:
+        """None: slurmctld was restarted from a state older than the job, which left no answer."""
         name = f"burn-in/{place.node}/{instance}"
         output = self._at.files.burn_in(place.node)
         words, body = batch.burn_in(self._at.config, self._at.prefix + name, place.node, output, place.chips)
@@ -89,6 +92,8 @@ class BurnIns:
             elif job and view.asked_at > submitted_at:
                 break
             elif not job:
+                # what the last one said must not be taken for the answer of this one
+                await self._at.tasks.insist(lambda: output.unlink(missing_ok=True))
                 job, submitted_at = await self._submit(words, body), time.monotonic()
             self._at.hurry()
             await asyncio.sleep(_LOOK_S)
@@ -96,7 +101,9 @@ class BurnIns:
         with contextlib.suppress(commands.SlurmSilent, commands.SlurmError):
             said = await commands.run(["scontrol", "--oneliner", "show", "job", job])
             ending = reading.ending(said, self._at.prefix + name)
-        return await asyncio.to_thread(burnin.result, output, ending.code if ending else 0)
+        if ending is None:
+            return await asyncio.to_thread(burnin.answer, output)
+        return await asyncio.to_thread(burnin.result, output, ending.code)
 
     async def _submit(self, words: list[str], body: str) -> str:
         """Its number; empty: not now. Raises SlurmError when Slurm cannot run it on that node."""

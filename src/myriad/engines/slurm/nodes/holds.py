@@ -35,16 +35,25 @@ class Holds:
         before, place.ordered, place.why = place.ordered, order.held, order.reason
         if order.held and order.reason.startswith(_THEIRS):
             place.told_held = True  # only repeats what people did in Slurm, and holds as long as that does
-        place.shown = order.held and (place.told_held or place.held)
-        if not order.held and (before or place.ours) and place.held:
+        # after we gave it back, what was seen last is no sign that Slurm keeps it out
+        place.shown = order.held and (place.told_held or (place.held and before is not False))
+        place.giving_back = not order.held and (place.giving_back or ((before or place.ours) and place.held))
+        if place.giving_back:
+            place.told_held = False
             self._keep(place, "undrain")
         self._at.hurry()
 
-    def compare(self, place: Place, found: reading.Node) -> None:
-        """Whether Slurm shows it as the brain knows it."""
+    def compare(self, place: Place, found: reading.Node, asked_at: float) -> None:
+        """Whether Slurm, asked then, shows it as the brain knows it."""
+        if (place.update and not place.update.done()) or asked_at < place.updated_at:
+            return  # it may show what was before our own change
         if found.held:
-            place.held_at = self._at.clock() // SECOND
-        if found.held and found.reason == _FORGOT:
+            place.held_at = self._at.clock() / SECOND - (time.monotonic() - asked_at)
+        else:
+            place.giving_back = False
+        if found.held and place.giving_back:
+            self._keep(place, "undrain")
+        elif found.held and found.reason == _FORGOT:
             if time.monotonic() > place.resumed_at + _FORGOT_EVERY_S:
                 place.resumed_at, place.shown = time.monotonic(), False
                 self._at.tasks.start(self._updates.change(place.node, "undrain"))
@@ -82,6 +91,11 @@ class Holds:
         self._at.tell(inputs.UndrainNode(at=self._at.clock(), node=place.node))
 
     def _keep(self, place: Place, state: str, reason: str = "") -> None:
-        """Change its state in Slurm, once at a time."""
+        """Change its state in Slurm, once at a time: what is still to be done, the next look shows."""
         if place.update is None or place.update.done():
-            place.update = self._at.tasks.start(self._updates.change(place.node, state, reason))
+            place.update = self._at.tasks.start(self._update(place, state, reason))
+
+    async def _update(self, place: Place, state: str, reason: str) -> None:
+        if await self._updates.change(place.node, state, reason) and state == "undrain":
+            place.giving_back = False  # whoever keeps it out from now on means it
+        place.updated_at = time.monotonic()

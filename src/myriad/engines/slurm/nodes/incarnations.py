@@ -22,6 +22,8 @@ _BOOT_S = 60
 _LOOK_S = 0.5
 #: A node that Slurm calls down although its slurmd answers is asked back no more often than this.
 _RESUME_EVERY_S = 10.0
+#: Slurm's own default of SlurmdTimeout. Where we may not reach slurmd, a node that is well waits so long.
+_UNNOTICED_S = 300.0
 #: How Slurm's own marks of a node that was away begin.
 _WAS_AWAY = ("Not responding", OURS, "Node unexpectedly")
 
@@ -110,13 +112,20 @@ class Incarnations:
         self._at.tell(inputs.NodeFenced(at=self._at.clock(), node=node, instance=instance))
 
     async def _await_return(self, place: Place) -> None:
-        """Until Slurm hears the node again and would use it; what we had marked is taken back."""
+        """Until Slurm hears the node again and would use it; what we had marked is taken back.
+
+        For a while slurmctld takes a slurmd that is gone for one that is there: one that was known not to
+        answer must answer now, for as long as it takes slurmctld to notice.
+        """
+        doubt_until = time.monotonic() + (_UNNOTICED_S if place.refuses else 0.0)
         while True:
             if time.monotonic() < place.eager_until:
                 self._at.hurry()
             await asyncio.sleep(_LOOK_S)
             found = (await self._at.seen()).nodes.get(place.node)
             if found is None or not found.responds:
+                continue
+            if time.monotonic() < doubt_until and not await place.answers():
                 continue
             marked = found.held and found.reason.startswith(OURS) and not place.ordered
             # down although its slurmd answers: Slurm's own mark for a node that was away

@@ -13,6 +13,8 @@ from myriad.protocol import inputs
 OURS = "myriad:"
 #: One that does not come for so long is not worth a look four times a second.
 _EAGER_S = 120.0
+#: So long a slurmd has to answer, and is left alone between two questions.
+PROBE_S = 2.0
 
 
 class Place:
@@ -29,8 +31,12 @@ class Place:
         self.ordered: bool | None = None
         self.why = ""
         self.shown = False
-        #: When Slurm last showed it as kept out, seconds since the epoch.
-        self.held_at = 0
+        #: When Slurm was asked that last showed it as kept out, seconds since the epoch.
+        self.held_at = 0.0
+        #: The brain gave it back, and Slurm has not said yes to that.
+        self.giving_back = False
+        #: When our last change of it in Slurm was done, monotonic seconds.
+        self.updated_at = 0.0
         self.asking: asyncio.Task[None] | None = None
         #: The brain was told that people keep it out in Slurm.
         self.told_held = False
@@ -57,6 +63,18 @@ class Place:
     def ours(self) -> bool:
         """Myriad keeps it out in Slurm."""
         return self.seen is not None and self.seen.held and self.seen.reason.startswith(OURS)
+
+    async def answers(self) -> bool:
+        """Is anybody at the port of its slurmd?"""
+        if self.seen is None:
+            return False
+        try:
+            async with asyncio.timeout(PROBE_S):
+                _, writer = await asyncio.open_connection(self.seen.address, self.seen.port)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
 
     @property
     def repairing(self) -> bool:

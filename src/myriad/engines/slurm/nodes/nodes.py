@@ -16,7 +16,7 @@ from myriad.engines.slurm.gangs.gangs import Gangs, Signs
 from myriad.engines.slurm.nodes.burnins import BurnIns
 from myriad.engines.slurm.nodes.holds import Holds
 from myriad.engines.slurm.nodes.incarnations import Incarnations
-from myriad.engines.slurm.nodes.node import Place
+from myriad.engines.slurm.nodes.node import PROBE_S, Place
 from myriad.engines.slurm.nodes.updates import Updates
 from myriad.engines.slurm.where import Where
 from myriad.fleet.site import NodePlace
@@ -24,7 +24,6 @@ from myriad.kernel.ids import NodeId
 from myriad.protocol import inputs, orders
 from myriad.protocol.values import Signal
 
-_PROBE_S = 2.0
 #: Commands about nodes under way at once.
 _AT_ONCE = 3
 _BY_SLURM: tuple[Signal, ...] = ("channel", "process")
@@ -104,7 +103,7 @@ class Nodes:
             # of a node that slurmctld has not heard since it began there is no news
             if not found.unknown and not place.repairing:
                 self._compare(place, found)
-            self._holds.compare(place, found)
+            self._holds.compare(place, found, view.asked_at)
             if place.joined:
                 self._compare_use(place, view.others.get(node))
         self._incarnations.note_boots()
@@ -183,15 +182,9 @@ class Nodes:
                 place.evidence.say("heartbeat", True)
 
     async def _probe(self, place: Place) -> None:
-        """Is anybody at the port of its slurmd?"""
         if place.seen is None:
             return
-        try:
-            async with asyncio.timeout(_PROBE_S):
-                _, writer = await asyncio.open_connection(place.seen.address, place.seen.port)
-            writer.close()
-            place.refuses = False
-        except (OSError, TimeoutError):
-            place.refuses = True
+        place.refuses = not await place.answers()
+        if place.refuses:
             place.evidence.say("process", False, "its slurmd cannot be reached")
-        await asyncio.sleep(_PROBE_S)
+        await asyncio.sleep(PROBE_S)

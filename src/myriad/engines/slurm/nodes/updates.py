@@ -19,29 +19,35 @@ class Updates:
     def __init__(self, where: Where, slots: asyncio.Semaphore) -> None:
         self._at, self._slots = where, slots
         #: Nodes that are about to be changed alike: state and reason -> nodes, and the work itself.
-        self._gathered: dict[tuple[str, str], tuple[list[NodeId], asyncio.Task[None]]] = {}
+        self._gathered: dict[tuple[str, str], tuple[list[NodeId], asyncio.Task[set[NodeId]]]] = {}
 
-    async def change(self, node: NodeId, state: str, reason: str = "") -> None:
-        """Change it in Slurm, with all that is to be changed alike: a pod is drained by one command."""
-        nodes, done = self._gathered.get((state, reason), ([], None))
-        if done is None:
+    async def change(self, node: NodeId, state: str, reason: str = "") -> bool:
+        """Change it in Slurm, with all that is to be changed alike: a pod is drained by one command.
+
+        Whether Slurm said that it did.
+        """
+        if (state, reason) not in self._gathered:
+            nodes: list[NodeId] = []
             done = self._at.tasks.start(self._change_all(nodes, state, reason))
             self._gathered[state, reason] = nodes, done
+        nodes, done = self._gathered[state, reason]
         nodes.append(node)
-        await asyncio.shield(done)
+        return node in await asyncio.shield(done)
 
-    async def _change_all(self, nodes: list[NodeId], state: str, reason: str) -> None:
+    async def _change_all(self, nodes: list[NodeId], state: str, reason: str) -> set[NodeId]:
         await asyncio.sleep(_GATHER_S)
         del self._gathered[state, reason]
+        changed: set[NodeId] = set()
         try:
-            await self._command(nodes, state, reason)
+            changed |= await self._command(nodes, state, reason)
         except commands.SlurmError:  # perhaps of one of them: the others shall not wait for it
             for node in nodes if len(nodes) > 1 else ():
                 with contextlib.suppress(commands.SlurmError):
-                    await self._command([node], state, reason)
+                    changed |= await self._command([node], state, reason)
         self._at.hurry()
+        return changed
 
-    async def _command(self, nodes: list[NodeId], state: str, reason: str) -> None:
+    async def _command(self, nodes: list[NodeId], state: str, reason: str) -> set[NodeId]:
         words = ["scontrol", "update", f"nodename={hostlist.fold(nodes)}", f"state={state}"]
         if reason:
             words.append(f"reason={' '.join(reason.split())[:_REASON_CHARS]}")
@@ -49,3 +55,5 @@ class Updates:
             async with self._slots:
                 await self._at.act()
                 await commands.run(words)
+                return set(nodes)
+        return set()
