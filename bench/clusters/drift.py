@@ -1,5 +1,6 @@
 """Do the two books agree when all is over? Slurm's, Myriad's, and what the gangs themselves left behind."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,15 +15,25 @@ from myriad.engines.slurm.asking import reading
 from myriad.protocol import facts, wire
 from myriad.store import opening
 
+_SETTLE_S = 30.0
+
 
 def live(slurm: Cluster, found: Plane, queue: Sequence[Gang], side: Side) -> list[str]:
     """While both still run, with nothing under way: every difference, as a sentence."""
     return [
-        *_nodes(slurm, found),
+        *_settled(slurm, found),
         *_jobs(slurm, found, len(queue)),
         *(f"gang {number} was started more than once" for number in _twice(found.folder)),
         *(f"gang {gang.number} left no mark of its {word}" for gang, word in _unmarked(queue, side)),
     ]
+
+
+def _settled(slurm: Cluster, found: Plane) -> list[str]:
+    """A node that was silent for a moment is well in Slurm seconds before it is in Myriad."""
+    give_up_at = time.monotonic() + _SETTLE_S
+    while (apart := list(_nodes(slurm, found))) and time.monotonic() < give_up_at:
+        time.sleep(0.5)
+    return apart
 
 
 def _nodes(slurm: Cluster, found: Plane) -> Iterator[str]:

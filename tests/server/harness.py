@@ -156,9 +156,9 @@ class Server:
         useful = ("ready", "spare", "allocated")
         wait_for(lambda: sum(self.get("/site")["nodes_by_state"].get(word, 0) for word in useful) >= nodes)
 
-    def wait_state(self, job: str, *states: str) -> Any:
+    def wait_state(self, job: str, *states: str, patience_s: float = 30.0) -> Any:
         """Wait until the job is in one of these states."""
-        wait_for(lambda: self.job(job)["state"] in states, lambda: f"{job} is {self.job(job)}")
+        wait_for(lambda: self.job(job)["state"] in states, lambda: f"{job} is {self.job(job)}", patience_s)
         return self.job(job)
 
     def journal(self) -> list[dict[str, Any]]:

@@ -28,9 +28,11 @@ class Cluster(_Cluster):
 
     def wait_saved(self, job: str) -> None:
         """Until slurmctld has written what it knows now. A SIGKILL sooner, and jobs of 5 s are forgotten."""
-        now = time.time()
-        self.run("scontrol", "update", f"jobid={job}", "nice=0")  # something to write
-        wait_until(lambda: (self.folder / "state" / "job_state").stat().st_mtime > now, "the state is saved")
+        for _ in range(2):  # the first may have been gathered before, and is only being written
+            now = time.time()
+            self.run("scontrol", "update", f"jobid={job}", "nice=0")  # something to write
+            saved = self.folder / "state" / "job_state"
+            wait_until(lambda saved=saved, now=now: saved.stat().st_mtime > now, "the state is saved")  # type: ignore[misc]
 
     def batch(self, script: str, *options: str) -> str:
         """Submit a batch job and return its id."""
@@ -51,16 +53,25 @@ class Cluster(_Cluster):
             self.start_slurmd(name)
         return off
 
+    def silenced(self) -> int:
+        """How often slurmctld gave a node up so far, by its log."""
+        log = self.folder / "log" / "slurmctld.log"
+        return log.read_text(errors="replace").count("setting DOWN") if log.exists() else 0
+
     def _silent(self) -> list[str]:
         return [name for name, state in self.states().items() if state.endswith("*") or state == "down"]
 
-    def clear(self) -> None:
-        """As it was at first: no jobs, and every node idle with a slurmd."""
+    def whole(self) -> None:
+        """All of its daemons run."""
         if not self.controller_pid:
             self.start_slurmctld()
         for name in self.names:
             if not self.slurmd_pid(name):
                 self.start_slurmd(name)
+
+    def clear(self) -> None:
+        """As it was at first: no jobs, and every node idle with a slurmd."""
+        self.whole()
         if jobs := self.run("squeue", "--noheader", "--format=%A").split():
             self.run("scancel", "--signal=KILL", *jobs, check=False)  # some may have ended since
             self.run("scancel", *jobs, check=False)
@@ -70,10 +81,12 @@ class Cluster(_Cluster):
             # a slurmd that was dead when slurmctld told it to end a job is told again minutes later
             self.run("scontrol", "update", "nodename=ALL", "state=down", "reason=cleared")
             wait_until(lambda: not self.run("squeue", "--noheader"), "no jobs")
+        wait_until(lambda: len(self.states()) == len(self.names), "slurmctld answers")
         off = [name for name, state in self.states().items() if state.rstrip("*") not in ("idle", "unknown")]
         if off:
             self.run("scontrol", "update", f"nodename={','.join(off)}", "state=resume")
-        self.wait_state("idle", self.names)
+        self.revive()
+        self.wait_state("idle", self.names, 90.0)
 
 
 def wait_until(holds: Callable[[], object], what: str, patience_s: float = 30.0) -> None:

@@ -26,8 +26,10 @@ def site_file(
     done = CliRunner().invoke(cli, ["site", "import-slurm", "--chip", "local-cpu"], env=cluster.env)
     assert done.exit_code == 0, done.output
     tree = yaml.safe_load(done.output)
-    tree["slurm"] |= {"burn_in": "quick", "lease": "4s", **section}
-    tree["policy"]["recover"] |= recover or {}
+    # a machine that has no turn for members for seconds is not what is tested here
+    tree["slurm"] |= {"burn_in": "quick", "lease": "8s", **section}
+    # nodes that are made to come and go would be left alone for longer every time
+    tree["policy"]["recover"] |= {"flap_ceiling": "5s"} | dict(recover or {})
     path = folder / "site.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False))
     return path
@@ -60,13 +62,19 @@ def usable(server: Server) -> int:
 
 def mend(server: Server, cluster: Cluster) -> None:
     """All nodes in service again, whatever a test that failed half way left dead or kept out."""
-    for name in cluster.names:
-        if not cluster.slurmd_pid(name):
-            cluster.start_slurmd(name)
+    cluster.whole()
     for one in out_of_service(server):
         if one["cordoned"]:
             server.post(f"/nodes/{one['node']}/undrain")
     wait_for(lambda: not out_of_service(server), lambda: str(out_of_service(server)), PATIENCE_S)
+
+
+def empty(server: Server) -> None:
+    """End all jobs, and wait until nothing of Myriad's runs."""
+    for one in server.get("/jobs"):
+        if not one["ended_at"]:
+            server.post(f"/jobs/{one['job']}/cancel")
+    wait_for(lambda: server.get("/site")["gangs_live"] == 0, server.said, PATIENCE_S)
 
 
 def out_of_service(server: Server) -> list[dict[str, Any]]:

@@ -50,12 +50,15 @@ class Site(NamedTuple):
 
     def wait_why(self, job: str, words: str) -> str:
         """Wait until it says this."""
-        wait_for(
-            lambda: words in self.why(job),
-            lambda: f"{self.why(job)} {self.server.job(job)} {self.server.said()}",
-            plane.PATIENCE_S,
-        )
-        return self.why(job)
+        said = ""
+
+        def says() -> bool:
+            nonlocal said
+            said = self.why(job)
+            return words in said
+
+        wait_for(says, lambda: f"{said} {self.server.job(job)} {self.server.said()}", plane.PATIENCE_S)
+        return said
 
     def wait_running(self, job: str) -> None:
         """Wait until it runs."""
@@ -78,7 +81,7 @@ class Site(NamedTuple):
         """Cancel them, and wait until Slurm has nothing of ours."""
         for job in jobs:
             self.server.post(f"/jobs/{job}/cancel")
-            self.server.wait_state(job, "cancelled")
+            self.server.wait_state(job, "cancelled", patience_s=plane.PATIENCE_S)
         wait_for(lambda: not self.cluster.run("squeue", "--noheader"), patience_s=plane.PATIENCE_S)
 
 

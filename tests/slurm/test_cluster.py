@@ -11,7 +11,8 @@ from tests.slurm.cluster import Cluster, available, wait_until
 
 
 def test_sixteen_nodes_in_leaves_of_four(slurm: Cluster) -> None:
-    assert slurm.states() == dict.fromkeys([f"node{k:02d}" for k in range(1, 17)], "idle")
+    slurm.wait_state("idle", [f"node{k:02d}" for k in range(1, 17)])
+    assert len(slurm.names) == 16
     said = slurm.run("scontrol", "show", "topology", "node06")
     assert "SwitchName=leaf2 Level=0" in said and "node[05-08]" in said
 
@@ -59,8 +60,9 @@ def test_stop_is_idempotent_and_leaves_nothing(slurm: Cluster) -> None:
     other.start()
     other.batch("setsid sleep 330 & wait")
     wait_until(lambda: len(processes.of_nodes(other.folder)) >= 3, "the job runs")
+    # a slurmd forks for what it is told, and is two for a moment
+    wait_until(lambda: len(processes.daemons(other.folder)) == 4, "munged, slurmctld and two slurmd")
     mine = [*processes.daemons(other.folder), *processes.of_nodes(other.folder)]
-    assert len(processes.daemons(other.folder)) == 4
     other.stop()
     other.stop()
     assert not any(processes.alive(pid) for pid in mine)

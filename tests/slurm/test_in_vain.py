@@ -17,12 +17,15 @@ def test_gangs_that_never_begin_pause_and_say_where_to_look(slurm: Cluster, tmp_
     with plane.running(slurm, tmp_path, options=[f"--export=ALL,TMPDIR={long}"]) as server:
         job = server.submit(python("pass", nodes=2, launch="node", retries=0))
 
-        def reasons() -> list[Any]:
-            return list(server.get(f"/jobs/{job}/explain")["reasons"])
+        given: list[Any] = []
+
+        def waits() -> bool:
+            given[:] = server.get(f"/jobs/{job}/explain")["reasons"]
+            return bool(given)
 
         wait_for(lambda: len(server.job(job)["history"]) > 2, server.said, plane.PATIENCE_S)
-        wait_for(lambda: bool(reasons()), server.said, plane.PATIENCE_S)
-        (why,) = reasons()
+        wait_for(waits, server.said, plane.PATIENCE_S)
+        (why,) = given
         assert why["code"] == "backoff" and "before it began: see slurm.log" in why["text"], why
         assert server.job(job)["state"] != "failed"
         metrics = server.ask("GET", "//metrics").text.splitlines()

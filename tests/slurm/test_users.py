@@ -155,7 +155,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def two(users: dict[str, pwd.struct_passwd], python: str, folder: Path) -> Iterator[Two]:
+def both(users: dict[str, pwd.struct_passwd], python: str, folder: Path) -> Iterator[Two]:
     if problem := available():
         pytest.skip(f"Slurm: {problem}")
     tools, data = folder / "tools", folder / "data"
@@ -169,7 +169,7 @@ def two(users: dict[str, pwd.struct_passwd], python: str, folder: Path) -> Itera
     (folder / "model" / "config.json").write_text("{}")
     named = {tenant: {"user": user.pw_name} for tenant, user in users.items()}
     with Cluster(folder / "s", NODES, CHIPS) as cluster:
-        site = plane.site_file(cluster, folder, tenants=named)
+        site = plane.site_file(cluster, folder, {"stop_grace": "30s"}, tenants=named)
         env = cluster.env | _path() | {"PATH": f"{tools}{os.pathsep}{cluster.env['PATH']}", "SECRET": "s3"}
         server = Server(
             folder / "home", "--engine", "slurm", "--site", str(site), "--data", str(data), env=env
@@ -186,6 +186,17 @@ def two(users: dict[str, pwd.struct_passwd], python: str, folder: Path) -> Itera
             digest = hashlib.blake2b(os.fsencode(data), digest_size=4).hexdigest()
             for left in Path("/dev/shm").glob(f"myriad-*-{digest}-*"):
                 shutil.rmtree(left)
+
+
+@pytest.fixture
+def two(both: Two) -> Two:
+    """Nothing runs, and all nodes are in service, whatever the test before left."""
+    both.cluster.whole()
+    if both.server.process is None or both.server.process.poll() is not None:
+        both.server.start(plane.PATIENCE_S)
+    plane.empty(both.server)
+    plane.mend(both.server, both.cluster)
+    return both
 
 
 @pytest.mark.timeout(240)
@@ -227,6 +238,7 @@ def test_gangs_of_tenants_run_as_their_users_and_are_closed_to_one_another(two: 
     two.server.wait_state(trained, "cancelled")
     two.server.wait_state(pried, "cancelled")
     assert "asked to end" in log_file(two, "acme", trained, 2).read_text()
+    plane.wait_node(two.server, before[1], "ready", "spare")
     wait_for(lambda: not two.cluster.run("squeue", "--noheader"), patience_s=60)
     for tenant, user in two.users.items():
         found = [path.lstat() for path in two.of(tenant).rglob("*") if not path.is_symlink()]

@@ -20,6 +20,7 @@ _OPTIONS = (
     "--innodb-flush-log-at-trx-commit=0",
     "--innodb-lock-wait-timeout=900",
     "--skip-networking",
+    "--debug-no-sync",
 )
 
 
@@ -55,6 +56,7 @@ class Accounts:
             "--skip-test-db",
             "--skip-name-resolve",
             _OPTIONS[0],
+            _OPTIONS[-1],
         )
 
     def start(self) -> None:

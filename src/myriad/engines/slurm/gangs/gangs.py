@@ -325,7 +325,7 @@ class Gangs:
 
     async def fence(self, node: NodeId) -> None:
         """Returns when nothing of any gang runs on the node, nor can begin there."""
-        told: set[AttemptId] = set()
+        told, write_stop = set[AttemptId](), self._at.files.write_stop
         while True:
             left = [
                 (one, part)
@@ -337,9 +337,7 @@ class Gangs:
             for one, _ in left:
                 if one.attempt not in told:
                     with contextlib.suppress(OSError):
-                        await asyncio.to_thread(
-                            self._at.files.write_stop, one.attempt, {"grace_s": 0.0}, node
-                        )
+                        await asyncio.to_thread(write_stop, one.attempt, {"grace_s": 0.0}, node)
                         told.add(one.attempt)
             view = await self._at.seen()
             for one, part in left:
