@@ -90,7 +90,7 @@ def test_a_lease_is_waited_out_even_when_the_lock_is_free(url: str) -> None:
 
 
 def test_one_of_many_candidates_wins(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has no turn for a lease loses the seat to another: several may win in turn, and never lead at once."""
+    """Who has no turn for a lease loses the seat: several may win, one after another, and one leads."""
     frozen = leading(url, lease_s=_FROZEN_S)
     won: list[Seat] = []
     candidates = [Seat(url, lease_s=_SHORT_S) for _ in range(4)]
