@@ -100,7 +100,7 @@ class LocalDriver(Programs):
         self.home = home
 
     def engine(self) -> LocalEngine:
-        return LocalEngine(self.home, self.site, time.time_ns, preload=False, ping_every_s=0.1, silence_s=0.5)
+        return LocalEngine(self.home, self.site, time.time_ns, preload=False, ping_every_s=0.1)
 
     def kill_node(self, node: NodeId) -> None:
         os.kill(self.record(node).pid, signal.SIGKILL)

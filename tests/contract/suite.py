@@ -75,12 +75,14 @@ class Watcher:
 
     def __init__(self, engine: AnyEngine) -> None:
         self.engine = engine
+        #: For one observation.
+        self.patience_s = PATIENCE_S
         self.heard: list[inputs.Input] = []
         self._taken: set[int] = set()
 
     async def next(self, kind: type, **fields: Any) -> Any:
         """The first observation of that kind and with those fields that was not returned before."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             looked_at = 0
             while True:
                 for position in range(looked_at, len(self.heard)):

@@ -116,7 +116,7 @@ def test_grace_lets_a_process_end_itself_and_only_so_long(tmp_path: Path) -> Non
 import os, signal, sys, time
 def bye(*_):
     print("saved", flush=True)
-    if os.environ["RANK"] == "0":
+    if os.environ["MYRIAD_NODE"] == "n0":
         sys.exit(0)
 signal.signal(signal.SIGTERM, bye)
 print("ready", flush=True)
@@ -126,14 +126,16 @@ while True:
 
     async def run() -> None:
         async with small_site(tmp_path) as (_, watcher):
-            watcher.engine.obey(start(python(code), chips=0b11))
-            await watcher.next(inputs.MemberStarted)
-            logs = [layout.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", rank) for rank in (0, 1)]
+            watcher.engine.obey(start(python(code), nodes=(N0, N1), chips=0b11))
+            await watcher.each(inputs.MemberStarted, [N0, N1])
+            logs = [layout.log_file(tmp_path / f"jobs/job-a/logs/{ATTEMPT}", rank) for rank in range(4)]
             for log in logs:
                 assert await file_with_text(log) == "ready\n"
-            watcher.engine.obey(stop(grace_s=0.3))
-            await watcher.next(inputs.MemberGone)  # rank 1 ignores SIGTERM
-            assert [log.read_text() for log in logs] == ["ready\nsaved\n"] * 2
+            watcher.engine.obey(stop(N0, grace_s=600))
+            await watcher.next(inputs.MemberGone, node=N0)  # long before its grace is over
+            assert [log.read_text() for log in logs] == ["ready\nsaved\n"] * 2 + ["ready\n"] * 2
+            watcher.engine.obey(stop(N1, grace_s=0.3))
+            await watcher.next(inputs.MemberGone, node=N1)  # SIGTERM does not end these
             assert not watcher.all(inputs.MemberExited)
 
     asyncio.run(run())

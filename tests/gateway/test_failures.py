@@ -51,7 +51,8 @@ async def _end(_: web.StreamResponse, __: web.Request) -> None:
 @pytest.mark.parametrize("way", ["reset", "garbage", "status", "dead", "busy", "silent", "ends"])
 def test_before_the_first_token_another_replica_takes_over(way: str, whole: bool) -> None:
     async def play() -> None:
-        settings = Settings(first_byte_s=0.3, answer_s=0.3)
+        # only where it is waited for: the good replica must keep it too
+        settings = Settings(first_byte_s=1, answer_s=1) if way == "silent" else Settings()
         async with pair(settings=settings) as (bad, good, site):
             bad.breaks_at = 0
             if way in ("status", "dead", "busy"):
@@ -78,13 +79,13 @@ def test_before_the_first_token_another_replica_takes_over(way: str, whole: bool
 
 def test_a_replica_that_refuses_connections_is_left_alone_for_a_while_and_comes_back() -> None:
     async def play() -> None:
-        async with pair(Policy(cool_down="300ms")) as (bad, _, site):
+        async with pair(Policy(cool_down="2s")) as (bad, _, site):
             port = int(bad.url.rsplit(":", 1)[1])
             await bad.runner.cleanup()
             assert [text(await stream(site)) for _ in range(5)] == [WHOLE] * 5
             assert len(site.sink.failed) == 1
             await bad.start(port)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while not bad.asked:
                     await stream(site)
             assert len(site.sink.failed) == 1
@@ -143,7 +144,8 @@ def test_a_request_that_fails_everywhere_is_given_up_and_says_why() -> None:
 @pytest.mark.parametrize("way", ["reset", "error", "silent", "ends"])
 def test_after_the_first_token_the_client_is_told(way: str) -> None:
     async def play() -> None:
-        async with pair(settings=Settings(stall_s=0.3)) as (bad, good, site):
+        settings = Settings(stall_s=1) if way == "silent" else Settings()
+        async with pair(settings=settings) as (bad, good, site):
             bad.breaks_at = 3
             counts = way != "reset"
             bad.style = "vllm" if counts else "transformers"  # which tells usage with the last chunk alone

@@ -14,6 +14,8 @@ from myriad.route.policy import Policy
 from tests.gateway.site import Site, coder, running
 
 TOKENS = 40
+#: Requests that a replica has at once.
+PLACES = 6
 
 
 @asynccontextmanager
@@ -47,6 +49,11 @@ class Load:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
+    @property
+    def under_way(self) -> int:
+        """Streams that have begun to bring something, and have not ended."""
+        return self.streaming - len(self.whole) - len(self.broken)
+
     async def client(self, number: int) -> None:
         while not self.stop:
             await self._one(f"client {number}, request {len(self.whole)}")
@@ -73,11 +80,16 @@ def test_no_request_that_had_not_streamed_a_byte_fails() -> None:
     async def play() -> None:
         policy = Policy(overcommit=1.0)  # so that some requests wait here when the replica dies
         async with process(0.01) as (victim, first), process(0.01) as (_, second):
-            view = coder(first, second, concurrency=6)
+            view = coder(first, second, concurrency=PLACES)
             async with running(view, policy=policy) as site, Load(site) as load:
                 clients = [asyncio.create_task(load.client(number)) for number in range(16)]
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(90):
                     while len(load.whole) < 20:
+                        await asyncio.sleep(0.02)
+                    # all streams are in step: without this the victim may be between two at the kill
+                    os.kill(victim.pid, signal.SIGUSR1)
+                    held = len(load.whole) + 2 * PLACES
+                    while len(load.whole) < held or load.under_way <= PLACES:
                         await asyncio.sleep(0.02)
                     os.kill(victim.pid, signal.SIGKILL)
                     await victim.wait()
@@ -89,7 +101,7 @@ def test_no_request_that_had_not_streamed_a_byte_fails() -> None:
                 assert not load.untouched_failures
                 assert set(load.whole) == {TOKENS}
                 # what was on the dead replica's wire is told to be broken, no more than it had places
-                assert 1 <= len(load.broken) <= 6
+                assert 1 <= len(load.broken) <= PLACES
                 assert [attempt for attempt, _ in site.sink.failed][:1] == ["coder-1.1"]
                 finals = await site.sink.finals(len(load.whole) + len(load.broken))
                 assert len(finals) == len({each.request for each in finals})

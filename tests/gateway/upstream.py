@@ -1,11 +1,13 @@
 """A server that answers like the engines do, on a real socket: how they stream, count, end and fail.
 
-In a test it is an object whose every token can be held back; as a program it is a process to be killed.
+In a test it is an object whose every token can be held back; as a program it is a process to be killed,
+whose streams stand still after SIGUSR1.
 """
 
 import argparse
 import asyncio
 import json
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +31,8 @@ class Upstream:
         #: After so many tokens, do this to the response instead of going on.
         self.breaks_at: int | None = None
         self.breaks: Callable[[web.StreamResponse, web.Request], Any] = _reset
+        #: Every stream brings its first token, and stands still in its midst.
+        self.stands = False
         self.url = ""
 
     async def __aenter__(self) -> "Upstream":
@@ -75,6 +79,8 @@ class Upstream:
         if self.breaks_at == number:
             await self.breaks(response, request)
             return False
+        if self.stands and number:
+            await asyncio.Event().wait()
         if self.permits:
             await self.permits.acquire()
         if self.pause_s:
@@ -155,7 +161,9 @@ async def main() -> None:
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
-    print(await Upstream("vllm", given.tokens, given.pause).start(given.port), flush=True)
+    upstream = Upstream("vllm", given.tokens, given.pause)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, setattr, upstream, "stands", True)
+    print(await upstream.start(given.port), flush=True)
     await asyncio.Event().wait()
 
 

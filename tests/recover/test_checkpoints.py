@@ -186,6 +186,17 @@ def test_the_launch_asks_for_memory_once_its_cost_is_known() -> None:
     assert 0 < launch.memory_every_s < 3600 and launch.memory_shift == 2 and launch.memory_step == 9
 
 
+def test_copies_that_cost_next_to_nothing_are_not_rounded_away() -> None:
+    rig = Rig(build.site(racks=4, nodes_per_rack=2, spares=2))
+    state, job = rig.core.state, JobId("train-1")
+    policy = Site(recover=Policy(memory_cost="1us", prior_losses=6_000_000.0))
+    profile = Profile(steps=200, memory_copies=True)
+    spec = build.job(4, config={"steps": 200})
+    rig.give(inputs.SubmitJob(at=rig.world.now, job=job, spec=spec, profile=profile))
+    found = launch.of_job(state, policy, state.jobs[job], [NodeId(node) for node in rig.nodes_of(job)])
+    assert found.memory_every_s == 0.1
+
+
 @pytest.mark.parametrize(
     ("can", "cost", "nodes", "asked"),
     [(True, "200ms", 4, True), (True, "0s", 4, False), (True, "200ms", 1, False), (False, "200ms", 4, False)],

@@ -48,15 +48,23 @@ def test_a_job_runs_and_leaves_logs_a_report_and_an_invoice(local: Server) -> No
 
 def test_followed_logs_go_from_attempt_to_attempt(local: Server) -> None:
     local.tenant()
-    code = """
-import os, sys
+    followed = local.home / "followed"
+    code = f"""
+import os, sys, time
 print("attempt", os.environ["MYRIAD_ATTEMPT"], flush=True)
-sys.exit(0 if os.environ["MYRIAD_ATTEMPT"].endswith(".2") else 3)
+if os.environ["MYRIAD_ATTEMPT"].endswith(".2"):
+    sys.exit(0)
+while not os.path.exists({str(followed)!r}):
+    time.sleep(0.02)
+sys.exit(3)
 """
     job = local.submit(python(code))
-    text = local.ask("GET", f"/jobs/{job}/logs?follow=1").text
-    first, second = text.index(f"attempt {job}.1"), text.index(f"attempt {job}.2")
-    assert first < text.index(f"--- {job}.2 ---") < second
+    url = f"{local.url}/api/v1/jobs/{job}/logs?follow=1"
+    with local.client.stream("GET", url, headers={"Authorization": f"Bearer {local.key}"}) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == f"attempt {job}.1"
+        followed.touch()
+        assert list(lines) == [f"--- {job}.2 ---", f"attempt {job}.2"]
     assert local.job(job)["state"] == "succeeded" and local.job(job)["history"][0]["cause"] == "job"
 
 

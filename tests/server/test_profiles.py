@@ -1,6 +1,5 @@
 """What is known of a job when it is submitted: its work, its memory, and how much of the peak it reaches."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from myriad.protocol.values import Profile
 from myriad.server import profiles
 from myriad.workload import files
 from myriad.workload.jobs import NodeRange, TrainingJob
+from tests import counted
 
 SHAPE = {"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "ffn": 14336}
 LARGE = {"model": SHAPE | {"vocab": 128256, "context": 4096}, "micro_batch_sequences": 1}
@@ -124,12 +124,8 @@ def test_spanning_costs_where_the_fabric_is_thin_and_the_gang_is_of_several_node
 def test_a_profile_costs_little_at_submission() -> None:
     config = LARGE | {"global_batch_sequences": 512}
     profile("zhenwu-810e", 32, 16, **config)
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        profile("zhenwu-810e", 32, 16, **config)
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.02
+    # 3,200 calls took 4 ms when this was written
+    assert counted.calls(lambda: profile("zhenwu-810e", 32, 16, **config)) < 10_000
 
 
 def test_the_elastic_example_has_the_sizes_that_it_says() -> None:

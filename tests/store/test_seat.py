@@ -9,7 +9,7 @@ from bench.peers.postgres import Cluster
 
 from myriad.kernel.errors import UserError
 from myriad.store.postgres.journal import PostgresJournal
-from myriad.store.postgres.seat import Deposed, Seat
+from myriad.store.postgres.seat import Deposed, Seat, clock
 
 #: So long that a test's leader renews no more once it has the seat: as if it were frozen.
 _FROZEN_S = 600.0
@@ -89,14 +89,17 @@ def test_a_lease_is_waited_out_even_when_the_lock_is_free(url: str) -> None:
     next_one.close()
 
 
-def test_one_of_many_candidates_wins(url: str) -> None:
+def test_one_of_many_candidates_wins(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has no turn for a lease loses the seat: several may win, one after another, and one leads."""
     frozen = leading(url, lease_s=_FROZEN_S)
     won: list[Seat] = []
     candidates = [Seat(url, lease_s=_SHORT_S) for _ in range(4)]
-    give_up_at = time.monotonic() + 4 * _SHORT_S
+    renewed = {seat: threading.Event() for seat in candidates}
+    over = threading.Event()
 
     def compete(seat: Seat) -> None:
-        while time.monotonic() < give_up_at:
+        seat.on_renewed = renewed[seat].set
+        while not over.is_set():
             if seat.try_take():
                 won.append(seat)
                 return
@@ -105,21 +108,38 @@ def test_one_of_many_candidates_wins(url: str) -> None:
     threads = [threading.Thread(target=compete, args=(seat,)) for seat in candidates]
     for thread in threads:
         thread.start()
+    give_up_at = time.monotonic() + 60
+    while not won:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+    time.sleep(3 * _SHORT_S)  # the others go on, and see it renewed
+    over.set()
     for thread in threads:
         thread.join()
-    assert len(won) == 1 and won[0].term == 2 and won[0].may_act()
+    won.sort(key=lambda seat: seat.term)
+    assert [seat.term for seat in won] == list(range(2, 2 + len(won)))
+    assert renewed[won[-1]].wait(20)
+    now = clock()
+    monkeypatch.setattr("myriad.store.postgres.seat.clock", lambda: now)
+    won[-1].renew()
+    assert [seat for seat in candidates if seat.may_act()] == [won[-1]]
     for seat in candidates:
         seat.close()
     frozen.close()
 
 
-def test_the_right_to_act_ends_with_the_lease_and_comes_back_with_a_renewal(url: str) -> None:
-    journal = leading(url, lease_s=_SHORT_S)
+def test_the_right_to_act_ends_with_the_lease_and_comes_back_with_a_renewal(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock()
+    monkeypatch.setattr("myriad.store.postgres.seat.clock", lambda: now)
+    journal = leading(url, lease_s=_FROZEN_S)
     seat = journal.seat
     assert seat and seat.may_act()
-    seat._over.set()  # no more renewals
-    time.sleep(_SHORT_S)
-    assert not seat.may_act()
+    now += 0.89 * _FROZEN_S
+    assert seat.may_act()
+    now += 0.02 * _FROZEN_S
+    assert not seat.may_act(), "before a candidate may start, for clocks do not tick exactly alike"
     seat.renew()
     assert seat.may_act()
     journal.close()

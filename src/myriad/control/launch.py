@@ -26,8 +26,8 @@ def of_job(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) -> L
         env=spec.env,
         workdir=spec.workdir,
         per_node=spec.launch == "node",
-        checkpoint_every_s=round(every.storage_s, 1),
-        memory_every_s=round(every.memory_s, 1),
+        checkpoint_every_s=_tenths(every.storage_s),
+        memory_every_s=_tenths(every.memory_s),
         memory_shift=max(1, tiers.shift(len(nodes))),
         resume_step=job.resume_step,
         memory_step=job.memory_step if memory.usable(state, job, nodes) else 0,
@@ -39,6 +39,11 @@ def of_replica(service: Service) -> Launch:
     spec = service.spec
     config = {"engine": spec.engine, "model": service.model_path, "name": spec.name}
     return Launch(recipe="serve", config=config, per_node=True)
+
+
+def _tenths(interval_s: float) -> float:
+    """Rounded; what is due more often is still due: 0 would say that it never is."""
+    return max(0.1, round(interval_s, 1)) if interval_s else 0.0
 
 
 def _cadence(state: State, policy: Policy, job: Job, nodes: Sequence[NodeId]) -> cadence.Intervals:
