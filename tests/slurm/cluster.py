@@ -51,7 +51,15 @@ class Cluster(_Cluster):
             print(f"slurmd of {name} (process {pid or 'gone'}) is silent: {said}", flush=True)
             self.kill_slurmd(name)
             self.start_slurmd(name)
-        return off
+        if stuck := self._gave_up():
+            print(f"slurmd gave up ending processes, and drained {stuck}", flush=True)
+            self.run("scontrol", "update", f"nodename={','.join(stuck)}", "state=resume")
+        return off + stuck
+
+    def _gave_up(self) -> list[str]:
+        """Nodes that slurmd drained since a process had no turn to die for as long as it waits."""
+        said = self.run("sinfo", "--Node", "--noheader", "--format=%N %E", check=False)
+        return [line.split()[0] for line in said.splitlines() if line.endswith(" Kill task failed")]
 
     def silenced(self) -> int:
         """How often slurmctld gave a node up so far, by its log."""

@@ -93,6 +93,9 @@ def settings(folder: Path, shape: Shape, ports: Ports) -> dict[str, object]:
         "MessageTimeout": 10 if shape.nodes <= 64 else 100,
         "SlurmctldTimeout": 30,
         "KillWait": 2,
+        # slurmd drains a node where a process had no turn to die for so long: 60 s unless said, and Slurm
+        # itself wants five times MessageTimeout
+        "UnkillableStepTimeout": 300 if shape.nodes <= 64 else 500,
         "InactiveLimit": 0,
         "MinJobAge": 300,
         "MaxJobCount": 50_000,
