@@ -114,7 +114,8 @@ def test_ranks_of_one_node_share_its_memory_and_their_partners_are_elsewhere(
 def test_whenever_a_node_is_lost_the_step_last_told_is_there_and_no_node_holds_more_than_two(
     gang: Gang, tmp_path: Path
 ) -> None:
-    config = CONFIG | {"steps": 40, "memory_every_steps": 1, "checkpoint_every_steps": 100}
+    # more steps than five attempts take, however far one gets between two copies
+    config = CONFIG | {"steps": 400, "memory_every_steps": 1, "checkpoint_every_steps": 100}
     safe = 0
     for attempt in range(1, 6):
         victim = attempt % 4
