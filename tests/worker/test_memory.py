@@ -70,6 +70,16 @@ def test_a_lost_node_costs_the_steps_since_memory_and_no_bit(
     assert not list((tmp_path / "memory").glob("*")), "memory is freed when the job is over"
 
 
+def test_a_copy_is_of_the_step_it_was_made_at_however_late_it_is_sent(
+    gang: Gang, whole: tuple[Path, dict[int, float]], tmp_path: Path
+) -> None:
+    first = interrupted(gang, tmp_path, NODES, lost=["n1"], late=True)
+    told = in_memory(first)
+    step, second = resumed(gang, tmp_path, NODES)
+    assert told[-1] <= step <= max(losses(first))
+    assert losses(first) | losses(second) == whole[1]
+
+
 def test_a_node_lost_with_its_partner_costs_the_steps_since_storage(
     gang: Gang, whole: tuple[Path, dict[int, float]], tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ Reads one JSON scenario per line from stdin, runs that gang to its end, answers 
 an action, taken when rank 0 reports that step, is ["kill", RANK], ["term"] or ["request", ID]; and `when`:
 {TIER: STEP} with `then`: ACTION, taken as soon as every tier has a checkpoint of that step or later. With
 `nodes`, the name of each rank's node, nodes have memory. What data a rank takes is in windows-RANK.jsonl.
-`slow` is a rank whose layers take longer.
+`slow` is a rank whose layers take longer. `late`: threads that copy have no turn before a step more is done.
 
 However late this process has its turn, no report is lost and an action comes at its step: rank 0 waits
 after each step it reports until it was looked at. A gang that is to be acted on `when` does not end before.
@@ -24,7 +24,7 @@ from typing import Any
 from myriad.engines.common import ports
 from myriad.worker import reports as telling
 from myriad.worker import run
-from myriad.worker.recipes.pretrain import model, order, train
+from myriad.worker.recipes.pretrain import mirror, model, order, train
 
 #: For what takes a moment on a machine that is not busy.
 PATIENCE_S = 60.0
@@ -74,6 +74,8 @@ def start(folder: Path, scenario: dict[str, Any], looked_at: int) -> list[int]:
             os.dup2(log, 2)
             if rank == scenario.get("slow"):
                 slow_down()
+            if scenario.get("late"):
+                be_late()
             watch_data(folder / f"windows-{rank}.jsonl")
             keep_step(looked_at)
             settle_before_the_end()
@@ -113,6 +115,31 @@ def slow_down() -> None:
         return fast(self, x)
 
     model.FeedForward.forward = forward  # type: ignore[method-assign]
+
+
+def be_late() -> None:
+    step, run_soon = train._Run._step, mirror.Mirror._run
+    done = 0
+
+    def counted(self: Any, **asked: bool) -> Any:
+        nonlocal done
+        agreed = step(self, **asked)
+        done += 1
+        return agreed
+
+    def run_late(self: mirror.Mirror, work: Any) -> None:
+        begun = done
+
+        def late(folder: Path) -> None:
+            give_up_at = time.monotonic() + 0.2  # the last steps wait for this thread
+            while done == begun and time.monotonic() < give_up_at:
+                time.sleep(0.001)
+            work(folder)
+
+        run_soon(self, late)
+
+    train._Run._step = counted  # type: ignore[method-assign]
+    mirror.Mirror._run = run_late  # type: ignore[method-assign]
 
 
 def watch_data(path: Path) -> None:
