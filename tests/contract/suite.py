@@ -73,14 +73,14 @@ class Driver(Protocol):
 class Watcher:
     """Reads an engine's observations and keeps them all."""
 
-    def __init__(self, engine: AnyEngine) -> None:
-        self.engine = engine
+    def __init__(self, engine: AnyEngine, patience_s: float = PATIENCE_S) -> None:
+        self.engine, self.patience_s = engine, patience_s
         self.heard: list[inputs.Input] = []
         self._taken: set[int] = set()
 
     async def next(self, kind: type, **fields: Any) -> Any:
         """The first observation of that kind and with those fields that was not returned before."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(self.patience_s):
             looked_at = 0
             while True:
                 for position in range(looked_at, len(self.heard)):
@@ -122,9 +122,9 @@ def start(driver: Driver, launch: orders.Launch, attempt: AttemptId = FIRST) -> 
     return orders.StartGang(attempt=attempt, job=JOB, members=gang(driver), launch=launch)
 
 
-async def opened(driver: Driver) -> Watcher:
+async def opened(driver: Driver, patience_s: float = PATIENCE_S) -> Watcher:
     """A new engine, open, with every node joined."""
-    watcher = Watcher(driver.engine())
+    watcher = Watcher(driver.engine(), patience_s)
     await watcher.engine.open()
     await watcher.each(inputs.NodeJoined, nodes_of(driver))
     return watcher

@@ -151,10 +151,14 @@ class Server:
         """The job's view."""
         return self.get(f"/jobs/{job}")
 
-    def wait_ready(self, nodes: int = 6) -> None:
+    def wait_ready(self, nodes: int = 6, patience_s: float = 30.0) -> None:
         """Wait until so many nodes are in service."""
         useful = ("ready", "spare", "allocated")
-        wait_for(lambda: sum(self.get("/site")["nodes_by_state"].get(word, 0) for word in useful) >= nodes)
+        wait_for(
+            lambda: sum(self.get("/site")["nodes_by_state"].get(word, 0) for word in useful) >= nodes,
+            lambda: str(self.get("/site")["nodes_by_state"]),
+            patience_s,
+        )
 
     def wait_state(self, job: str, *states: str) -> Any:
         """Wait until the job is in one of these states."""
