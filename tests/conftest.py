@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,19 @@ for name in ("COLUMNS", "LINES"):
 # how long an example takes says something of the machine, not of the code
 settings.register_profile("myriad", deadline=None)
 settings.load_profile("myriad")
+
+
+@pytest.fixture(scope="session")
+def volatile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory, where there is such a thing: for many small files that are synced.
+
+    No test of ours pulls the plug, and a sync takes as long as the disk of the machine likes.
+    """
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        memory = tmp_path_factory.mktemp("volatile")
+    with tempfile.TemporaryDirectory(prefix="myriad-tests-", dir=memory) as name:
+        yield Path(name)
 
 
 @pytest.fixture(scope="session")

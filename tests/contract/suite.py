@@ -73,10 +73,10 @@ class Driver(Protocol):
 class Watcher:
     """Reads an engine's observations and keeps them all."""
 
-    def __init__(self, engine: AnyEngine) -> None:
+    def __init__(self, engine: AnyEngine, patience_s: float = PATIENCE_S) -> None:
         self.engine = engine
         #: For one observation.
-        self.patience_s = PATIENCE_S
+        self.patience_s = patience_s
         self.heard: list[inputs.Input] = []
         self._taken: set[int] = set()
 
@@ -124,9 +124,9 @@ def start(driver: Driver, launch: orders.Launch, attempt: AttemptId = FIRST) -> 
     return orders.StartGang(attempt=attempt, job=JOB, members=gang(driver), launch=launch)
 
 
-async def opened(driver: Driver) -> Watcher:
+async def opened(driver: Driver, patience_s: float = PATIENCE_S) -> Watcher:
     """A new engine, open, with every node joined."""
-    watcher = Watcher(driver.engine())
+    watcher = Watcher(driver.engine(), patience_s)
     await watcher.engine.open()
     await watcher.each(inputs.NodeJoined, nodes_of(driver))
     return watcher

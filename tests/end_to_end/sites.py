@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from myriad.engines.common import procs
+from myriad.engines.common import layout, procs
 from myriad.engines.local import agent, paths
 from tests.server.harness import Server, running, wait_for
 
@@ -37,7 +37,7 @@ def site(home: Path, nodes: int, *, spares: int = 0, preload: bool = True, **pol
     (home / "small.yaml").write_text(yaml.safe_dump(tree))
     options = ["--site", str(home / "small.yaml"), *(["--preload"] if preload else [])]
     with running(home, *options) as server:
-        server.wait_ready(nodes)
+        server.wait_ready(nodes, PATIENCE_S)  # torch is imported first
         server.tenant(chips=nodes)
         yield server
 
@@ -67,9 +67,11 @@ def until_fact(server: Server, kind: str, count: int = 1, **fields: Any) -> dict
     return story(server, kind, **fields)[count - 1]
 
 
-def losses(server: Server, job: str) -> list[tuple[int, float]]:
-    """Step and loss of every report of the job, in the order they came."""
-    told = story(server, "StepsDone")
-    return [
-        (one["step"], one["loss"]) for one in told if one["attempt"].startswith(f"{job}.") and "loss" in one
-    ]
+def logged(home: Path, job: str) -> list[tuple[int, float]]:
+    """Step and loss of every step in the logs of the job; reports are fewer, as chance has it.
+
+    A step that was done again is there again. Its configuration has `log_every: 1`.
+    """
+    logs = (layout.job_dir(home, job) / "logs").glob("*/rank-0.log")
+    lines = [line.split() for log in logs for line in log.read_text().splitlines()]
+    return [(int(words[1]), float(words[3])) for words in lines if words[0::2][:2] == ["step", "loss"]]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.sites import site, story, until_fact
 from tests.server.harness import command, wait_for
 
@@ -17,12 +19,10 @@ worker.resumed(step)
 while True:
     slow = shared / "slow"
     alone_s = work_s * (3 if slow.exists() and slow.read_text() == node else 1)
-    began = time.monotonic()
     time.sleep(alone_s)
-    compute_s = time.monotonic() - began
     time.sleep(4 * work_s - alone_s)  # the collective: all end the step together
     step += 1
-    worker.pace(step=step, compute_s=compute_s)
+    worker.pace(step=step, compute_s=alone_s)  # a clock would say how busy this machine is
     if os.environ["RANK"] == "0":
         worker.report(step=step, tokens=1, loss=1.0, step_s=4 * work_s)
         if (request := worker.should_checkpoint()) is not None:
@@ -32,6 +32,7 @@ while True:
 IMPATIENT = {"recover": {"slow_span": "2s", "slow_ratio": 1.5, "move_cost": "1s"}}
 
 
+@pytest.mark.timeout(240)
 def test_a_slow_node_is_marked_and_its_gang_moves_off_it(tmp_path: Path) -> None:
     with site(tmp_path / "home", 5, preload=False, **IMPATIENT) as server:
         job = server.submit(command("python", "-c", TRAIN, nodes=4, expected="1h"))
@@ -41,7 +42,7 @@ def test_a_slow_node_is_marked_and_its_gang_moves_off_it(tmp_path: Path) -> None
         slow = before[2]
         (server.home / "jobs" / job / "output" / "slow").write_text(slow)
         marked = until_fact(server, "NodeSlow")
-        assert marked["node"] == slow and marked["slow"] and 2 < marked["ratio"] < 4
+        assert marked["node"] == slow and marked["slow"] and marked["ratio"] == pytest.approx(3)
         stopped = until_fact(server, "GangStopped", attempt=f"{job}.1")
         assert stopped["cause"] == "moved" and stopped["kept_step"] > 5, "after a checkpoint"
         running = until_fact(server, "GangRunning", attempt=f"{job}.2")

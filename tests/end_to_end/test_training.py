@@ -1,7 +1,7 @@
 """The claim everything rests on, through the whole system: a killed node changes nothing about the result.
 
 Two identical jobs train for real under a real control plane, one of them loses a node with SIGKILL in the
-middle. Steps, data and the loss of the last step are the same, bit for bit.
+middle. Steps, losses and the model are the same, bit for bit.
 """
 
 import json
@@ -21,11 +21,15 @@ from myriad.cli.context import Context
 from myriad.engines.common import layout, procs
 from myriad.engines.local import agent, paths
 from myriad.protocol import facts
+from tests.end_to_end.sites import logged
 
+#: Far more than are done between two looks: the node is killed in the middle.
+STEPS = 150
 CONFIG = {
     "model": {"layers": 2, "hidden": 64, "heads": 4, "kv_heads": 2, "ffn": 128, "vocab": 512, "context": 64},
     "data": {"limit_bytes": 300_000},
-    "steps": 60,
+    "steps": STEPS,
+    "log_every": 1,
     "global_batch_sequences": 8,
     "micro_batch_sequences": 2,
 }
@@ -73,21 +77,24 @@ def test_a_killed_node_changes_nothing_about_the_result(home: Path) -> None:
         for process in procs.of_incarnation(record.pid, record.started, record.instance):
             procs.send(process.pid, signal.SIGKILL)
         view = finished(client, hurt)
-        assert (view.state, view.attempts, view.step) == ("succeeded", 2, 60)
+        assert (view.state, view.attempts, view.step) == ("succeeded", 2, STEPS)
         assert [one.cause for one in view.history] == ["node", "done"]
         whole = submit(client, "whole")
         assert finished(client, whole).attempts == 1
-        losses = [losses_by_step(client, job) for job in (hurt, whole)]
-        assert len(losses[0]) >= 5 and losses[0] == losses[1], "the steps differ"
-        ends = [
-            json.loads((layout.job_dir(home, job) / "output" / "run.json").read_text())
-            for job in (hurt, whole)
-        ]
+        printed = [set(logged(home, job)) for job in (hurt, whole)]
+        assert printed[0] == printed[1] and len(printed[1]) == STEPS, "the steps differ"
+        exact = [losses_by_step(client, job) for job in (hurt, whole)]
+        both = exact[0].keys() & exact[1].keys()
+        assert [exact[0][step] for step in both] == [exact[1][step] for step in both], "the losses differ"
+        outputs = [layout.job_dir(home, job) / "output" for job in (hurt, whole)]
+        ends = [json.loads((output / "run.json").read_text()) for output in outputs]
         assert ends[0]["loss"] == ends[1]["loss"], "the last losses differ"
+        models = [(output / "model" / "model.safetensors").read_bytes() for output in outputs]
+        assert models[0] == models[1], "the models differ"
 
 
 def losses_by_step(client: Client, job: str) -> dict[int, float]:
-    """The loss of each reported step that counts: of a step done twice, the last time."""
+    """The loss of each step that was reported, alone or as the last of several; if twice, the later."""
     found: dict[int, float] = {}
     after = 0
     while entries := client.journal(after).entries:
@@ -97,5 +104,4 @@ def losses_by_step(client: Client, job: str) -> dict[int, float]:
                 mine = isinstance(fact, facts.StepsDone) and fact.attempt.startswith(f"{job}.")
                 if mine:  # a report of several steps at once carries the last one's loss
                     found[fact.step] = fact.loss
-    # what was done just before a checkpoint is always reported by itself
-    return {step: loss for step, loss in found.items() if step % 10 == 0}
+    return found

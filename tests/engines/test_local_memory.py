@@ -74,6 +74,10 @@ SITE = site.parse(
 CONFIG = TINY | {"steps": 150, "checkpoint_every_steps": 10_000}
 
 
+#: Six nodes wait for the imports of torch, and what serves, before they join.
+IMPORTS_S = 90.0
+
+
 class Six(LocalDriver):
     """Six nodes of one chip, with the recipe preloaded."""
 
@@ -133,8 +137,7 @@ def end(home: Path, job: str) -> tuple[float, bytes]:
 @pytest.mark.timeout(300)
 def test_a_lost_node_is_taken_up_from_memory_and_a_lost_pair_from_storage(tmp_path: Path) -> None:
     async def run(driver: Six) -> None:
-        watcher = await suite.opened(driver)
-        watcher.patience_s = 90  # for a whole run on a machine that does other things too
+        watcher = await suite.opened(driver, IMPORTS_S)
         first = gang("hurt.1", ["n0", "n1", "n2", "n3"], CONFIG, memory_every_s=0.001)
         watcher.engine.obey(first)
         await until_memory(watcher, first.attempt, 10)

@@ -156,7 +156,8 @@ class Server:
         useful = ("ready", "spare", "allocated")
         wait_for(
             lambda: sum(self.get("/site")["nodes_by_state"].get(word, 0) for word in useful) >= nodes,
-            patience_s=patience_s,
+            lambda: str(self.get("/site")["nodes_by_state"]),
+            patience_s,
         )
 
     def wait_state(self, job: str, *states: str, patience_s: float = 30.0) -> Any:

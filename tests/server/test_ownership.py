@@ -56,6 +56,7 @@ def test_who_decides_by_another_journal_is_refused_and_what_runs_is_not_touched(
     first.wait_ready(2)
     job = first.submit(python(_FOREVER, nodes=2))
     wait_for(lambda: len(members_of(data)) == 2)
+    first.wait_state(job, "running")
     before = sorted(members_of(data))
 
     other = add("other")

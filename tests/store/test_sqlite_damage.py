@@ -61,9 +61,9 @@ def as_killed(path: Path, folder: Path) -> Path:
     bit=st.integers(0, 7),
 )
 def test_damage_is_found_and_mended_without_losing_a_good_record(
-    groups: list[list[bytes]], killed: bool, victim: str, harm: str, where: float, bit: int
+    volatile: Path, groups: list[list[bytes]], killed: bool, victim: str, harm: str, where: float, bit: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=volatile) as name:
         home = Path(name)
         written = [body for group in groups for body in group]
         with opened(home / "journal.db") as journal:
@@ -123,9 +123,9 @@ def _harm(victim: Path, harm: str, where: float, bit: int) -> None:
 @settings(max_examples=40, deadline=None)
 @given(groups=st.lists(bodies, max_size=8), reopen=st.lists(st.booleans(), min_size=8, max_size=8))
 def test_append_and_reopen_in_any_order_loses_and_invents_nothing(
-    groups: list[list[bytes]], reopen: list[bool]
+    volatile: Path, groups: list[list[bytes]], reopen: list[bool]
 ) -> None:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=volatile) as name:
         path, written = Path(name) / "journal.db", []
         journal = SqliteJournal(path)
         for group, again in zip(groups, reopen, strict=False):

@@ -29,10 +29,10 @@ def start(path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
 
 
-def test_every_acknowledged_record_survives_kill_9(tmp_path: Path) -> None:
+def test_every_acknowledged_record_survives_kill_9(volatile: Path) -> None:
     chance = Stream(1, "kill")
     for round_ in range(8):
-        path = tmp_path / f"journal-{round_}.db"
+        path = volatile / f"journal-{round_}.db"
         process = start(path)
         assert process.stdout is not None
         for _ in range(chance.integer(1, 200)):

@@ -52,6 +52,7 @@ def _runner(zygote: "subprocess.Popen[str]") -> Gang:
         when: dict[str, int] | None = None,
         then: Any = None,
         slow: int | None = None,
+        late: bool = False,
         **config: Any,
     ) -> Any:
         scenario = {
@@ -63,6 +64,7 @@ def _runner(zygote: "subprocess.Popen[str]") -> Gang:
             "when": when,
             "then": then,
             "slow": slow,
+            "late": late,
             "config": {**TINY, **config},
         }
         asked.write(json.dumps(scenario) + "\n")

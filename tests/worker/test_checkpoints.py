@@ -1,10 +1,10 @@
 """A checkpoint is whole or it is none; the newest whole one is found and never pruned."""
 
-import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myriad.kernel.errors import UserError
@@ -39,23 +39,23 @@ def test_the_newest_whole_one_is_found(tmp_path: Path) -> None:
 DAMAGES = ("truncate", "grow", "flip", "remove")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_whatever_happens_to_any_file_it_is_never_chosen(tmp_path: Path, data: st.DataObject) -> None:
-    shutil.rmtree(tmp_path)
-    tmp_path.mkdir()
-    write(tmp_path, 10)
-    path = write(tmp_path, 20)
-    victims = sorted(p for p in path.rglob("*") if p.is_file())
-    victim = data.draw(st.sampled_from(victims))
-    damage(victim, data.draw(st.sampled_from(DAMAGES)), data)
-    step, warnings = newest(tmp_path)
-    assert step == 10
-    assert len(warnings) == 1
-    assert "step-00000020" in warnings[0]
-    assert "using step-00000010" in warnings[0]
-    with pytest.raises(UserError, match="not a usable checkpoint"):
-        checkpoints.at(path)
+def test_whatever_happens_to_any_file_it_is_never_chosen(volatile: Path, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory(dir=volatile) as name:
+        root = Path(name)
+        write(root, 10)
+        path = write(root, 20)
+        victims = sorted(p for p in path.rglob("*") if p.is_file())
+        victim = data.draw(st.sampled_from(victims))
+        damage(victim, data.draw(st.sampled_from(DAMAGES)), data)
+        step, warnings = newest(root)
+        assert step == 10
+        assert len(warnings) == 1
+        assert "step-00000020" in warnings[0]
+        assert "using step-00000010" in warnings[0]
+        with pytest.raises(UserError, match="not a usable checkpoint"):
+            checkpoints.at(path)
 
 
 def damage(victim: Path, kind: str, data: st.DataObject) -> None:
@@ -85,26 +85,26 @@ def test_half_written_ones_are_passed_over_and_set_aside(tmp_path: Path) -> None
     assert newest(tmp_path) == (20, [])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None)
 @given(
     steps=st.dictionaries(st.integers(1, 30), st.booleans(), min_size=1),
     keep=st.integers(0, 4),
 )
 def test_pruning_keeps_the_newest_and_what_is_being_written(
-    tmp_path: Path, steps: dict[int, bool], keep: int
+    volatile: Path, steps: dict[int, bool], keep: int
 ) -> None:
-    shutil.rmtree(tmp_path)
-    tmp_path.mkdir()
-    for step, finish in steps.items():
-        write(tmp_path, step, finish=finish)
-    before, _ = newest(tmp_path)
-    checkpoints.prune(tmp_path, keep)
-    assert newest(tmp_path)[0] == before
-    whole = sorted(step for step, finish in steps.items() if finish)
-    kept = whole[-max(keep, 1) :]
-    left = {step for step in steps if checkpoints.folder(tmp_path, step).exists()}
-    assert {step for step in left if steps[step]} == set(kept)
-    assert {step for step in steps if step > max(whole, default=0)} <= left
+    with tempfile.TemporaryDirectory(dir=volatile) as name:
+        root = Path(name)
+        for step, finish in steps.items():
+            write(root, step, finish=finish)
+        before, _ = newest(root)
+        checkpoints.prune(root, keep)
+        assert newest(root)[0] == before
+        whole = sorted(step for step, finish in steps.items() if finish)
+        kept = whole[-max(keep, 1) :]
+        left = {step for step in steps if checkpoints.folder(root, step).exists()}
+        assert {step for step in left if steps[step]} == set(kept)
+        assert {step for step in steps if step > max(whole, default=0)} <= left
 
 
 def test_a_missing_one_that_was_named_is_the_users_error(tmp_path: Path) -> None:

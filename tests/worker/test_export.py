@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from myriad.engines.common import ports
 from myriad.kernel.errors import UserError
 from myriad.worker.recipes import serve
 from tests.worker.conftest import TINY, Gang
-from tests.worker.zygote import free_port
 
 ZYGOTE = Path(__file__).with_name("transformers_zygote.py")
 
@@ -35,7 +35,7 @@ def peer(gang: Gang, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]
     for job, tied in zip(jobs, (True, False), strict=True):
         model = TINY["model"] | {"tied_embeddings": tied, "rope_theta": 500.0}
         assert gang(job, world=2, steps=3, model=model)["codes"] == [0, 0]
-    port = free_port()
+    port = ports.free(set())
     with subprocess.Popen(
         [sys.executable, str(ZYGOTE), str(port), *map(str, jobs)],
         stdin=subprocess.PIPE,

@@ -90,8 +90,9 @@ class Mirror:
         torch._foreach_copy_(self._views(buffers), locals_)
         if state.device.type == "cuda":
             torch.cuda.synchronize()
-        self._begun = Mirrored(state.step, self._table.bytes, time.monotonic() - self._began, 0.0)
-        self._run(lambda folder: self._replicate(folder, state.step, buffers))
+        step = state.step  # as it is now: the thread may have its turn when training is further
+        self._begun = Mirrored(step, self._table.bytes, time.monotonic() - self._began, 0.0)
+        self._run(lambda folder: self._replicate(folder, step, buffers))
 
     def settle(self) -> Mirrored | None:
         """Call when no rank was `busy`: what was begun last is whole now; None if that was known."""
