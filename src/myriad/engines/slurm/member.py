@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 0.25
 _AGAIN_S = 0.05
 #: A process that was killed with SIGKILL may be the first of all: Slurm ends a step so, with its member, when
-#: it has lost track of the job. Whether it was meant alone is known so much later.
+#: it has lost track of the job. Whether it was meant alone is known so much later, or an eighth of the lease.
 _ALONE_S = 1.0
 _MEETING_S = 120.0
 _MEMORY = "MYRIAD_MEMORY_DIR="
@@ -278,7 +278,8 @@ class Member:
             return
         if not self._children:
             self._ending, self._kill_at = "exit", time.monotonic()
-            self._alone_at = self._kill_at + (_ALONE_S if code == -signal.SIGKILL else 0.0)
+            wait_s = max(_ALONE_S, self._plan.lease_s / 8)
+            self._alone_at = self._kill_at + (wait_s if code == -signal.SIGKILL else 0.0)
         elif code:
             self._ending, self._kill_at = "exit", time.monotonic() + endings.FAILED_GRACE_S
             self._signal(signal.SIGTERM)
