@@ -51,6 +51,7 @@ def as_killed(path: Path, folder: Path) -> Path:
     return folder / path.name
 
 
+@pytest.mark.timeout(400)
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     groups=st.lists(bodies, min_size=1, max_size=6),
@@ -120,6 +121,7 @@ def _harm(victim: Path, harm: str, where: float, bit: int) -> None:
     victim.write_bytes(content)
 
 
+@pytest.mark.timeout(400)
 @settings(max_examples=40, deadline=None)
 @given(groups=st.lists(bodies, max_size=8), reopen=st.lists(st.booleans(), min_size=8, max_size=8))
 def test_append_and_reopen_in_any_order_loses_and_invents_nothing(

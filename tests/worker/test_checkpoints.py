@@ -39,6 +39,7 @@ def test_the_newest_whole_one_is_found(tmp_path: Path) -> None:
 DAMAGES = ("truncate", "grow", "flip", "remove")
 
 
+@pytest.mark.timeout(400)
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_whatever_happens_to_any_file_it_is_never_chosen(volatile: Path, data: st.DataObject) -> None:
@@ -85,6 +86,7 @@ def test_half_written_ones_are_passed_over_and_set_aside(tmp_path: Path) -> None
     assert newest(tmp_path) == (20, [])
 
 
+@pytest.mark.timeout(400)
 @settings(deadline=None)
 @given(
     steps=st.dictionaries(st.integers(1, 30), st.booleans(), min_size=1),
