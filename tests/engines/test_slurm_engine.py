@@ -150,6 +150,12 @@ class Brain:
             while not holds():
                 self.heard += await self.engine.observe()
 
+    async def until_it_runs(self) -> None:
+        """Both nodes joined, and both members began."""
+        await self.until(
+            lambda: len(self.of(inputs.MemberStarted)) == 2 and len(self.of(inputs.NodeJoined)) == 2
+        )
+
     def of(self, kind: type[inputs.Input], node: str = "") -> list[inputs.Input]:
         found = [one for one in self.heard if isinstance(one, kind)]
         return [one for one in found if not node or getattr(one, "node", "") == node]
@@ -285,9 +291,7 @@ async def test_while_we_cannot_see_the_shared_folder_nobody_is_silent(
     slurm.runs()
     async with running(slurm) as brain:
         living = asyncio.create_task(live(slurm))
-        await brain.until(
-            lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
-        )
+        await brain.until_it_runs()
         away = slurm.files.root.rename(slurm.data / "away")
         await asyncio.sleep(2.5)
         away.rename(slurm.files.root)
@@ -356,9 +360,7 @@ async def test_a_gang_keeps_the_lease_it_was_planned_with(slurm: Slurm) -> None:
     spool.write_json(slurm.files.plan(A), tree | {"lease_s": 600.0})
     slurm.runs()
     async with running(slurm) as brain:
-        await brain.until(
-            lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
-        )
+        await brain.until_it_runs()
         brain.engine.obey(orders.RepairNode(node=NodeId("n0"), instance="n0.0"))
         await asyncio.sleep(4.0)  # 1.25 of the lease of now, and more
         slurm.say("n1", "MemberGone")
@@ -376,9 +378,7 @@ async def test_a_node_has_rebooted_when_slurm_says_so_and_its_members_are_silent
     slurm.runs()
     async with running(slurm) as brain:
         living = asyncio.create_task(live(slurm))
-        await brain.until(
-            lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
-        )
+        await brain.until_it_runs()
         slurm.nodes(day="03")  # a clock was set
         await asyncio.sleep(2.5)
         slurm.say("n0", "StepsReported", ', "step": 1, "tokens": 1')

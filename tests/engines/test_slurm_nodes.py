@@ -120,9 +120,7 @@ async def test_while_we_stand_still_with_the_rest_of_the_machine_nobody_is_silen
     slurm.runs()
     async with running(slurm) as brain:
         living = asyncio.create_task(live(slurm))
-        await brain.until(
-            lambda: len(brain.of(inputs.MemberStarted)) == 2 and len(brain.of(inputs.NodeJoined)) == 2
-        )
+        await brain.until_it_runs()
         living.cancel()
         await asyncio.sleep(0)
         time.sleep(1.8)  # longer than the patience, shorter than the lease

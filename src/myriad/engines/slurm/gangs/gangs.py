@@ -42,7 +42,7 @@ _PAST = 2_000
 _PRUNE_S, _PRUNE_EVERY_S = 7 * 86400.0, 6 * 3600.0
 #: Commands of a kind under way at once.
 _AT_ONCE = 3
-#: Who looks no sooner again than after so long stood still, and perhaps all of the machine with the members.
+#: Who looks again after so long, or a quarter of the lease, stood still, perhaps with all of the machine.
 _STILL_S = 1.0
 
 
@@ -197,7 +197,7 @@ class Gangs:
             if part.over is None
         }
         began = time.monotonic()
-        if began > self._looked_until + _STILL_S:
+        if began > self._looked_until + max(_STILL_S, self._at.config.lease_s / 4):
             for _, part in parts.values():
                 part.alive_at = began
         look = await asyncio.to_thread(tails.read, list(parts))
