@@ -18,7 +18,8 @@ from myriad.worker import environment
 
 #: Longer than an agent that lives goes without a turn; the kernel queues only some ten datagrams for it.
 _PATIENCE_S = 10.0
-_SUPERSEDED_S = 0.1
+#: For what may be lost: a warning, or a copy in memory that the next one replaces.
+_BRIEFLY_S = 0.1
 _PAUSE_S = 0.005
 #: Keeps a datagram well under any socket buffer.
 _TEXT_CHARS = 2000
@@ -74,7 +75,7 @@ def checkpoint_saved(
             "request": request,
             "tier": tier,
         },
-        patience_s=_SUPERSEDED_S if tier == "memory" else _PATIENCE_S,
+        patience_s=_BRIEFLY_S if tier == "memory" else _PATIENCE_S,
     )
 
 
@@ -92,7 +93,7 @@ def should_checkpoint() -> str | None:
 
 def warn(text: str) -> None:
     """Something a person should know, though the work goes on."""
-    _send("warning", {"text": text[:_TEXT_CHARS]}, patience_s=_SUPERSEDED_S)
+    _send("warning", {"text": text[:_TEXT_CHARS]}, patience_s=_BRIEFLY_S)
 
 
 def failed(text: str) -> None:

@@ -70,7 +70,7 @@ class Gangs:
         self._to_mark: set[AttemptId] = set()
         self._marks: dict[AttemptId, dict[str, int]] = {}
         self._cancels = asyncio.Semaphore(_AT_ONCE)
-        #: When our last look at the members' files began.
+        #: When our last look at the members' files began, and when it was done.
         self._looked_at = self._looked_until = 0.0
         self._blind = False
         #: Why a gang could not be started, as it was said last.
